@@ -1,0 +1,46 @@
+-- Library: the consent table of a contact record; the twin of `core/antispam/consent.py` (R17).
+local NO_CONSENT, CONSENT_WITHDRAWN = 1, 2
+local GRANTED, WITHDRAWN, PENDING = 1, 3, 4
+
+local function consent_covers(scope, key, channel_key, order_key)
+  return scope == 0 or (scope == 1 and key == channel_key) or (scope == 2 and key == order_key)
+end
+
+-- Returns allowed, reason, is_pending.
+local function consent_decide(consents, channel_key, order_key, purpose, medium)
+  local withdrawn, best, status, time = -1, -1, 0, 0
+  for at = 1, #consents, CONSENT do
+    local scope, p, m, s = byte(consents, at, at + 3)
+    if p == purpose and m == medium then
+      local key = sub(consents, at + 4, at + 11)
+      if consent_covers(scope, key, channel_key, order_key) then
+        local t = unpack_('<I6', consents, at + 12)
+        if s == WITHDRAWN then
+          if t > withdrawn then withdrawn = t end
+        elseif scope > best then
+          best, status, time = scope, s, t
+        end
+      end
+    end
+  end
+  if best < 0 then
+    return false, withdrawn >= 0 and CONSENT_WITHDRAWN or NO_CONSENT, false
+  end
+  if withdrawn >= time then return false, CONSENT_WITHDRAWN, false end
+  if status == GRANTED then return true, 0, false end
+  return false, NO_CONSENT, status == PENDING
+end
+
+-- At most one evidence and one withdrawal per (scope, key, purpose, medium); the newer stays.
+local function consent_merge(consents, entry)
+  local status, time = byte(entry, 4), unpack_('<I6', entry, 13)
+  for at = 1, #consents, CONSENT do
+    if sub(consents, at, at + 2) == sub(entry, 1, 3)
+      and sub(consents, at + 4, at + 11) == sub(entry, 5, 12)
+      and (byte(consents, at + 3) == WITHDRAWN) == (status == WITHDRAWN) then
+      if unpack_('<I6', consents, at + 12) > time then return consents end
+      return sub(consents, 1, at - 1) .. entry .. sub(consents, at + CONSENT)
+    end
+  end
+  return consents .. entry
+end

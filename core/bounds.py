@@ -1,0 +1,125 @@
+"""Every bound of the system, with the relations between them asserted at import.
+
+Decides: how large, how long, how many. A limit that stands elsewhere is a bug.
+Never: a tunable; what an operator may set is in `control/settings.py`, checked against this page.
+"""
+
+from __future__ import annotations
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+# --- time ---------------------------------------------------------------------------------------
+WAIT_MAX_MS = 180 * DAY_MS
+"""Longest wait of one step (A5: the systems we follow allow 0 to 180 days)."""
+
+ACTIVATION_DATE_MAX_MS = 730 * DAY_MS
+"""Farthest activation date ahead of the event (B16: concerts, term contracts)."""
+
+EVENT_AGE_MAX_MS = 730 * DAY_MS
+"""Oldest event taken: history imports reach back two years."""
+
+EVENT_AHEAD_MAX_MS = 1 * DAY_MS
+"""How far ahead of the daemon's clock an event may have occurred: clocks of shops drift."""
+
+REQUESTED_SEND_TIME_MAX_MS = 730 * DAY_MS
+"""Farthest explicit send time."""
+
+HORIZON_MS = ACTIVATION_DATE_MAX_MS + WAIT_MAX_MS + 30 * DAY_MS
+"""Farthest due time that any rule can produce; the wheel holds it."""
+
+EXPIRE_AFTER_MAX_MS = 180 * DAY_MS
+LATE_EVENT_MS = 72 * HOUR_MS
+"""Accepted later than this after its planned due, an invitation expires LATE_EVENT (R30)."""
+
+CAP_WINDOW_MAX_MS = 366 * DAY_MS
+CAP_LIMIT_MAX = 1_000
+
+# --- batches ------------------------------------------------------------------------------------
+EVENT_BATCH_MAX = 1_000
+"""Events in one request or stream message."""
+
+EVENT_BYTES_MAX = 64 * 1024
+"""Serialised size of one event."""
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""Largest gRPC message taken."""
+
+STREAM_CREDITS = 16
+"""Batches of one stream that may be unacknowledged."""
+
+SCRIPT_BATCH_MAX = 128
+"""Items of one script call: keeps a call under two milliseconds of server time."""
+
+CLAIM_BATCH_MAX = 128
+DIRECTORY_BUCKETS = 256
+"""Buckets of each directory per partition: below 128 fields each they stay compact."""
+
+SLOT_READ_MAX = 4_096
+"""Members read from one slot at a time; a larger slot is read in pieces."""
+
+WHEEL_ENTRIES_MAX = 2_000_000
+"""Entries of the near horizon in memory, about 200 bytes each."""
+
+PAGE_SIZE_MAX = 1_000
+PAGE_SIZE_DEFAULT = 50
+
+# --- partitions ---------------------------------------------------------------------------------
+PARTITIONS_MAX = 4_096
+PARTITIONS_DEFAULT = 64
+
+# --- strings ------------------------------------------------------------------------------------
+ID_CHARS_MAX = 63
+EVENT_ID_CHARS_MAX = 256
+REFERENCE_CHARS_MAX = 256
+NAME_CHARS_MAX = 200
+EMAIL_CHARS_MAX = 254
+"""RFC 5321 4.5.3.1.3, less the angle brackets."""
+SUBJECT_CHARS_MAX = 250
+EXPRESSION_CHARS_MAX = 4_096
+EXPRESSION_DEPTH_MAX = 32
+TEXT_CHARS_MAX = 2_000
+
+# --- per contact and rule -----------------------------------------------------------------------
+STEPS_MAX = 8
+ACTIONS_MAX = 4
+RULES_PER_ACCOUNT_MAX = 10_000
+CHANNELS_PER_ACCOUNT_MAX = 10_000
+CAPS_PER_ACCOUNT_MAX = 64
+CONTACT_CONSENTS_MAX = 256
+CONTACT_STAMPS_MAX = 512
+CONTACT_TOMBSTONES_MAX = 256
+CONTACT_EVENTS_MAX = 1_024
+CONTACT_INVITATIONS_MAX = 1_024
+"""Sections of a contact record; the oldest that no longer matter go first."""
+
+# --- retention ----------------------------------------------------------------------------------
+EVENT_GENERATION_MS = 14 * DAY_MS
+"""Event marks live one to two generations (E14)."""
+
+ORDER_GENERATION_MS = 365 * DAY_MS
+"""Order directory entries live one to two generations."""
+
+OUTCOME_RETENTION_MS = 90 * DAY_MS
+"""How long an ended invitation can still be read and explained."""
+
+# --- leases -------------------------------------------------------------------------------------
+PARTITION_LEASE_MS = 10 * SECOND_MS
+CLAIM_LEASE_MS = 60 * SECOND_MS
+LEASE_MARGIN_MS = 2 * SECOND_MS
+HAND_OVER_MS = 500
+"""A claim older than this passes the gate once more before the hand-over (E4)."""
+SKEW_MAX_MS = 2 * SECOND_MS
+NEAR_POLL_MS = 250
+SLEEP_MAX_MS = 1 * SECOND_MS
+"""No loop sleeps longer than this: what was missed is found within it."""
+
+assert PARTITIONS_DEFAULT <= PARTITIONS_MAX
+assert PARTITIONS_DEFAULT & (PARTITIONS_DEFAULT - 1) == 0, "partition = hash & (P - 1)"
+assert HORIZON_MS < 2**48, "due times are packed in six bytes"
+assert CLAIM_LEASE_MS > HAND_OVER_MS * 10, "a lease outlives any hand-over"
+assert PARTITION_LEASE_MS > 2 * LEASE_MARGIN_MS + SLEEP_MAX_MS
+assert CLAIM_BATCH_MAX <= SCRIPT_BATCH_MAX
+assert EVENT_BATCH_MAX <= 4 * SCRIPT_BATCH_MAX * PARTITIONS_DEFAULT

@@ -1,0 +1,589 @@
+"""The ports of the engine: what a store and a sender must do, and what they must survive.
+
+Decides: the contract of each operation under duplicates, absence and a crash between call and reply.
+The conformance suite (`tests/conformance/`) is this page in executable form: a store is a store if it
+passes.
+Never: how it is done. `core/timing_wheel/memory_store.py` is the specification in Python,
+`core/timing_wheel/redis_store.py` the durable one.
+
+Shape: batch first. Operations take and return lists, keyed by partition; each partition's list is
+applied atomically and in order, different partitions independently.
+
+Errors of every operation: `StoreUnavailable` if the answer did not arrive; the operation may then have
+taken effect, and repeating it with the same keys or token is safe and gives the first answer.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from core.model import Event
+from core.records import NO_KEY, ContactRecord, Outcome, Reference
+from core.registry.resources import Channel
+
+# --- shapes -------------------------------------------------------------------------------------
+
+
+class Lane(enum.IntEnum):
+    """Where a waiting entry is indexed. FAR is a slot; the others have one fixed key each."""
+
+    FAR = 0
+    NEAR = 1
+    DEFERRED = 2
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Proof of ownership of a partition: compared by equality (E11)."""
+
+    epoch: int
+    nonce: bytes
+    """8 random bytes, new for each process."""
+
+
+class OwnerState(msgspec.Struct, frozen=True):
+    """Who owns a partition, as the store sees it. `nonce` is empty if nobody does."""
+
+    epoch: int
+    nonce: bytes
+    renewals: int
+
+
+class EventMark(msgspec.Struct, frozen=True):
+    """First sight of an event id (E6)."""
+
+    event_key: bytes
+    body_hash: bytes
+    contact_key: bytes
+
+
+class MarkAnswer(msgspec.Struct, frozen=True):
+    """What the directory holds for the event id, after the call."""
+
+    is_new: bool
+    is_same_body: bool
+    contact_key: bytes
+    """The contact recorded at first sight: a repeated event is driven there again."""
+
+
+class OrderNote(msgspec.Struct, frozen=True):
+    """What an event says about an order (E7): who ordered, and whether the event ends the order.
+
+    `contact_key` is `NO_KEY` if the event names none; `stop_event_type` is 0 unless events of this
+    type leave a tombstone.
+    """
+
+    order_key: bytes
+    contact_key: bytes = NO_KEY
+    stop_event_type: int = 0
+    time_ms: int = 0
+
+
+class OrderAnswer(msgspec.Struct, frozen=True):
+    """All contacts ever named for the order and all tombstones, this note's included.
+
+    Both in order of first writing.
+    """
+
+    contact_keys: tuple[bytes, ...]
+    tombstones: tuple[tuple[int, int], ...]
+    """(event type number, time_ms)."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """An invitation to be created. Field meanings as in `core.records.Reference`."""
+
+    medium: int
+    purpose: int
+    step: int
+    channel_number: int
+    rule_number: int
+    due_ms: int
+    expire_ms: int
+    order_key: bytes
+    message_key: bytes
+    detail: bytes
+    """msgpack of `PlanDetail`."""
+    flags: int = 0
+    priority: int = 0
+    needs_consent: bool = False
+    stop_types: tuple[int, ...] = ()
+    """Event type numbers whose tombstone on this order ends the plan at birth."""
+    stop_reasons: tuple[int, ...] = ()
+    """The reason for each of `stop_types`."""
+    state: int = 1
+    """SCHEDULED, or an ended state that a gate decided at accept (then `reason` says why)."""
+    reason: int = 0
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """End what waits for this order under these rules, because of the event in hand."""
+
+    order_key: bytes
+    rule_numbers: frozenset[int]
+    reason: int
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One event, applied to one contact. Applied once per (contact, event key).
+
+    Order of application: evidence, stops, tombstone, plans (R39: stop first, then plan).
+    """
+
+    event_key: bytes
+    contact_key: bytes
+    disposition: int
+    """PLANNED, NO_MATCH or INACTIVE."""
+    body: bytes
+    """The event as msgpack; stored only if a plan is scheduled."""
+    event_time_ms: int
+    plans: tuple[Plan, ...] = ()
+    stops: tuple[Stop, ...] = ()
+    consents: tuple[tuple[int, int, int, int, bytes, int], ...] = ()
+    """Evidence: (scope, purpose, medium, status, scope key, time_ms)."""
+    tombstone_order: bytes = NO_KEY
+    tombstone_type: int = 0
+    is_primary: bool = True
+    """Counts towards the event counters; false for the further contacts of one order."""
+
+
+class CommittedPlan(msgspec.Struct, frozen=True):
+    """One created invitation, in the order of `Commit.plans`."""
+
+    sequence: int
+    state: int
+    reason: int
+    due_ms: int
+    lane: int
+    member: bytes
+
+
+class CommitAnswer(msgspec.Struct, frozen=True):
+    """What an event has caused for this contact.
+
+    On a repetition (`is_duplicate`) `plans` are the invitations of the first time in their present
+    state, and nothing has changed.
+    """
+
+    is_duplicate: bool
+    disposition: int
+    plans: tuple[CommittedPlan, ...]
+    stopped: tuple[int, ...]
+    """Sequences of invitations that this call ended; empty on a repetition."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a wheel entry is indexed: a lane, and for FAR the slot number."""
+
+    lane: int
+    slot: int = 0
+
+
+class DueEntry(msgspec.Struct, frozen=True):
+    """An index entry as read from a lane: (member, due)."""
+
+    member: bytes
+    due_ms: int
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """All that is known of an invitation: reference fields, plan and body, as stored."""
+
+    member: bytes
+    reference: Reference
+    detail: bytes
+    body: bytes
+    """Empty once every invitation of the event has ended."""
+
+
+class CapRule(msgspec.Struct, frozen=True):
+    """One cap as the gate applies it (R23-R28)."""
+
+    ledger: bytes
+    """4 bytes: hash of the cap's number and of what it is counted per."""
+    limit: int
+    window_ms: int
+    is_order_unit: bool
+    """The unit is an order: all its messages are one stamp."""
+    is_skip: bool
+    """On cap: skip; else defer to the exact freed moment."""
+    longest_deferral_ms: int
+    """0: only the invitation's expiry bounds it."""
+    is_counted: bool = True
+    is_checked: bool = True
+    """A message may be exempt from a cap and still be counted, or the reverse (R24)."""
+
+
+class ClaimAction(enum.IntEnum):
+    """What the daemon asks of the gate for one entry."""
+
+    GATE = 0
+    """Check everything and take it."""
+    END = 1
+    """The registry already says no: end it with this state and reason."""
+    DEFER = 2
+    """A window or quiet hours say later: move it to `due_ms` with this wait reason."""
+
+
+class ClaimItem(msgspec.Struct, frozen=True):
+    """One due entry and how to decide on it."""
+
+    member: bytes
+    source: Source
+    action: int = ClaimAction.GATE
+    needs_consent: bool = True
+    caps: tuple[CapRule, ...] = ()
+    state: int = 0
+    reason: int = 0
+    due_ms: int = 0
+    wait: int = 0
+
+
+class ClaimCode(enum.IntEnum):
+    """What became of a claim item."""
+
+    CLAIMED = 0
+    GONE = 1
+    """Not waiting any more: cancelled, taken or unknown. Its index entry is dropped."""
+    ENDED = 2
+    DEFERRED = 3
+    NOT_DUE = 4
+    """The store says it is due later than now: look again at `due_ms`."""
+
+
+class ClaimAnswer(msgspec.Struct, frozen=True):
+    """Verdict on one claim item, in the order asked."""
+
+    code: int
+    state: int = 0
+    reason: int = 0
+    due_ms: int = 0
+    attempts: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """How one claimed entry went."""
+
+    member: bytes
+    state: int
+    """SENT, NOT_DELIVERED, FAILED, UNKNOWN, SKIPPED; or SCHEDULED to try again at `due_ms`."""
+    reason: int = 0
+    due_ms: int = 0
+    releases_caps: bool = False
+    """Definitely not handed over: the cap reservations are returned (R25)."""
+    next_plans: tuple[Plan, ...] = ()
+    """Steps that follow a SENT one; dropped if a tombstone of the order forbids them."""
+
+
+class SettleAnswer(msgspec.Struct, frozen=True):
+    """Whether the settlement counted. False: the claim had been reclaimed; knowledge came too late."""
+
+    is_settled: bool
+    next_plans: tuple[CommittedPlan, ...] = ()
+    woken: tuple[tuple[bytes, int], ...] = ()
+    """(member, due_ms) of entries that a released reservation made due now (R25)."""
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """The conservation law of one partition (R6), and the events behind it."""
+
+    planned: int = 0
+    scheduled: int = 0
+    in_flight: int = 0
+    ended: Mapping[tuple[int, int], int] = {}
+    """(state, reason) -> count; states after SENT by feedback move here among themselves."""
+    events: Mapping[int, int] = {}
+    """Disposition -> count."""
+
+    @property
+    def imbalance(self) -> int:
+        """planned - (scheduled + in flight + ended): anything but 0 is a bug or a loss."""
+        return self.planned - self.scheduled - self.in_flight - sum(self.ended.values())
+
+
+class StoreMeta(msgspec.Struct, frozen=True):
+    """What a store was created with; fixed for its life."""
+
+    partition_count: int
+    slot_width_ms: int
+    is_virtual: bool
+    secret: bytes
+    """Keys the contact hashes."""
+
+
+class Durability(enum.IntEnum):
+    """What an acknowledgement means. Numbers as in the API."""
+
+    UNSPECIFIED = 0
+    MEMORY = 1
+    FSYNCED = 2
+    REPLICATED = 3
+
+
+# --- the store ----------------------------------------------------------------------------------
+
+
+class Store(Protocol):
+    """One deployment's state. Owner-free operations may be called by any daemon (E3)."""
+
+    meta: StoreMeta
+    durability: Durability
+
+    # Ownership -----------------------------------------------------------------------------
+
+    async def owners(self, partitions: Sequence[int]) -> dict[int, OwnerState]:
+        """Return who owns each partition now."""
+
+    async def acquire(
+        self, observed: Mapping[int, OwnerState], nonce: bytes
+    ) -> dict[int, Owner | None]:
+        """Take each partition whose owner state is still as observed; None where it is not.
+
+        The new epoch is max(old + 1, the store's clock in microseconds). Whether the old owner may be
+        presumed dead is the caller's decision (E12), not the store's.
+        """
+
+    async def renew(self, owned: Mapping[int, Owner]) -> dict[int, bool]:
+        """Raise the renewal counter where the caller still owns; False where it does not."""
+
+    async def release(self, owned: Mapping[int, Owner]) -> None:
+        """Give partitions back, so that the next owner need not wait. Idempotent."""
+
+    # Accept (owner-free) ---------------------------------------------------------------------
+
+    async def mark_events(
+        self, marks: Mapping[int, Sequence[EventMark]], now_ms: int
+    ) -> dict[int, list[MarkAnswer]]:
+        """Record each event id once; first wins. The partition is that of the event key."""
+
+    async def note_orders(
+        self, notes: Mapping[int, Sequence[OrderNote]], now_ms: int
+    ) -> dict[int, list[OrderAnswer]]:
+        """Write, then read, the order directory. The partition is that of the order key."""
+
+    async def commit(
+        self, commits: Mapping[int, Sequence[Commit]], now_ms: int
+    ) -> dict[int, list[CommitAnswer]]:
+        """Apply events to contacts. The partition is that of the contact key.
+
+        A plan is born ended, instead of scheduled, when its `state` says so, else when a tombstone
+        of its order matches (CANCELLED), else when another invitation holds its message key
+        (SKIPPED DUPLICATE, R2), else when it needs a consent and there is none (SKIPPED, R11).
+        A scheduled plan due before `loaded_until` is indexed in the near lane, else in its slot.
+        """
+
+    # Wheel source (owner only where marked) ----------------------------------------------------
+
+    async def far_slots(self, partitions: Sequence[int], until_ms: int) -> dict[int, list[int]]:
+        """Return the numbers of non-empty slots that start before `until_ms`, ascending."""
+
+    async def next_far_slot(self, partitions: Sequence[int]) -> dict[int, int | None]:
+        """Return the first slot number of each partition, None where there is none."""
+
+    async def open_slots(self, owned: Mapping[int, Owner], until_ms: int) -> dict[int, bool]:
+        """Owner only. Raise `loaded_until` to `until_ms` (never lower it): from now on, commits due
+        before it go to the near lane, and the slots before it only shrink."""
+
+    async def read_lane(
+        self, partition: int, source: Source, until_ms: int, limit: int
+    ) -> list[DueEntry]:
+        """Return the first `limit` index entries of a lane due before `until_ms`, by (due, member)."""
+
+    async def read_lanes(
+        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int
+    ) -> list[list[DueEntry]]:
+        """The same for many lanes, in the order asked."""
+
+    async def drop_empty_slots(self, slots: Mapping[int, Sequence[int]]) -> None:
+        """Forget slot numbers whose slot holds nothing. Idempotent; never drops an entry."""
+
+    async def near_versions(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return a number per partition that rises whenever a fixed lane gains an entry."""
+
+    async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
+        """Return plan and body of each member, None where there is no plan. Changes nothing."""
+
+    # Claim, settle, recover ------------------------------------------------------------------
+
+    async def claim(
+        self,
+        partition: int,
+        owner: Owner,
+        token: bytes,
+        items: Sequence[ClaimItem],
+        now_ms: int,
+        lease_deadline_ms: int,
+        registry_revision: int,
+    ) -> list[ClaimAnswer]:
+        """The gate (R12): decide on each due entry and take those that pass, in order.
+
+        An entry passes if it waits, is due (`due <= now`), has not expired, has its consent, and no
+        cap is exceeded; its caps are then reserved with the stamp time `now_ms`, in the same step.
+        Order of checks: END and DEFER actions, expiry, consent, caps (R10).
+
+        Args:
+            token: 16 random bytes naming this claim; the same token gives the first answer again.
+            lease_deadline_ms: lease clock; after it `recover` may take the entries back.
+            registry_revision: of the caller's snapshot.
+
+        Raises:
+            OwnershipLost: the partition has another owner; nothing changed.
+            StaleRegistry: the partition demands a newer snapshot (R13); nothing changed.
+        """
+
+    async def mark_sending(
+        self, partition: int, token: bytes, items: Sequence[ClaimItem], now_ms: int
+    ) -> list[bool]:
+        """Second look at a claim that waited (E4): True where consent still stands. Where it does
+        not, the entry ends SKIPPED and its reservations are returned."""
+
+    async def settle(
+        self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int
+    ) -> list[SettleAnswer]:
+        """Record how claimed entries went. Fenced by the token, not by the epoch (E2)."""
+
+    async def recover(
+        self, owned: Mapping[int, Owner], lease_now_ms: int, now_ms: int
+    ) -> dict[int, list[tuple[bytes, int, int]]]:
+        """Owner only. Take back claims whose lease has run out: (member, state, due_ms) of each.
+
+        Entries flagged HOLD_UNKNOWN end UNKNOWN, the others wait again, due as before, in the
+        deferred lane.
+        """
+
+    # Contacts and invitations (owner-free) -------------------------------------------------------
+
+    async def write_consent(
+        self,
+        partition: int,
+        contact_key: bytes,
+        entry: tuple[int, int, int, int, bytes, int],
+        document: tuple[bytes, bytes],
+        now_ms: int,
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Grant or withdraw. Keeps `document` = (id, bytes) beside the entry for reading back; the id
+        is `core.records.consent_id` of the entry.
+
+        A withdrawal ends, in the same step, every waiting invitation of its purpose and medium in
+        scope (SKIPPED UNSUBSCRIBED, R19).
+
+        Returns:
+            (members ended by it, members already claimed: those may still arrive).
+        """
+
+    async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
+        """Return all consent documents of a contact by id."""
+
+    async def contact(self, partition: int, contact_key: bytes) -> ContactRecord | None:
+        """Return the contact's record, None if nothing is known of it."""
+
+    async def contacts(
+        self, keys: Mapping[int, Sequence[bytes]]
+    ) -> dict[int, list[ContactRecord | None]]:
+        """Return many contacts' records."""
+
+    async def cancel(
+        self, partition: int, members: Sequence[bytes], state: int, reason: int, now_ms: int
+    ) -> list[int]:
+        """End waiting invitations; return the state of each after the call (0: no such invitation).
+
+        SCHEDULED becomes `state`; everything else is left as it is, truthfully.
+        """
+
+    async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
+        """Return what the gate wrote down about each member: 17 bytes a deferral or skip by cap
+        (time 6, until 6, ledger 4, code 1), oldest first."""
+
+    async def event_mark(self, partition: int, event_key: bytes, now_ms: int) -> MarkAnswer | None:
+        """Return the directory's entry for an event, None if it has none."""
+
+    # Housekeeping ------------------------------------------------------------------------------
+
+    async def require_registry(self, revision: int) -> None:
+        """Write the least registry revision that claims must have into every partition (R13)."""
+
+    async def counters(self, partitions: Sequence[int]) -> dict[int, Counters]:
+        """Return the conservation law of each partition."""
+
+    async def outcomes(self, partition: int, day: int) -> list[Outcome]:
+        """Return what ended on a day (epoch days, UTC), in order."""
+
+    async def sweep(self, partition: int, now_ms: int) -> int:
+        """Drop what its retention has outlived; bounded work per call. Return records dropped."""
+
+    async def close(self) -> None:
+        """Release connections. Idempotent."""
+
+
+# --- senders -----------------------------------------------------------------------------------
+
+
+class Letter(msgspec.Struct):
+    """One message about to go out: everything a transport needs to render and hand it over."""
+
+    delivery_id: str
+    """Stable over retries; a provider's idempotency key, the left half of a Message-ID."""
+    medium: int
+    address: str
+    """Recipient on this medium."""
+    family: int
+    is_follow_up: bool
+    locale: str
+    subject: str
+    """From the action; empty for the default of the family."""
+    event: Event
+    channel: Channel
+    attempts: int
+    """Hand-overs before this one."""
+    send_ms: int
+    """Business clock at rendering; the Date of an e-mail."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What a transport says of one letter."""
+
+    class Kind(enum.IntEnum):
+        """The five outcomes of a hand-over."""
+
+        ACCEPTED = 1
+        DEFERRED = 2
+        """Try again, not before `retry_after_ms` from now."""
+        REJECTED = 3
+        """Refused for this recipient, for good."""
+        FAILED = 4
+        """The transport cannot send this at all, for good."""
+        UNKNOWN = 5
+        """Handed over, but the answer did not come."""
+
+    kind: Kind
+    detail: str = ""
+    """What the other side said, one line, without the recipient's address."""
+    retry_after_ms: int = 0
+    was_handed_over: bool = False
+    """False: the other side has certainly not got it, so caps can be returned."""
+
+
+class Transport(Protocol):
+    """One way to hand messages over. One implementation per file in `senders/`."""
+
+    holds_unknown: bool
+    """True: an unknown outcome is held, not retried; the other side takes no idempotency key."""
+
+    def free(self) -> int:
+        """Return how many letters can be handed over now without waiting (R12, E4)."""
+
+    def prepare(self, letter: Letter) -> bytes:
+        """Render; changes nothing.
+
+        Raises:
+            RenderingFailed: the letter cannot be made; its message says why.
+        """
+
+    async def send(self, letters: Sequence[tuple[Letter, bytes]]) -> list[Delivery]:
+        """Hand over at once; one outcome for each, in order. Never raises."""
+
+    async def close(self) -> None:
+        """Finish what is under way, then close connections. Idempotent."""

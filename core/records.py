@@ -1,0 +1,308 @@
+"""The stored shapes: what one contact, one plan and one outcome look like in bytes.
+
+Decides: field order, widths and units of every binary record. The Lua twin of this page is
+`core/timing_wheel/lua/record.lua`; a test packs on one side and reads on the other.
+
+A contact record is one value in the partition's `contacts` hash. It holds all that changes about a
+contact: consents, cap stamps, order tombstones, the events seen, and one reference per invitation.
+What never changes about an invitation (its plan) and about an event (its body) is stored apart.
+
+    header   17 B   version, next sequence, number of entries in each of the five sections
+    consent  18 B   scope, purpose, medium, status, scope key, time
+    stamp    18 B   ledger, unit tag, time: one send that a cap counts
+    tombstone 16 B  order, event type number, time: a stop that outlives what it stopped
+    event    15 B   event key, disposition, time: accepted once
+    reference 72 B  one invitation, see `Reference`
+
+All integers are little-endian; times are epoch ms in six bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from core.model import Reason, State
+
+RECORD_VERSION = 1
+NO_KEY = bytes(8)
+
+HEADER = struct.Struct("<B6sHHHHH")
+CONSENT = struct.Struct("<BBBB8s6s")
+STAMP = struct.Struct("<4s8s6s")
+TOMBSTONE = struct.Struct("<8sH6s")
+EVENT_SEEN = struct.Struct("<8sB6s")
+REFERENCE = struct.Struct("<6sBBBBBBBBHI6s6s8s8s8s8s6sBB")
+OUTCOME = struct.Struct("<16sBBI6sB3s")
+
+assert HEADER.size == 17
+assert CONSENT.size == 18
+assert STAMP.size == 18
+assert TOMBSTONE.size == 16
+assert EVENT_SEEN.size == 15
+assert REFERENCE.size == 72
+assert OUTCOME.size == 32
+
+FLAG_HOLD_UNKNOWN = 1
+"""An unknown outcome is held, not retried: the transport has no idempotency key (E17)."""
+FLAG_FOLLOW_UP = 2
+"""Not the first step of its run."""
+
+
+def pack48(value: int) -> bytes:
+    """Return `value` in six little-endian bytes; 0 <= value < 2**48."""
+    return value.to_bytes(6, "little")
+
+
+def unpack48(raw: bytes) -> int:
+    """Return the number in six little-endian bytes."""
+    return int.from_bytes(raw, "little")
+
+
+def member_of(contact_key: bytes, sequence: int, channel_number: int) -> bytes:
+    """Return the 16-byte wheel member: contact 8, sequence 6 (big-endian, so that members of one
+    contact sort by age), channel 2 (big-endian)."""
+    return contact_key + sequence.to_bytes(6, "big") + channel_number.to_bytes(2, "big")
+
+
+def member_parts(member: bytes) -> tuple[bytes, int, int]:
+    """Return (contact key, sequence, channel number) of a wheel member."""
+    return member[:8], int.from_bytes(member[8:14], "big"), int.from_bytes(member[14:16], "big")
+
+
+class ConsentEntry(msgspec.Struct, frozen=True):
+    """One line of a contact's consent table.
+
+    At most one evidence (GRANTED, DENIED, PENDING) and one withdrawal (WITHDRAWN) stand for the same
+    (scope, scope_key, purpose, medium); the newer replaces the older.
+    """
+
+    scope: int
+    purpose: int
+    medium: int
+    status: int
+    scope_key: bytes
+    """8 bytes: zeros for the account, the channel number little-endian, or the order key."""
+    time_ms: int
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """One send that a cap counts: `ledger` names the cap and what it is counted per, `tag` the unit
+    (an invitation, or an order where the cap counts orders)."""
+
+    ledger: bytes
+    tag: bytes
+    time_ms: int
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """An order that an event of this type has ended: later plans for it are born cancelled (E7)."""
+
+    order_key: bytes
+    event_type_number: int
+    time_ms: int
+
+
+class EventSeen(msgspec.Struct, frozen=True):
+    """An event that was applied to this contact: applying it again changes nothing."""
+
+    event_key: bytes
+    disposition: int
+    time_ms: int
+
+
+class Reference(msgspec.Struct):
+    """All that changes about one invitation, and what the gate needs to decide on it.
+
+    `mark` holds the claim tag (first 8 bytes of the claim token) while IN_FLIGHT, and the instant it
+    ended (six bytes, two zeros) once ended.
+    """
+
+    sequence: int
+    state: int
+    medium: int
+    purpose: int
+    step: int
+    channel_number: int
+    rule_number: int
+    due_ms: int
+    expire_ms: int
+    event_key: bytes
+    order_key: bytes
+    message_key: bytes
+    body_sequence: int
+    reason: int = 0
+    wait: int = 0
+    attempts: int = 0
+    flags: int = 0
+    mark: bytes = NO_KEY
+    priority: int = 0
+    spare: int = 0
+
+    @property
+    def settle_ms(self) -> int:
+        """When it ended; 0 while it has not."""
+        return unpack48(self.mark[:6]) if self.state >= State.SENT else 0
+
+
+class ContactRecord(msgspec.Struct):
+    """One contact, unpacked. Sections keep insertion order, oldest first."""
+
+    next_sequence: int = 1
+    consents: list[ConsentEntry] = []
+    stamps: list[Stamp] = []
+    tombstones: list[Tombstone] = []
+    events: list[EventSeen] = []
+    references: list[Reference] = []
+
+
+def pack_reference(ref: Reference) -> bytes:
+    """Return the 72 bytes of one reference."""
+    return REFERENCE.pack(
+        pack48(ref.sequence), ref.state, ref.reason, ref.wait, ref.step, ref.medium, ref.purpose,
+        ref.attempts, ref.flags, ref.channel_number, ref.rule_number, pack48(ref.due_ms),
+        pack48(ref.expire_ms), ref.mark, ref.event_key, ref.order_key, ref.message_key,
+        pack48(ref.body_sequence), ref.priority, ref.spare,
+    )  # fmt: skip
+
+
+def unpack_references(raw: bytes) -> list[Reference]:
+    """Return the references in a section, oldest first."""
+    return [
+        Reference(
+            sequence=unpack48(f[0]), state=f[1], reason=f[2], wait=f[3], step=f[4], medium=f[5],
+            purpose=f[6], attempts=f[7], flags=f[8], channel_number=f[9], rule_number=f[10],
+            due_ms=unpack48(f[11]), expire_ms=unpack48(f[12]), mark=f[13], event_key=f[14],
+            order_key=f[15], message_key=f[16], body_sequence=unpack48(f[17]), priority=f[18],
+            spare=f[19],
+        )
+        for f in REFERENCE.iter_unpack(raw)
+    ]  # fmt: skip
+
+
+def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
+    """Return one invitation of a stored contact without unpacking the rest.
+
+    Cost: one search; the references end the record, so alignment counts from its end.
+    """
+    if raw is None:
+        return None
+    wanted = member[13:7:-1]
+    at = raw.find(wanted, HEADER.size)
+    while at >= 0:
+        if (len(raw) - at) % REFERENCE.size == 0:
+            return unpack_references(raw[at : at + REFERENCE.size])[0]
+        at = raw.find(wanted, at + 1)
+    return None
+
+
+def consent_id(entry: ConsentEntry) -> bytes:
+    """Return the id under which the document of a consent entry is kept: 11 bytes."""
+    return bytes((entry.scope, entry.purpose, entry.medium)) + entry.scope_key
+
+
+def pack_contact(record: ContactRecord) -> bytes:
+    """Return the stored value of a contact."""
+    return b"".join((
+        HEADER.pack(
+            RECORD_VERSION, pack48(record.next_sequence), len(record.consents), len(record.stamps),
+            len(record.tombstones), len(record.events), len(record.references),
+        ),
+        *(
+            CONSENT.pack(c.scope, c.purpose, c.medium, c.status, c.scope_key, pack48(c.time_ms))
+            for c in record.consents
+        ),
+        *(STAMP.pack(s.ledger, s.tag, pack48(s.time_ms)) for s in record.stamps),
+        *(
+            TOMBSTONE.pack(t.order_key, t.event_type_number, pack48(t.time_ms))
+            for t in record.tombstones
+        ),
+        *(EVENT_SEEN.pack(e.event_key, e.disposition, pack48(e.time_ms)) for e in record.events),
+        *(pack_reference(ref) for ref in record.references),
+    ))  # fmt: skip
+
+
+def unpack_contact(raw: bytes) -> ContactRecord:
+    """Return the contact in a stored value.
+
+    Raises:
+        AssertionError: the value was not written by this version.
+    """
+    version, next_sequence, consents, stamps, tombstones, events, references = HEADER.unpack_from(raw)
+    assert version == RECORD_VERSION, f"contact record of version {version}"
+    at = HEADER.size
+    sections: list[bytes] = []
+    for count, layout in (
+        (consents, CONSENT), (stamps, STAMP), (tombstones, TOMBSTONE), (events, EVENT_SEEN),
+        (references, REFERENCE),
+    ):  # fmt: skip
+        sections.append(raw[at : at + count * layout.size])
+        at += count * layout.size
+    assert at == len(raw), "a contact record ends with its last section"
+    return ContactRecord(
+        next_sequence=unpack48(next_sequence),
+        consents=[
+            ConsentEntry(f[0], f[1], f[2], f[3], f[4], unpack48(f[5]))
+            for f in CONSENT.iter_unpack(sections[0])
+        ],
+        stamps=[Stamp(f[0], f[1], unpack48(f[2])) for f in STAMP.iter_unpack(sections[1])],
+        tombstones=[Tombstone(f[0], f[1], unpack48(f[2])) for f in TOMBSTONE.iter_unpack(sections[2])],
+        events=[EventSeen(f[0], f[1], unpack48(f[2])) for f in EVENT_SEEN.iter_unpack(sections[3])],
+        references=unpack_references(sections[4]),
+    )
+
+
+class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
+    """What never changes about an invitation; stored once as msgpack, read to render and explain.
+
+    Field order is the storage format: append only.
+    """
+
+    account: str
+    channel: str
+    rule: str
+    revision: int
+    step: str
+    event_id: str
+    event_type: str
+    order_reference: str
+    address: str
+    locale: str
+    zone: str
+    zone_source: str
+    base_ms: int
+    first_due_ms: int
+    accept_ms: int
+    condition: str = ""
+    parent_sequence: int = 0
+    generation: int = 0
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One line of a day's outcomes: 32 bytes, appended when an invitation ends."""
+
+    member: bytes
+    state: State
+    reason: Reason
+    rule_number: int
+    settle_ms: int
+    attempts: int
+
+
+def unpack_outcomes(raw: bytes) -> list[Outcome]:
+    """Return a day's outcomes in the order in which they were written."""
+    return [
+        Outcome(f[0], State(f[1]), Reason(f[2]), f[3], unpack48(f[4]), f[5])
+        for f in OUTCOME.iter_unpack(raw)
+    ]
+
+
+def pack_outcome(outcome: Outcome) -> bytes:
+    """Return the 32 bytes of one outcome."""
+    return OUTCOME.pack(
+        outcome.member, outcome.state, outcome.reason, outcome.rule_number,
+        pack48(outcome.settle_ms), outcome.attempts, bytes(3),
+    )  # fmt: skip
+
+

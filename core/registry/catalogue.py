@@ -1,0 +1,174 @@
+"""What is configured, as of one revision, found by name and by number.
+
+Decides: which resource a name or number means, and what holds an exclusive slot.
+Never: what follows from it for an event or a message (`core/registry/snapshot.py`).
+
+What it hands out belongs to it: never change a resource taken from it, make a new one with
+`msgspec.structs.replace`.
+
+Invariants:
+    1. A pair (rule number, revision) always means the same rule, apart from `is_deleted`.
+    2. At most one rule holds an exclusive slot (R37); `core/registry/edits.py` sees to it.
+
+Cost: lookups O(1), lists O(their length) after first use; making one O(activations), plus the
+decoding of what has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.model import ActivationState, Family
+from core.registry.documents import (
+    Documents,
+    HistoryEntry,
+    account_name,
+    activation_name,
+    cap_name,
+    channel_name,
+    decode,
+    event_type_name,
+    revision_key,
+    rule_name,
+)
+from core.registry.resources import Account, Activation, Cap, Channel, EventType, Rule
+from core.registry.store import RegistryState
+
+HOLDING: Final = frozenset({ActivationState.ACTIVE, ActivationState.PAUSED})
+"""States in which a rule keeps its slot, and what it planned goes on (R14)."""
+
+Slot = tuple[str, Family, str]
+"""(channel name, family, event type; "" where the slot is the whole channel)."""
+
+
+def slot_of(rule: Rule, channel: str) -> Slot | None:
+    """Return the slot that the rule takes on a channel (full name) while it is active there.
+
+    None if its family is not exclusive: any number of such rules may be active (h1, R37).
+    """
+    if rule.family == Family.SERVICE_REVIEW:
+        return (channel, Family.SERVICE_REVIEW, rule.event_type)
+    if rule.family == Family.PRODUCT_REVIEW:
+        return (channel, Family.PRODUCT_REVIEW, "")
+    return None
+
+
+class Catalogue:
+    """One revision of the registry. See the module for what holds for all of it."""
+
+    def __init__(self, state: RegistryState, before: Catalogue | None = None) -> None:
+        """Index a state, taking over the decoded documents of an earlier one of the same store."""
+        self.state = state
+        self.revision: int = state.revision
+        self._documents: Documents = decode(state, before._documents if before else None)
+        self.channel_by_name: Mapping[str, Channel] = self._documents.channels.values
+        self.channel_by_number: Mapping[int, Channel] = {
+            channel.number: channel for channel in self.channel_by_name.values()
+        }
+        self._rule_by_number: dict[int, Rule] = {
+            rule.number: rule for rule in self._documents.rules.values.values()
+        }
+        self._on_channel: dict[str, list[tuple[Activation, Rule]]] = {}
+        self._of_rule: dict[int, list[Activation]] = {}
+        self._holders: dict[Slot, list[Activation]] = {}
+        self._index_activations()
+
+    def _index_activations(self) -> None:
+        rules = self._documents.rules.values
+        for activation in self._documents.activations.values.values():
+            channel = channel_name(activation.account, activation.channel)
+            rule = rules[rule_name(activation.account, activation.rule)]
+            self._on_channel.setdefault(channel, []).append((activation, rule))
+            self._of_rule.setdefault(rule.number, []).append(activation)
+            slot = slot_of(rule, channel)
+            if slot is not None and activation.state in HOLDING:
+                self._holders.setdefault(slot, []).append(activation)
+
+    def account(self, account: str) -> Account | None:
+        """Return an account."""
+        return self._documents.accounts.values.get(account_name(account))
+
+    def event_type(self, account: str, event_type: str) -> EventType | None:
+        """Return an event type."""
+        return self._documents.event_types.values.get(event_type_name(account, event_type))
+
+    def event_types(self, account: str) -> tuple[EventType, ...]:
+        """Return an account's event types by id."""
+        return self._documents.event_types.of_account(account)
+
+    def channel(self, account: str, channel: str) -> Channel | None:
+        """Return a channel."""
+        return self.channel_by_name.get(channel_name(account, channel))
+
+    def channels(self, account: str) -> tuple[Channel, ...]:
+        """Return an account's channels by id."""
+        return self._documents.channels.of_account(account)
+
+    def cap(self, account: str, cap: str) -> Cap | None:
+        """Return a cap."""
+        return self._documents.caps.values.get(cap_name(account, cap))
+
+    def caps(self, account: str) -> tuple[Cap, ...]:
+        """Return an account's caps by id."""
+        return self._documents.caps.of_account(account)
+
+    def rule(self, account: str, rule: str) -> Rule | None:
+        """Return a rule in its newest revision; None for a deleted one."""
+        found = self._documents.rules.values.get(rule_name(account, rule))
+        return None if found is None or found.is_deleted else found
+
+    def rules(self, account: str) -> tuple[Rule, ...]:
+        """Return an account's rules by id, without deleted ones."""
+        found = self._documents.rules.of_account(account)
+        return tuple(rule for rule in found if not rule.is_deleted)
+
+    def deleted_rule(self, account: str, rule: str) -> Rule | None:
+        """Return the tombstone of a deleted rule."""
+        found = self._documents.rules.values.get(rule_name(account, rule))
+        return found if found is not None and found.is_deleted else None
+
+    def rule_by_number(self, number: int) -> Rule | None:
+        """Return a rule in its newest revision, deleted ones included."""
+        return self._rule_by_number.get(number)
+
+    def rule_revision(self, number: int, revision: int) -> Rule | None:
+        """Return a rule as it was in a revision; those of deleted rules stay readable."""
+        newest = self._rule_by_number.get(number)
+        if newest is not None and newest.revision == revision:
+            return newest
+        return self._documents.rule_revisions.values.get(revision_key(number, revision))
+
+    def activation(self, account: str, channel: str, rule: str) -> Activation | None:
+        """Return how a rule stands on a channel (both ids); None if it was never active there."""
+        return self._documents.activations.values.get(activation_name(account, channel, rule))
+
+    def activations(self, account: str, channel: str | None = None) -> tuple[Activation, ...]:
+        """Return the activations of one channel (its id), or of all, by channel and rule."""
+        channels = self.channels(account) if channel is None else (self.channel(account, channel),)
+        return tuple(
+            activation
+            for present in channels
+            if present is not None
+            for activation, _ in sorted(
+                self._on_channel.get(present.name, ()), key=lambda entry: entry[0].rule
+            )
+        )
+
+    def activations_of(self, rule: Rule) -> tuple[Activation, ...]:
+        """Return where a rule is or was active, by channel."""
+        found = self._of_rule.get(rule.number, ())
+        return tuple(sorted(found, key=lambda activation: activation.channel))
+
+    def holders(self, slot: Slot) -> tuple[Activation, ...]:
+        """Return who holds an exclusive slot: none or one (invariant 2)."""
+        return tuple(self._holders.get(slot, ()))
+
+    def counter(self, name: str) -> int:
+        """Return the last number that a counter has given, 0 if none."""
+        return self._documents.counters.values.get(name, 0)
+
+    def history(self) -> tuple[HistoryEntry, ...]:
+        """Return who wrote what: the newest writes, oldest first."""
+        entries = self._documents.history.values.values()
+        return tuple(sorted(entries, key=lambda entry: entry.revision))

@@ -1,0 +1,294 @@
+"""The registry as of one revision, compiled for the hot path.
+
+Decides: which rules an event meets, which it stops, which caps hold for a message, and whether the
+configuration still wants what falls due.
+Never: changes anything, asks the time or does I/O.
+
+Everything that costs more than a dictionary access is computed at first use and kept until the next
+revision. A snapshot made after another one takes over the decoded documents and the compiled
+matchers that are still the same.
+
+Cost: lookups O(1) after first use; making one as `core/registry/catalogue.py` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from core.errors import StaleRegistry
+from core.model import ActivationState, Event, Family, Reason, State
+from core.ports import CapRule
+from core.registry import cap_rules
+from core.registry.catalogue import HOLDING, Catalogue, slot_of
+from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
+from core.registry.resources import Cap, Rule
+from core.registry.store import RegistryState
+
+StopRule = tuple[int, Family, Reason]
+"""(rule number, family, reason with which the stop ends what waits)."""
+
+Verdict = tuple[State, Reason]
+
+_STOP_REASONS: Final = {
+    "order_cancelled": Reason.ORDER_CANCELLED,
+    "return": Reason.RETURNED,
+    "review_submitted": Reason.REVIEWED,
+    "checkout": Reason.PURCHASED,
+    "order_created": Reason.PURCHASED,
+    "payment_received": Reason.PURCHASED,
+}
+
+_RULE_DELETED: Final = (State.CANCELLED, Reason.RULE_DELETED)
+_RULE_INACTIVE: Final = (State.CANCELLED, Reason.RULE_INACTIVE)
+_TYPE_INACTIVE: Final = (State.CANCELLED, Reason.EVENT_TYPE_INACTIVE)
+_STEP_OFF: Final = (State.CANCELLED, Reason.STEP_OFF)
+
+
+class EventMatcher(Protocol):
+    """The active rules of one channel and event type, compiled into one."""
+
+    def match(self, event: Event) -> tuple[Sequence[Rule], Sequence[Rule]]:
+        """Return (rules whose condition is true, rules whose condition ended in an error)."""
+
+
+MatcherFactory = Callable[[Sequence[Rule]], EventMatcher]
+
+
+def default_matcher(rules: Sequence[Rule]) -> EventMatcher:
+    """Compile rules with the product's own matcher."""
+    # Imported late: a registry that never meets an event needs no compiler.
+    from core.rules.matcher import Matcher
+
+    return Matcher(rules)
+
+
+def stop_reason(event_type: str) -> Reason:
+    """Return the reason with which a stop by this event type ends an invitation."""
+    return _STOP_REASONS.get(event_type, Reason.ORDER_CANCELLED)
+
+
+class Snapshot(Catalogue):
+    """One revision of the registry, with what follows from it."""
+
+    def __init__(
+        self,
+        state: RegistryState,
+        before: Snapshot | None = None,
+        matcher_factory: MatcherFactory = default_matcher,
+    ) -> None:
+        """Compile a state.
+
+        Args:
+            state: what the store holds.
+            before: an earlier snapshot of the same store, to take over what has not changed.
+            matcher_factory: makes the matcher of a list of rules.
+        """
+        super().__init__(state, before)
+        self._matcher_factory = matcher_factory
+        self._active: dict[str, dict[str, tuple[Rule, ...]]] = {}
+        self._matchers: dict[tuple[str, str], EventMatcher] = {}
+        self._compiled = self._still_compiled(before)
+        self._stops: dict[str, dict[str, tuple[StopRule, ...]]] = {}
+        self._stop_numbers: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._verdicts: dict[tuple[int, int, int, int], Verdict | None] = {}
+        self._caps: dict[tuple[str, int, int, int, int, bool], tuple[CapRule, ...]] = {}
+        self._cap_by_ledger: dict[bytes, Cap] = {}
+        self._are_ledgers_complete = False
+
+    def _still_compiled(
+        self, before: Snapshot | None
+    ) -> dict[tuple[tuple[int, int], ...], EventMatcher]:
+        """Return the matchers of the snapshot before whose rules are all still the newest."""
+        if before is None or before._matcher_factory is not self._matcher_factory:
+            return {}
+        rules = self._rule_by_number
+        return {
+            key: matcher
+            for key, matcher in before._compiled.items()
+            if all(number in rules and rules[number].revision == rev for number, rev in key)
+        }
+
+    # What an event meets ---------------------------------------------------------------------
+
+    def matcher(self, channel: str, event_type: str) -> EventMatcher:
+        """Return the compiled rules that are ACTIVE on a channel for an event type.
+
+        Args:
+            channel: full name of a channel.
+            event_type: id of an event type. Whether it is switched on is for the caller to ask.
+
+        Cost: two dictionary accesses; at first use the compilation, unless the same rules in the
+        same revisions were compiled before, for whichever channel and in whichever snapshot.
+        """
+        found = self._matchers.get((channel, event_type))
+        if found is not None:
+            return found
+        rules = self._active_rules(channel).get(event_type, ())
+        key = tuple((rule.number, rule.revision) for rule in rules)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = self._compiled[key] = self._matcher_factory(rules)
+        # What nobody configured is not kept: clients could fill the memory with names.
+        if rules:
+            self._matchers[channel, event_type] = compiled
+        return compiled
+
+    def _active_rules(self, channel: str) -> Mapping[str, tuple[Rule, ...]]:
+        found = self._active.get(channel)
+        if found is None:
+            active = [
+                rule
+                for activation, rule in self._on_channel.get(channel, ())
+                if activation.state == ActivationState.ACTIVE and not rule.is_deleted
+            ]
+            active.sort(key=lambda rule: rule.id)
+            found = {
+                event_type: tuple(rule for rule in active if rule.event_type == event_type)
+                for event_type in {rule.event_type for rule in active}
+            }
+            if channel in self._on_channel:
+                self._active[channel] = found
+        return found
+
+    def stops(self, channel: str, event_type: str) -> tuple[StopRule, ...]:
+        """Return the rules whose waiting invitations an event of this type ends.
+
+        All rules that are or were active on the channel (full name), in whichever state, by their
+        newest `stop_when`; rules triggered by the same type are included (R39: stop first, then
+        plan), deleted ones are not.
+        """
+        by_type = self._stops.get(channel)
+        if by_type is None:
+            if channel not in self._on_channel:
+                return ()
+            found: dict[str, list[StopRule]] = {}
+            for _, rule in self._on_channel[channel]:
+                for stop in () if rule.is_deleted else dict.fromkeys(rule.stop_when):
+                    found.setdefault(stop, []).append((rule.number, rule.family, stop_reason(stop)))
+            by_type = {stop: tuple(sorted(rules)) for stop, rules in found.items()}
+            self._stops[channel] = by_type
+        return by_type.get(event_type, ())
+
+    def stop_numbers(self, rule: Rule) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return (event type numbers, reasons) for `Plan.stop_types` and `Plan.stop_reasons`.
+
+        Tombstones never stop what an event of the same type triggered (R39), so the rule's own
+        trigger is left out.
+        """
+        key = (rule.number, rule.revision)
+        found = self._stop_numbers.get(key)
+        if found is None:
+            pairs = [
+                (event_type.number, int(stop_reason(event_type.id)))
+                for stop in dict.fromkeys(rule.stop_when)
+                if stop != rule.event_type
+                and (event_type := self.event_type(rule.account, stop)) is not None
+            ]
+            found = (tuple(number for number, _ in pairs), tuple(reason for _, reason in pairs))
+            self._stop_numbers[key] = found
+        return found
+
+    # What falls due --------------------------------------------------------------------------
+
+    def verdict(
+        self, rule_number: int, revision: int, step_index: int, channel_number: int
+    ) -> Verdict | None:
+        """Return how the configuration ends an invitation that falls due now, None if it does not.
+
+        In this order: RULE_DELETED; EVENT_TYPE_INACTIVE (h4); STEP_OFF, by the newest revision of
+        the rule (R40); RULE_INACTIVE, if the rule is switched off or superseded on the channel and
+        nobody holds its slot (h5, R14).
+
+        A no is final, so act on one only with a snapshot that was refreshed after the entry was
+        read: the rule may have been switched on since.
+
+        Args:
+            rule_number: of the invitation.
+            revision: of the rule when the invitation was planned.
+            step_index: position of its step in that revision.
+            channel_number: of the invitation.
+
+        Raises:
+            StaleRegistry: it was planned with something newer than this snapshot; refresh.
+        """
+        key = (rule_number, revision, step_index, channel_number)
+        try:
+            return self._verdicts[key]
+        except KeyError:
+            answer = self._verdicts[key] = self._judge(*key)
+            return answer
+
+    def _judge(
+        self, rule_number: int, revision: int, step_index: int, channel_number: int
+    ) -> Verdict | None:
+        rule = self._rule_by_number.get(rule_number)
+        if rule is None:
+            self._require_allocated(RULE_COUNTER, rule_number)
+            return _RULE_DELETED
+        if rule.is_deleted:
+            return _RULE_DELETED
+        planned = self.rule_revision(rule_number, revision)
+        if planned is None:
+            raise StaleRegistry(f"rule {rule.name} has no revision {revision} here")
+        event_type = self.event_type(rule.account, planned.event_type)
+        if event_type is None or not event_type.active:
+            return _TYPE_INACTIVE
+        step_id = planned.steps[step_index].id
+        if any(step.id == step_id and not step.enabled for step in rule.steps):
+            return _STEP_OFF
+        channel = self.channel_by_number.get(channel_number)
+        if channel is None:
+            # A channel is deleted only when nothing is active there, so nothing holds the slot.
+            self._require_allocated(CHANNEL_COUNTER, channel_number)
+            return _RULE_INACTIVE
+        activation = self.activation(rule.account, channel.id, rule.id)
+        if activation is not None and activation.state in HOLDING:
+            return None
+        slot = slot_of(planned, channel.name)
+        return None if slot is not None and slot in self._holders else _RULE_INACTIVE
+
+    def _require_allocated(self, counter: str, number: int) -> None:
+        """Tell what is gone, which was once numbered, from what this snapshot does not know yet."""
+        if number > self.counter(counter):
+            raise StaleRegistry(f"{counter} number {number} is newer than this snapshot")
+
+    def caps_for(
+        self,
+        account: str,
+        channel_number: int,
+        rule_number: int,
+        purpose: int,
+        medium: int,
+        is_follow_up: bool,
+    ) -> tuple[CapRule, ...]:
+        """Return the caps that hold for a message, by id (R24)."""
+        key = (account, channel_number, rule_number, purpose, medium, is_follow_up)
+        found = self._caps.get(key)
+        if found is None:
+            rules: list[CapRule] = []
+            for cap in self.caps(account):
+                if cap_rules.looks_at(cap, purpose, medium, is_follow_up):
+                    value = cap_rules.scope_value(
+                        cap.scope, channel_number, rule_number, purpose, medium
+                    )
+                    ledger = cap_rules.ledger_of(cap, value)
+                    self._cap_by_ledger[ledger] = cap
+                    rules.append(cap_rules.cap_rule(cap, ledger, purpose))
+            found = self._caps[key] = tuple(rules)
+        return found
+
+    def cap_by_ledger(self, ledger: bytes) -> Cap | None:
+        """Return the cap to which a ledger belongs, None if it is gone.
+
+        For explaining, not for sending. Cost: O(1) for what `caps_for` has met; else, once, all
+        ledgers there can be: caps times the channels or rules of their account.
+        """
+        if ledger not in self._cap_by_ledger and not self._are_ledgers_complete:
+            for cap in self._documents.caps.values.values():
+                channels = [channel.number for channel in self.channels(cap.account)]
+                rules = [rule.number for rule in self.rules(cap.account)]
+                for value in cap_rules.scope_values(cap.scope, channels, rules):
+                    self._cap_by_ledger.setdefault(cap_rules.ledger_of(cap, value), cap)
+            self._are_ledgers_complete = True
+        return self._cap_by_ledger.get(ledger)

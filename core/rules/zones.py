@@ -1,0 +1,224 @@
+"""The clocks on the walls: which zone counts for somebody, and what its clock says when.
+
+Decides: the zone of a recipient (d2), the local day of an instant, the instant of a wall time. A wall
+time that a gap skips means the first instant after the gap; one that comes twice means the first.
+Never: when something is due; that is `core.rules.schedule`.
+
+The zone rules are those of the `tzdata` package, not of the machine, so that every process of a
+deployment and every replay of a recorded run gives the same instants.
+
+Units: `*_ms` epoch milliseconds. `wall_ms` is a wall time: ms since 1970-01-01 00:00 on the clock of
+the zone. `day` counts local calendar days since 1970-01-01.
+
+Invariants:
+1. `instant_ms(wall)` shows the wall time `wall` on the zone's clock, unless a gap skips it.
+2. No text of a user reaches the file system: only names from the package's own list are opened.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from importlib import resources
+from zoneinfo import ZoneInfo
+
+from core.bounds import DAY_MS, SECOND_MS
+from core.errors import InvalidField
+
+CONTACT = "contact"
+"""The recipient told a zone."""
+COUNTRY = "country"
+"""The recipient's country has one clock."""
+CHANNEL = "channel"
+"""The zone of the shop."""
+FALLBACK = "utc"
+"""Nobody told a zone that exists."""
+
+CLOCK_DAYS_MAX = 4_096
+"""Days one zone's clock remembers, about 100 bytes each; beyond it forgets all and starts again."""
+
+_SAME_CLOCK_FROM = datetime(2025, 1, 1, tzinfo=UTC)
+_SAME_CLOCK_WEEKS = 12 * 52
+"""A country counts as one zone if all its zones agree week by week from here on; zones that differed
+long ago only, as those of Germany or Argentina, are one for everything that is still to be sent."""
+
+_EPOCH = datetime(1970, 1, 1)
+
+
+class Clock:
+    """The clock of one zone, with the days it was asked about.
+
+    Cost: one dictionary look-up a call once a day is known; 1 to 5 us the first time, and on the
+    days on which the offset changes.
+    """
+
+    __slots__ = ("_offsets", "_steps", "zone")
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self.zone = zone
+        self._steps: dict[int, tuple[int, int] | None] = {}
+        """By UTC day: (instant of its local midnight, local day before it). None: look closely."""
+        self._offsets: dict[int, int | None] = {}
+        """By local day: offset in ms. None: it changes on that day."""
+
+    def local_day(self, instant_ms: int) -> int:
+        """Return the local day on which `instant_ms` falls, in days since 1970-01-01."""
+        utc_day = instant_ms // DAY_MS
+        try:
+            step = self._steps[utc_day]
+        except KeyError:
+            step = self._learn_step(utc_day)
+        if step is None:
+            return (instant_ms + self.offset_ms(instant_ms)) // DAY_MS
+        midnight_ms, day = step
+        return day if instant_ms < midnight_ms else day + 1
+
+    def instant_ms(self, wall_ms: int) -> int:
+        """Return the first instant at which the clock shows `wall_ms`, or the end of its gap."""
+        day = wall_ms // DAY_MS
+        try:
+            offset_ms = self._offsets[day]
+        except KeyError:
+            offset_ms = self._learn_offset(day)
+        if offset_ms is None:
+            return self._search_ms(wall_ms)
+        return wall_ms - offset_ms
+
+    def offset_ms(self, instant_ms: int) -> int:
+        """Return how far the clock is ahead of UTC at an instant."""
+        seconds, rest_ms = divmod(instant_ms, SECOND_MS)
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds, milliseconds=rest_ms)
+        return _milliseconds(moment.astimezone(self.zone).utcoffset())
+
+    def _learn_step(self, utc_day: int) -> tuple[int, int] | None:
+        start_ms = utc_day * DAY_MS
+        offset_ms = self.offset_ms(start_ms)
+        step = None
+        if offset_ms == self.offset_ms(start_ms + DAY_MS):
+            day = (start_ms + offset_ms) // DAY_MS
+            step = ((day + 1) * DAY_MS - offset_ms, day)
+        if len(self._steps) >= CLOCK_DAYS_MAX:
+            self._steps.clear()
+        self._steps[utc_day] = step
+        return step
+
+    def _learn_offset(self, day: int) -> int | None:
+        first, last = day * DAY_MS, (day + 1) * DAY_MS - 1
+        offsets = {self._wall_offset_ms(wall, fold) for wall in (first, last) for fold in (0, 1)}
+        offset_ms = offsets.pop() if len(offsets) == 1 else None
+        if len(self._offsets) >= CLOCK_DAYS_MAX:
+            self._offsets.clear()
+        self._offsets[day] = offset_ms
+        return offset_ms
+
+    def _wall_offset_ms(self, wall_ms: int, fold: int) -> int:
+        moment = (_EPOCH + timedelta(milliseconds=wall_ms)).replace(tzinfo=self.zone, fold=fold)
+        return _milliseconds(moment.utcoffset())
+
+    def _search_ms(self, wall_ms: int) -> int:
+        """Resolve a wall time on a day on which the offset changes.
+
+        PEP 495: with fold 0 an ambiguous or skipped time has the offset from before the change, with
+        fold 1 the one from after it. A skipped time has the smaller offset first; the change then lies
+        between the two readings, and bisection finds it.
+        """
+        before_ms, after_ms = (self._wall_offset_ms(wall_ms, fold) for fold in (0, 1))
+        if before_ms >= after_ms:
+            return wall_ms - before_ms
+        low_ms, high_ms = wall_ms - after_ms - 1, wall_ms - before_ms
+        while high_ms - low_ms > 1:
+            middle_ms = (low_ms + high_ms) // 2
+            if self.offset_ms(middle_ms) == before_ms:
+                low_ms = middle_ms
+            else:
+                high_ms = middle_ms
+        return high_ms
+
+
+def resolve_zone(contact_zone: str, contact_country: str, channel_zone: str) -> tuple[str, str]:
+    """Return the zone that counts for a recipient, and why it does (d2).
+
+    Args:
+        contact_zone: what the recipient's contact tells, or "".
+        contact_country: ISO 3166-1 alpha-2, or "".
+        channel_zone: the shop's zone.
+
+    Returns:
+        (IANA key, source): the recipient's own zone, else that of a country with one clock, else the
+        shop's, else UTC. A key that does not exist is passed over. The source is one of `CONTACT`,
+        `COUNTRY`, `CHANNEL` and `FALLBACK`, and is stored with the invitation.
+
+    Cost: O(1); no allocation but the answer.
+    """
+    if contact_zone and is_zone(contact_zone):
+        return contact_zone, CONTACT
+    if contact_country:
+        country_key = country_zone(contact_country)
+        if country_key:
+            return country_key, COUNTRY
+    if is_zone(channel_zone):
+        return channel_zone, CHANNEL
+    return "UTC", FALLBACK
+
+
+def is_zone(key: str) -> bool:
+    """Return whether `key` names a zone, spelt as IANA spells it."""
+    return key in _zone_keys()
+
+
+@cache
+def clock(key: str) -> Clock:
+    """Return the clock of a zone; the same one every time.
+
+    Raises:
+        InvalidField: there is no such zone.
+    """
+    if not is_zone(key):
+        raise InvalidField(
+            f"time zone {key!r:.80} is not known; use an IANA name such as Europe/Warsaw"
+        )
+    path = resources.files("tzdata").joinpath("zoneinfo", *key.split("/"))
+    with path.open("rb") as data:
+        return Clock(ZoneInfo.from_file(data, key=key))
+
+
+@lru_cache(maxsize=1024)
+def country_zone(country: str) -> str | None:
+    """Return the zone of a country all of whose clocks agree, else None.
+
+    Args:
+        country: ISO 3166-1 alpha-2, in any case.
+    """
+    keys = _country_keys().get(country.upper(), ())
+    if not keys:
+        return None
+    first, *others = (clock(key) for key in keys)
+    weeks = (_SAME_CLOCK_FROM + timedelta(weeks=week) for week in range(_SAME_CLOCK_WEEKS))
+    moments = [int(moment.timestamp()) * SECOND_MS for moment in weeks]
+    for other in others:
+        if any(first.offset_ms(moment) != other.offset_ms(moment) for moment in moments):
+            return None
+    return keys[0]
+
+
+@cache
+def _zone_keys() -> frozenset[str]:
+    text = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
+    return frozenset(text.split()) - {"Factory"}
+
+
+@cache
+def _country_keys() -> dict[str, tuple[str, ...]]:
+    """Zones by country from zone.tab; within a country the most populous comes first."""
+    path = resources.files("tzdata").joinpath("zoneinfo", "zone.tab")
+    keys: dict[str, tuple[str, ...]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            country, _, key = line.split("\t")[:3]
+            keys[country] = (*keys.get(country, ()), key)
+    return keys
+
+
+def _milliseconds(offset: timedelta | None) -> int:
+    assert offset is not None, "a zone always has an offset"
+    return offset // timedelta(milliseconds=1)

@@ -1,0 +1,207 @@
+"""Arguments and answers of the scripts, as bytes.
+
+Decides: nothing; it is the Python half of the layouts that the script headers draw.
+Cost: one `struct` call per item each way; this is the hot path.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from core.ports import (
+    CapRule,
+    ClaimAnswer,
+    ClaimItem,
+    Commit,
+    CommitAnswer,
+    CommittedPlan,
+    MarkAnswer,
+    OrderAnswer,
+    Plan,
+    SettleAnswer,
+    Settlement,
+)
+from core.records import CONSENT, member_of, pack48, unpack48
+
+_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBB")
+_STOP_HEAD = struct.Struct("<8sBH")
+_PLAN_HEAD = struct.Struct("<BBBBBBBBHI6s6s8s8sHB")
+_STOP_TYPE = struct.Struct("<HB")
+_COMMIT_ANSWER = struct.Struct("<BBBH")
+_PLAN_ANSWER = struct.Struct("<6sBB6sBH")
+_CLAIM_ITEM = struct.Struct("<16sBBBBBBB6s")
+_CLAIM_ANSWER = struct.Struct("<BBBB6s")
+_CAP = struct.Struct("<4sH6sB6s")
+_SETTLEMENT = struct.Struct("<16sBB6sBB")
+_MARK = struct.Struct("<8s8s8sH")
+_NOTE = struct.Struct("<8s8sH6sH")
+_TOMBSTONE = struct.Struct("<H6s")
+_WOKEN = struct.Struct("<16s6s")
+
+assert _CLAIM_ITEM.size == 29
+assert _PLAN_ANSWER.size == 17
+assert _SETTLEMENT.size == 26
+
+
+def pack_plan(plan: Plan, slot_index: int) -> bytes:
+    """Return the plan argument that `birth.lua` draws."""
+    stops = plan.stop_types
+    head = _PLAN_HEAD.pack(
+        plan.medium, plan.purpose, plan.step, plan.flags, plan.priority, plan.needs_consent,
+        plan.state, plan.reason, plan.channel_number, plan.rule_number,
+        plan.due_ms.to_bytes(6, "little"), plan.expire_ms.to_bytes(6, "little"), plan.order_key,
+        plan.message_key, slot_index, len(stops),
+    )  # fmt: skip
+    if not stops:
+        return head
+    return head + b"".join(map(_STOP_TYPE.pack, stops, plan.stop_reasons))
+
+
+def pack_commit(commit: Commit) -> bytes:
+    """Return the head argument that `commit.lua` draws."""
+    head = _COMMIT_HEAD.pack(
+        commit.event_key, commit.contact_key, commit.disposition, commit.is_primary,
+        commit.event_time_ms.to_bytes(6, "little"), commit.tombstone_order, commit.tombstone_type,
+        len(commit.consents), len(commit.stops), len(commit.plans),
+    )  # fmt: skip
+    if not commit.consents and not commit.stops:
+        return head
+    parts = [head]
+    for scope, purpose, medium, status, scope_key, time_ms in commit.consents:
+        parts.append(CONSENT.pack(scope, purpose, medium, status, scope_key, pack48(time_ms)))
+    for stop in commit.stops:
+        numbers = stop.rule_numbers
+        parts.append(_STOP_HEAD.pack(stop.order_key, stop.reason, len(numbers)))
+        parts.append(struct.pack(f"<{len(numbers)}I", *numbers))
+    return b"".join(parts)
+
+
+def unpack_plans(
+    raw: bytes, at: int, count: int, contact_key: bytes
+) -> tuple[tuple[CommittedPlan, ...], int]:
+    """Return `count` plan answers from `at` on, and where they end."""
+    end = at + 17 * count
+    plans = tuple(
+        CommittedPlan(
+            sequence := unpack48(f[0]), f[1], f[2], unpack48(f[3]), f[4],
+            member_of(contact_key, sequence, f[5]),
+        )
+        for f in _PLAN_ANSWER.iter_unpack(raw[at:end])
+    )  # fmt: skip
+    return plans, end
+
+
+def unpack_commits(raw: bytes, commits: Sequence[Commit]) -> list[CommitAnswer]:
+    """Return the answers of a commit call."""
+    at = 0
+    answers: list[CommitAnswer] = []
+    for commit in commits:
+        is_duplicate, disposition, plans, stopped = _COMMIT_ANSWER.unpack_from(raw, at)
+        at += 5
+        created: tuple[CommittedPlan, ...] = ()
+        if plans:
+            created, at = unpack_plans(raw, at, plans, commit.contact_key)
+        ended: tuple[int, ...] = ()
+        if stopped:
+            ended = tuple(unpack48(raw[at + 6 * i : at + 6 * i + 6]) for i in range(stopped))
+            at += 6 * stopped
+        answers.append(CommitAnswer(is_duplicate == 1, disposition, created, ended))
+    return answers
+
+
+def pack_caps(caps: Sequence[CapRule]) -> bytes:
+    """Return one cap set as `claim.lua` draws it."""
+    return b"".join(
+        _CAP.pack(
+            cap.ledger,
+            cap.limit,
+            pack48(cap.window_ms),
+            cap.is_order_unit | cap.is_skip << 1 | cap.is_counted << 2 | cap.is_checked << 3,
+            pack48(cap.longest_deferral_ms),
+        )
+        for cap in caps
+    )
+
+
+def pack_claim_item(item: ClaimItem, lane_index: int, cap_set: int) -> bytes:
+    """Return one item argument."""
+    return _CLAIM_ITEM.pack(
+        item.member, lane_index, item.action, item.needs_consent, item.state, item.reason,
+        item.wait, cap_set, item.due_ms.to_bytes(6, "little"),
+    )  # fmt: skip
+
+
+def unpack_claims(raw: bytes) -> list[ClaimAnswer]:
+    """Return the answers of a claim call."""
+    return [
+        ClaimAnswer(f[0], f[1], f[2], int.from_bytes(f[4], "little"), f[3])
+        for f in _CLAIM_ANSWER.iter_unpack(raw)
+    ]
+
+
+def pack_settlement(settlement: Settlement) -> bytes:
+    """Return one settlement argument."""
+    return _SETTLEMENT.pack(
+        settlement.member, settlement.state, settlement.reason,
+        settlement.due_ms.to_bytes(6, "little"), settlement.releases_caps,
+        len(settlement.next_plans),
+    )  # fmt: skip
+
+
+def unpack_settlements(raw: bytes, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
+    """Return the answers of a settle call."""
+    at = 0
+    answers: list[SettleAnswer] = []
+    for settlement in settlements:
+        is_settled, plans, woken = raw[at], raw[at + 1], raw[at + 2]
+        at += 3
+        born: tuple[CommittedPlan, ...] = ()
+        if plans:
+            born, at = unpack_plans(raw, at, plans, settlement.member[:8])
+        freed: tuple[tuple[bytes, int], ...] = ()
+        if woken:
+            freed = tuple(
+                (f[0], unpack48(f[1])) for f in _WOKEN.iter_unpack(raw[at : at + 22 * woken])
+            )
+            at += 22 * woken
+        answers.append(SettleAnswer(is_settled == 1, born, freed))
+    return answers
+
+
+def pack_mark(event_key: bytes, body_hash: bytes, contact_key: bytes, pair: int) -> bytes:
+    """Return one event mark argument."""
+    return _MARK.pack(event_key, body_hash, contact_key, pair)
+
+
+def unpack_marks(raw: bytes) -> list[MarkAnswer]:
+    """Return the answers of a mark call."""
+    return [
+        MarkAnswer(raw[at] == 1, raw[at + 1] == 1, raw[at + 2 : at + 10])
+        for at in range(0, len(raw), 10)
+    ]
+
+
+def pack_note(
+    order_key: bytes, contact_key: bytes, stop_event_type: int, time_ms: int, pair: int
+) -> bytes:
+    """Return one order note argument."""
+    return _NOTE.pack(order_key, contact_key, stop_event_type, pack48(time_ms), pair)
+
+
+def unpack_notes(raw: bytes) -> list[OrderAnswer]:
+    """Return the answers of a note call."""
+    answers: list[OrderAnswer] = []
+    at = 0
+    while at < len(raw):
+        contacts, tombstones = raw[at], raw[at + 1]
+        at += 2
+        keys = tuple(raw[at + 8 * i : at + 8 * i + 8] for i in range(contacts))
+        at += 8 * contacts
+        ends = tuple(
+            (number, unpack48(time))
+            for number, time in _TOMBSTONE.iter_unpack(raw[at : at + 8 * tombstones])
+        )
+        at += 8 * tombstones
+        answers.append(OrderAnswer(keys, ends))
+    return answers

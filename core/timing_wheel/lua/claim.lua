@@ -1,0 +1,174 @@
+#!lua flags=
+-- Purpose: the gate (R12). Decide on due entries and take those that pass; the last step before
+--   the hand-over. Expiry, consent and caps are read and reserved here and nowhere else.
+-- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
+-- KEYS[4] bodies hash         KEYS[5] claims hash       KEYS[6] claim-deadlines zset
+-- KEYS[7] deferred zset       KEYS[8] notes hash        KEYS[9] outcomes string of today
+-- KEYS[10...] lanes that the items come from, named by index from 0
+-- ARGV[1] now, epoch ms (business clock)
+-- ARGV[2] owner epoch         ARGV[3] owner nonce 8     ARGV[4] claim token 16
+-- ARGV[5] lease deadline, ms (lease clock)              ARGV[6] registry revision of the caller
+-- ARGV[7] lease clock now, ms ARGV[8] greatest skew to this server's clock, ms; 0: not checked
+-- ARGV[9] number of items, <= 128
+-- ARGV[10] items, 29 bytes each: member 16, lane index B, action B, needs_consent B, state B,
+--   reason B, wait B, cap set B, due I6
+-- ARGV[11...] cap sets, 19 bytes a cap: ledger 4, limit H, window I6, flags B, longest deferral I6
+-- Returns: {0, answers} with 10 bytes an item (code B, state B, reason B, attempts B, due I6), or
+--   {1} another owner, {2} registry too old, {3} clocks too far apart: nothing was changed
+-- Atomicity: all items or none. The same token gives the first answer again.
+-- Cost: O(items + stamps and references of their contacts)
+-- @include record
+-- @include ../../antispam/lua/consent
+-- @include ../../antispam/lua/caps
+local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE = 0, 1, 2, 3, 4
+local CAPPED, CAPPED_WAIT, NO_SLOT, TOO_LATE = 5, 1, 64, 65
+local GATE, END = 0, 1
+local ITEM = 29
+local now_ms, items, count_items = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[9])
+local token = ARGV[4]
+
+local owner = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'registry_revision')
+if owner[1] ~= ARGV[2] or owner[2] ~= ARGV[3] then return {1} end
+if tonumber(owner[3] or 0) > tonumber(ARGV[6]) then return {2} end
+local skew = tonumber(ARGV[8])
+if skew > 0 then
+  local time = redis.call('TIME')
+  local server_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  if math.abs(server_ms - tonumber(ARGV[7])) > skew then return {3} end
+end
+local before = redis.call('HGET', KEYS[5], token)
+if before then
+  local members = unpack_('<H', before, 7)
+  return {0, sub(before, 9 + members * 16)}
+end
+
+local out = {lines = {}, bodies = {}}
+local removed, deferred, notes, taken = {}, {}, {}, {}
+
+local function move(rec, at, member, due, wait)
+  local refs = rec.refs
+  rec.refs = sub(refs, 1, at + 7) .. char(wait) .. sub(refs, at + 9, at + 19)
+    .. pack('<I6', due) .. sub(refs, at + 26)
+  rec.dirty = true
+  deferred[#deferred + 1] = due
+  deferred[#deferred + 1] = member
+end
+
+local function note(member, until_ms, ledger, code)
+  notes[#notes + 1] = {member, pack('<I6I6', now_ms, until_ms) .. ledger .. char(code)}
+end
+
+-- Consent and caps of one waiting, due entry. Returns code, state, reason, due.
+local function gate(rec, contact, at, member, item)
+  local refs = rec.refs
+  local expire, due = unpack_('<I6', refs, at + 26), unpack_('<I6', refs, at + 20)
+  local order_key = sub(refs, at + 48, at + 55)
+  if byte(items, item + 18) == 1 then
+    local medium, purpose = byte(refs, at + 10, at + 11)
+    local channel_key = sub(refs, at + 14, at + 15) .. '\0\0\0\0\0\0'
+    local ok, why = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
+    if not ok then
+      end_ref(rec, contact, at, SKIPPED, why, now_ms, out)
+      return ENDED, SKIPPED, why, due
+    end
+  end
+  local caps = ARGV[11 + byte(items, item + 22)]
+  local tag = '\0\0' .. sub(member, 9, 14)
+  local verdict, until_ms, ledger =
+    caps_check(rec.stamps, caps, tag, order_key, now_ms, expire)
+  if verdict == 'skip' then
+    note(member, 0, ledger, 2)
+    end_ref(rec, contact, at, SKIPPED, CAPPED, now_ms, out)
+    return ENDED, SKIPPED, CAPPED, due
+  elseif verdict == 'expire' then
+    note(member, until_ms, ledger, 1)
+    end_ref(rec, contact, at, EXPIRED, NO_SLOT, now_ms, out)
+    return ENDED, EXPIRED, NO_SLOT, due
+  elseif verdict == 'defer' then
+    note(member, until_ms, ledger, 1)
+    move(rec, at, member, until_ms, CAPPED_WAIT)
+    return DEFERRED, SCHEDULED, 0, until_ms
+  end
+  rec.stamps = caps_reserve(rec.stamps, caps, tag, order_key, now_ms)
+  rec.refs = sub(refs, 1, at + 5) .. char(IN_FLIGHT, 0, 0) .. sub(refs, at + 9, at + 11)
+    .. char(math.min(255, byte(refs, at + 12) + 1)) .. sub(refs, at + 13, at + 31)
+    .. sub(token, 1, 8) .. sub(refs, at + 40)
+  rec.dirty = true
+  count('scheduled', -1)
+  count('in_flight', 1)
+  taken[#taken + 1] = member
+  return CLAIMED, IN_FLIGHT, 0, due
+end
+
+local function decide(rec, contact, member, item)
+  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  if not at or byte(rec.refs, at + 6) ~= SCHEDULED then return GONE, 0, 0, 0, 0 end
+  local due, expire = unpack_('<I6I6', rec.refs, at + 20)
+  if due > now_ms then return NOT_DUE, SCHEDULED, 0, due, 0 end
+  local action, _, state, reason, wait = byte(items, item + 17, item + 21)
+  local code
+  if action == END then
+    end_ref(rec, contact, at, state, reason, now_ms, out)
+    code = ENDED
+  elseif action ~= GATE then
+    due = unpack_('<I6', items, item + 23)
+    if due >= expire then
+      state, reason, code = EXPIRED, NO_SLOT, ENDED
+      end_ref(rec, contact, at, state, reason, now_ms, out)
+    else
+      move(rec, at, member, due, wait)
+      state, reason, code = SCHEDULED, 0, DEFERRED
+    end
+  elseif now_ms >= expire then
+    state, reason, code = EXPIRED, TOO_LATE, ENDED
+    end_ref(rec, contact, at, state, reason, now_ms, out)
+  else
+    code, state, reason, due = gate(rec, contact, at, member, item)
+  end
+  return code, state, reason, due, byte(rec.refs, at + 12)
+end
+
+local contacts, wanted = {}, {}
+for i = 0, count_items - 1 do
+  local contact = sub(items, i * ITEM + 1, i * ITEM + 8)
+  if not wanted[contact] then
+    wanted[contact] = true
+    contacts[#contacts + 1] = contact
+  end
+end
+local records = open_records(KEYS[3], contacts)
+local answers = {}
+for i = 0, count_items - 1 do
+  local item = i * ITEM + 1
+  local member = sub(items, item, item + 15)
+  local contact = sub(member, 1, 8)
+  local code, state, reason, due, attempts = decide(records[contact], contact, member, item)
+  answers[i + 1] = pack('<BBBBI6', code, state, reason, attempts, due)
+  if code ~= NOT_DUE then
+    local lane = byte(items, item + 16)
+    local list = removed[lane]
+    if not list then
+      list = {}
+      removed[lane] = list
+    end
+    list[#list + 1] = member
+  end
+end
+local answer = table.concat(answers)
+
+write_records(KEYS[3], records)
+for lane, members in pairs(removed) do redis.call('ZREM', KEYS[10 + lane], unpack(members)) end
+if #deferred > 0 then
+  redis.call('ZADD', KEYS[7], unpack(deferred))
+  redis.call('HINCRBY', KEYS[1], 'near_version', 1)
+end
+for _, entry in ipairs(notes) do
+  local old = redis.call('HGET', KEYS[8], entry[1]) or ''
+  redis.call('HSET', KEYS[8], entry[1], old .. entry[2])
+end
+redis.call('HSET', KEYS[5], token,
+  pack('<I6H', tonumber(ARGV[5]), #taken) .. table.concat(taken) .. answer)
+redis.call('ZADD', KEYS[6], ARGV[5], token)
+write_ends(KEYS[4], KEYS[9], out)
+write_counts(KEYS[2])
+return {0, answer}

@@ -1,0 +1,57 @@
+#!lua flags=
+-- Purpose: second look at claims that waited before their hand-over (E4): consent once more.
+--   Where it does not stand any more, the entry ends SKIPPED and its reservations are returned.
+-- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
+-- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
+-- ARGV[1] now, epoch ms       ARGV[2] claim token 16    ARGV[3] number of items, <= 128
+-- ARGV[4] items, 17 bytes each: member 16, needs_consent B
+-- Returns: one byte an item: 1 send it, 0 do not
+-- Atomicity: all items or none.
+-- Cost: O(items + references of their contacts)
+-- @include record
+-- @include ../../antispam/lua/consent
+-- @include release
+local ITEM = 17
+local now_ms, token, total, items = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local out = {lines = {}, bodies = {}, deferred = {}}
+
+local function look(rec, contact, member, needs_consent)
+  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT
+    or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
+    return 0
+  end
+  if needs_consent == 0 then return 1 end
+  local medium, purpose = byte(rec.refs, at + 10, at + 11)
+  local channel_key = sub(rec.refs, at + 14, at + 15) .. '\0\0\0\0\0\0'
+  local order_key = sub(rec.refs, at + 48, at + 55)
+  local ok, why = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
+  if ok then return 1 end
+  end_ref(rec, contact, at, SKIPPED, why, now_ms, out)
+  release_caps(rec, contact, at, member, now_ms, out)
+  return 0
+end
+
+local contacts, wanted = {}, {}
+for i = 0, total - 1 do
+  local contact = sub(items, i * ITEM + 1, i * ITEM + 8)
+  if not wanted[contact] then
+    wanted[contact] = true
+    contacts[#contacts + 1] = contact
+  end
+end
+local records = open_records(KEYS[3], contacts)
+local answers = {}
+for i = 0, total - 1 do
+  local member = sub(items, i * ITEM + 1, i * ITEM + 16)
+  local contact = sub(member, 1, 8)
+  answers[i + 1] = char(look(records[contact], contact, member, byte(items, i * ITEM + 17)))
+end
+write_records(KEYS[3], records)
+write_ends(KEYS[4], KEYS[5], out)
+if #out.deferred > 0 then
+  redis.call('ZADD', KEYS[6], unpack(out.deferred))
+  redis.call('HINCRBY', KEYS[1], 'near_version', 1)
+end
+write_counts(KEYS[2])
+return table.concat(answers)

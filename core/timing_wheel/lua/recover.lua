@@ -1,0 +1,74 @@
+#!lua flags=
+-- Purpose: take back claims whose lease has run out. What may be sent twice waits again, what may
+--   not (flag HOLD_UNKNOWN) ends UNKNOWN. Runs all the time, not only after a restart.
+-- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
+-- KEYS[4] bodies hash         KEYS[5] claims hash       KEYS[6] claim-deadlines zset
+-- KEYS[7] deferred zset       KEYS[8] outcomes string of today
+-- ARGV[1] now, epoch ms (business clock)                ARGV[2] lease clock now, ms
+-- ARGV[3] owner epoch         ARGV[4] owner nonce 8     ARGV[5] most claims per call
+-- Returns: {0, answers} with 23 bytes an entry (member 16, state B, due I6), or {1} another owner
+-- Atomicity: a claim is taken back whole.
+-- Cost: O(entries of the claims + references of their contacts)
+-- @include record
+local OUTCOME_UNKNOWN, RETRY_WAIT, HOLD_UNKNOWN = 101, 2, 1
+local now_ms = tonumber(ARGV[1])
+local owner = redis.call('HMGET', KEYS[1], 'epoch', 'nonce')
+if owner[1] ~= ARGV[3] or owner[2] ~= ARGV[4] then return {1} end
+local tokens = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[2], 'LIMIT', 0, tonumber(ARGV[5]))
+local out = {lines = {}, bodies = {}}
+local deferred, answers = {}, {}
+
+local members, contacts, wanted = {}, {}, {}
+for _, token in ipairs(tokens) do
+  local lease = redis.call('HGET', KEYS[5], token)
+  local held = lease and unpack_('<H', lease, 7) or 0
+  for i = 0, held - 1 do
+    local member = sub(lease, 9 + i * 16, 24 + i * 16)
+    local contact = sub(member, 1, 8)
+    members[#members + 1] = {member, token}
+    if not wanted[contact] then
+      wanted[contact] = true
+      contacts[#contacts + 1] = contact
+    end
+  end
+end
+local records = open_records(KEYS[3], contacts)
+
+local function take_back(member, token)
+  local contact = sub(member, 1, 8)
+  local rec = records[contact]
+  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT
+    or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
+    return
+  end
+  local refs = rec.refs
+  local due, state = unpack_('<I6', refs, at + 20), SCHEDULED
+  if byte(refs, at + 13) % 2 == HOLD_UNKNOWN then
+    state = UNKNOWN
+    end_ref(rec, contact, at, UNKNOWN, OUTCOME_UNKNOWN, now_ms, out)
+  else
+    rec.refs = sub(refs, 1, at + 5) .. char(SCHEDULED, 0, RETRY_WAIT) .. sub(refs, at + 9, at + 31)
+      .. NO_KEY .. sub(refs, at + 40)
+    rec.dirty = true
+    count('in_flight', -1)
+    count('scheduled', 1)
+    deferred[#deferred + 1] = due
+    deferred[#deferred + 1] = member
+  end
+  answers[#answers + 1] = member .. pack('<BI6', state, due)
+end
+
+for _, entry in ipairs(members) do take_back(entry[1], entry[2]) end
+write_records(KEYS[3], records)
+if #deferred > 0 then
+  redis.call('ZADD', KEYS[7], unpack(deferred))
+  redis.call('HINCRBY', KEYS[1], 'near_version', 1)
+end
+write_ends(KEYS[4], KEYS[8], out)
+if #tokens > 0 then
+  redis.call('HDEL', KEYS[5], unpack(tokens))
+  redis.call('ZREM', KEYS[6], unpack(tokens))
+end
+write_counts(KEYS[2])
+return {0, table.concat(answers)}

@@ -1,0 +1,44 @@
+#!lua flags=
+-- Purpose: drop invitations whose retention is over, from the head of an old day's outcomes.
+-- KEYS[1] contacts hash       KEYS[2] details hash      KEYS[3] notes hash
+-- KEYS[4] outcomes string of that day
+-- ARGV[1] most outcomes per call
+-- Returns: how many outcomes were dropped; 0 when the day is done (its key is gone then)
+-- Atomicity: reference, plan and note of an invitation go together.
+-- Cost: O(outcomes + references of their contacts)
+-- @include record
+local lines = redis.call('GETRANGE', KEYS[4], 0, tonumber(ARGV[1]) * 32 - 1)
+local total = math.floor(#lines / 32)
+if total == 0 then
+  redis.call('DEL', KEYS[4])
+  return 0
+end
+local contacts, wanted, members = {}, {}, {}
+for i = 0, total - 1 do
+  local member = sub(lines, i * 32 + 1, i * 32 + 16)
+  members[#members + 1] = member
+  local contact = sub(member, 1, 8)
+  if not wanted[contact] then
+    wanted[contact] = true
+    contacts[#contacts + 1] = contact
+  end
+end
+local records = open_records(KEYS[1], contacts)
+for _, member in ipairs(members) do
+  local rec = records[sub(member, 1, 8)]
+  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  if at and byte(rec.refs, at + 6) >= SENT then
+    rec.refs = sub(rec.refs, 1, at - 1) .. sub(rec.refs, at + REF)
+    rec.dirty = true
+  end
+end
+write_records(KEYS[1], records)
+redis.call('HDEL', KEYS[2], unpack(members))
+redis.call('HDEL', KEYS[3], unpack(members))
+local rest = redis.call('GETRANGE', KEYS[4], total * 32, -1)
+if rest == '' then
+  redis.call('DEL', KEYS[4])
+else
+  redis.call('SET', KEYS[4], rest)
+end
+return total

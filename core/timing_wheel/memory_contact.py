@@ -1,0 +1,220 @@
+"""What the store does to one contact record: pure functions, without index, counters or bodies.
+
+Decides: how an invitation is born (R2, R11), what an ending and a released reservation change,
+which waiting entry is woken, and what a record that grows too long forgets.
+Never: where entries are indexed, what is counted; that is the partition's (`memory_partition.py`).
+
+Units: every `*_ms` is epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+import msgspec
+
+from core import bounds
+from core.antispam import consent
+from core.antispam.caps import invitation_tag
+from core.model import ConsentScope, ConsentStatus, Reason, State, WaitReason
+from core.ports import Plan, Stop
+from core.records import NO_KEY, ContactRecord, Reference, Tombstone, member_of, pack48
+
+KEY_HOLDING_STATES = frozenset({
+    State.SCHEDULED, State.IN_FLIGHT, State.SENT, State.DELIVERED, State.NOT_DELIVERED,
+    State.CANCELLED, State.FAILED, State.UNKNOWN,
+})  # fmt: skip
+"""An invitation in one of these states keeps its message key from others; SKIPPED and EXPIRED free
+it (R2)."""
+
+ORDER_COUNTING_STATES = frozenset({
+    State.IN_FLIGHT, State.SENT, State.DELIVERED, State.NOT_DELIVERED, State.UNKNOWN,
+})  # fmt: skip
+"""While another invitation of the order is in one of these states, its stamp stands (R23)."""
+
+LIVE_STATES = frozenset({State.SCHEDULED, State.IN_FLIGHT})
+
+
+def find(record: ContactRecord, sequence: int) -> Reference | None:
+    """Return the reference with this sequence; references stand in ascending sequence.
+
+    Cost: O(log references).
+    """
+    refs = record.references
+    index = bisect.bisect_left(refs, sequence, key=lambda ref: ref.sequence)
+    return refs[index] if index < len(refs) and refs[index].sequence == sequence else None
+
+
+def member(contact_key: bytes, ref: Reference) -> bytes:
+    """Return the wheel member of a reference."""
+    return member_of(contact_key, ref.sequence, ref.channel_number)
+
+
+def copied(record: ContactRecord) -> ContactRecord:
+    """Return a copy that shares nothing mutable with the record."""
+    return ContactRecord(
+        next_sequence=record.next_sequence,
+        consents=list(record.consents),
+        stamps=list(record.stamps),
+        tombstones=list(record.tombstones),
+        events=list(record.events),
+        references=[msgspec.structs.replace(ref) for ref in record.references],
+    )
+
+
+# --- birth --------------------------------------------------------------------------------------
+
+
+def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[int, int]:
+    """Return (state, reason) in which an invitation is born.
+
+    The first that applies: the gate that decided at accept; a tombstone of the order, the oldest
+    first (CANCELLED); another holder of the message key (SKIPPED DUPLICATE); no consent (SKIPPED).
+
+    Args:
+        record: the contact, with this event's evidence and tombstone already in it.
+        plan: the invitation to be.
+        is_consent_checked: False for the steps that follow a sent one: the claim decides.
+    """
+    if plan.state != State.SCHEDULED:
+        return plan.state, plan.reason
+    reasons = dict(zip(plan.stop_types, plan.stop_reasons, strict=True))
+    for tombstone in record.tombstones:
+        if tombstone.order_key == plan.order_key and tombstone.event_type_number in reasons:
+            return State.CANCELLED, reasons[tombstone.event_type_number]
+    if plan.message_key != NO_KEY and any(
+        ref.message_key == plan.message_key and ref.state in KEY_HOLDING_STATES
+        for ref in record.references
+    ):
+        return State.SKIPPED, Reason.DUPLICATE
+    if is_consent_checked and plan.needs_consent:
+        is_allowed, reason = consent.decide(
+            record.consents, plan.channel_number, plan.order_key, plan.purpose, plan.medium,
+            is_pending_enough=True,
+        )  # fmt: skip
+        if not is_allowed:
+            return State.SKIPPED, reason
+    return State.SCHEDULED, Reason.NONE
+
+
+def add_reference(
+    record: ContactRecord,
+    plan: Plan,
+    event_key: bytes,
+    body_sequence: int,
+    is_consent_checked: bool,
+    now_ms: int,
+) -> Reference:
+    """Give a plan the next sequence, let it be born, and append its reference."""
+    state, reason = birth(record, plan, is_consent_checked)
+    ref = Reference(
+        sequence=record.next_sequence, state=state, reason=reason, medium=plan.medium,
+        purpose=plan.purpose, step=plan.step, channel_number=plan.channel_number,
+        rule_number=plan.rule_number, due_ms=plan.due_ms, expire_ms=plan.expire_ms,
+        event_key=event_key, order_key=plan.order_key, message_key=plan.message_key,
+        body_sequence=body_sequence, flags=plan.flags, priority=plan.priority,
+        mark=NO_KEY if state == State.SCHEDULED else ended_mark(now_ms),
+    )  # fmt: skip
+    record.next_sequence += 1
+    record.references.append(ref)
+    return ref
+
+
+def add_tombstone(
+    record: ContactRecord, order_key: bytes, event_type_number: int, time_ms: int
+) -> None:
+    """Remember that an order was ended by an event of this type: once per type, the first stays."""
+    if order_key != NO_KEY and not any(
+        t.order_key == order_key and t.event_type_number == event_type_number
+        for t in record.tombstones
+    ):
+        record.tombstones.append(Tombstone(order_key, event_type_number, time_ms))
+
+
+# --- ending -------------------------------------------------------------------------------------
+
+
+def ended_mark(now_ms: int) -> bytes:
+    """Return the mark of an invitation that ended now: six bytes of time, two zeros."""
+    return pack48(now_ms) + bytes(2)
+
+
+def stop_of(ref: Reference, stops: tuple[Stop, ...]) -> Stop | None:
+    """Return the first of the stops that ends this invitation, None if it does not wait for any."""
+    if ref.state != State.SCHEDULED:
+        return None
+    for stop in stops:
+        if ref.order_key == stop.order_key and ref.rule_number in stop.rule_numbers:
+            return stop
+    return None
+
+
+def is_body_needed(record: ContactRecord, body_sequence: int) -> bool:
+    """Return whether an invitation of the event may still be rendered."""
+    return any(
+        ref.body_sequence == body_sequence and ref.state in LIVE_STATES for ref in record.references
+    )
+
+
+# --- reservations -------------------------------------------------------------------------------
+
+
+def release_stamps(record: ContactRecord, ref: Reference) -> bool:
+    """Take back what this invitation reserved; return whether anything was (R25, E9).
+
+    The order's stamp goes too, unless another invitation of the order was sent or is on its way.
+    """
+    tags = {invitation_tag(ref.sequence)}
+    if ref.order_key != NO_KEY and not any(
+        other.order_key == ref.order_key
+        and other.sequence != ref.sequence
+        and other.state in ORDER_COUNTING_STATES
+        for other in record.references
+    ):
+        tags.add(ref.order_key)
+    kept = [stamp for stamp in record.stamps if stamp.tag not in tags]
+    is_released = len(kept) < len(record.stamps)
+    record.stamps = kept
+    return is_released
+
+
+def first_capped(record: ContactRecord) -> Reference | None:
+    """Return the entry that waits for room in a cap and comes first, None if none waits.
+
+    First by due time, then priority descending, then age (R26).
+    """
+    waiting = (
+        ref
+        for ref in record.references
+        if ref.state == State.SCHEDULED and ref.wait == WaitReason.CAPPED
+    )
+    return min(waiting, key=lambda ref: (ref.due_ms, -ref.priority, ref.sequence), default=None)
+
+
+# --- bounds -------------------------------------------------------------------------------------
+
+
+def trim(record: ContactRecord) -> None:
+    """Bring every section back within its bound: the oldest that no longer matter go first.
+
+    Evidence of single orders goes before withdrawals and wider evidence; invitations that wait or
+    are in flight are never dropped, so their section alone may exceed its bound.
+    """
+    del record.stamps[: max(0, len(record.stamps) - bounds.CONTACT_STAMPS_MAX)]
+    del record.tombstones[: max(0, len(record.tombstones) - bounds.CONTACT_TOMBSTONES_MAX)]
+    del record.events[: max(0, len(record.events) - bounds.CONTACT_EVENTS_MAX)]
+    excess = len(record.references) - bounds.CONTACT_INVITATIONS_MAX
+    if excess > 0:
+        ended = [ref.sequence for ref in record.references if ref.state not in LIVE_STATES]
+        dropped = set(ended[:excess])
+        record.references = [ref for ref in record.references if ref.sequence not in dropped]
+    while len(record.consents) > bounds.CONTACT_CONSENTS_MAX:
+        index = next(
+            (
+                index
+                for index, entry in enumerate(record.consents)
+                if entry.scope == ConsentScope.ORDER and entry.status != ConsentStatus.WITHDRAWN
+            ),
+            0,
+        )
+        del record.consents[index]

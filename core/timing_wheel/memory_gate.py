@@ -1,0 +1,245 @@
+"""The gate in memory: claim, second look, settle, recover, as pure changes of one partition.
+
+Decides: the order of checks (R10, R12) and what each verdict changes.
+Never: who may call; ownership and registry revision are checked by the store before.
+
+Order of checks of a claim: does it wait (GONE), is it due (NOT_DUE), what the daemon asks for (END,
+DEFER), expiry, consent, caps. Whatever is answered CLAIMED, GONE, ENDED or DEFERRED leaves the lane
+it was read from; NOT_DUE stays where it is.
+
+Units: `now_ms` business clock, `deadline_ms` and `lease_now_ms` lease clock (E10), epoch ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.antispam import caps, consent
+from core.antispam.caps import Verdict
+from core.model import Reason, State, WaitReason
+from core.ports import (
+    ClaimAction,
+    ClaimAnswer,
+    ClaimCode,
+    ClaimItem,
+    SettleAnswer,
+    Settlement,
+)
+from core.records import FLAG_HOLD_UNKNOWN, ContactRecord, Reference, pack48
+from core.timing_wheel import memory_contact as contacts
+from core.timing_wheel.memory_partition import Lease, Partition
+
+NOTE_CAPPED = 1
+NOTE_SKIPPED_BY_CAP = 2
+
+
+def claim(
+    partition: Partition,
+    token: bytes,
+    items: Sequence[ClaimItem],
+    now_ms: int,
+    deadline_ms: int,
+) -> list[ClaimAnswer]:
+    """Decide on each entry in order, take those that pass; a known token gets its answer again."""
+    known = partition.leases.get(token)
+    if known is not None:
+        return list(known.answers)
+    lease = Lease(deadline_ms, {}, [])
+    partition.leases[token] = lease
+    for item in items:
+        answer = _claim_one(partition, token, item, now_ms)
+        lease.answers.append(answer)
+        if answer.code == ClaimCode.CLAIMED:
+            lease.members[item.member] = None
+    return list(lease.answers)
+
+
+def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int) -> ClaimAnswer:
+    found = partition.found(item.member)
+    lane = partition.lane(item.source)
+    if found is None or found[2].state != State.SCHEDULED:
+        lane.remove(item.member)
+        return ClaimAnswer(ClaimCode.GONE)
+    _, record, ref = found
+    if ref.due_ms > now_ms:
+        return ClaimAnswer(ClaimCode.NOT_DUE, due_ms=ref.due_ms)
+    lane.remove(item.member)
+    if item.action == ClaimAction.END:
+        return _ended(partition, item.member, item.state, item.reason, now_ms)
+    if item.action == ClaimAction.DEFER:
+        return _deferred(partition, item.member, ref, item.due_ms, item.wait)
+    if now_ms >= ref.expire_ms:
+        return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
+    if item.needs_consent:
+        is_allowed, reason = _consent_of(record, ref)
+        if not is_allowed:
+            return _ended(partition, item.member, State.SKIPPED, reason, now_ms)
+    refusal = _capped(partition, item, record, ref, now_ms)
+    if refusal is not None:
+        return refusal
+    own_tag = caps.invitation_tag(ref.sequence)
+    if item.caps:
+        record.stamps = caps.reserve(record.stamps, item.caps, own_tag, ref.order_key, now_ms)
+        contacts.trim(record)
+    partition.take(ref, token)
+    return ClaimAnswer(ClaimCode.CLAIMED, State.IN_FLIGHT, attempts=ref.attempts)
+
+
+def _capped(
+    partition: Partition, item: ClaimItem, record: ContactRecord, ref: Reference, now_ms: int
+) -> ClaimAnswer | None:
+    """Return what the caps refuse, having done it; None if they let it pass."""
+    decision = caps.check(
+        record.stamps, item.caps, caps.invitation_tag(ref.sequence), ref.order_key, now_ms,
+        ref.expire_ms,
+    )  # fmt: skip
+    if decision.verdict == Verdict.PASS:
+        return None
+    if decision.verdict == Verdict.EXPIRE:
+        return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
+    until_ms = decision.until_ms or 0
+    is_skip = decision.verdict == Verdict.SKIP
+    note = (
+        pack48(now_ms)
+        + pack48(until_ms)
+        + decision.ledger
+        + bytes([NOTE_SKIPPED_BY_CAP if is_skip else NOTE_CAPPED])
+    )
+    partition.notes[item.member] = partition.notes.get(item.member, b"") + note
+    if is_skip:
+        return _ended(partition, item.member, State.SKIPPED, Reason.CAPPED, now_ms)
+    return _deferred(partition, item.member, ref, until_ms, WaitReason.CAPPED)
+
+
+def _consent_of(record: ContactRecord, ref: Reference) -> tuple[bool, Reason]:
+    return consent.decide(
+        record.consents, ref.channel_number, ref.order_key, ref.purpose, ref.medium
+    )
+
+
+def _ended(
+    partition: Partition, member: bytes, state: int, reason: int, now_ms: int
+) -> ClaimAnswer:
+    found = partition.found(member)
+    assert found is not None, "only a known entry can be ended"
+    partition.end(member, found[2], state, reason, now_ms)
+    partition.drop_idle_body(found[0], found[2].body_sequence)
+    return ClaimAnswer(ClaimCode.ENDED, state, reason)
+
+
+def _deferred(
+    partition: Partition, member: bytes, ref: Reference, due_ms: int, wait: int
+) -> ClaimAnswer:
+    partition.defer(member, ref, due_ms, wait)
+    return ClaimAnswer(ClaimCode.DEFERRED, State.SCHEDULED, due_ms=due_ms)
+
+
+# --- after the claim ----------------------------------------------------------------------------
+
+
+def _in_flight(
+    partition: Partition, token: bytes, member: bytes
+) -> tuple[bytes, ContactRecord, Reference] | None:
+    """Return the entry if it is in flight under this claim, else None: it was reclaimed (E2)."""
+    lease = partition.leases.get(token)
+    found = partition.found(member)
+    if lease is None or member not in lease.members or found is None:
+        return None
+    ref = found[2]
+    return found if ref.state == State.IN_FLIGHT and ref.mark == token[:8] else None
+
+
+def _leave_lease(partition: Partition, token: bytes, member: bytes) -> None:
+    lease = partition.leases[token]
+    del lease.members[member]
+    if not lease.members:
+        del partition.leases[token]
+
+
+def _release(
+    partition: Partition, contact_key: bytes, record: ContactRecord, ref: Reference, now_ms: int
+) -> tuple[tuple[bytes, int], ...]:
+    """Return reservations, and wake the first that waited for room, if anything was returned."""
+    if not contacts.release_stamps(record, ref):
+        return ()
+    woken = contacts.first_capped(record)
+    if woken is None:
+        return ()
+    member = contacts.member(contact_key, woken)
+    partition.defer(member, woken, now_ms, WaitReason.NONE)
+    return ((member, now_ms),)
+
+
+def look_again(
+    partition: Partition, token: bytes, items: Sequence[ClaimItem], now_ms: int
+) -> list[bool]:
+    """Return for each claimed entry whether it may still go (E4); end it if its consent is gone."""
+    return [_look_again_one(partition, token, item, now_ms) for item in items]
+
+
+def _look_again_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int) -> bool:
+    found = _in_flight(partition, token, item.member)
+    if found is None:
+        return False
+    contact_key, record, ref = found
+    is_allowed, reason = _consent_of(record, ref) if item.needs_consent else (True, Reason.NONE)
+    if not is_allowed:
+        _leave_lease(partition, token, item.member)
+        partition.end(item.member, ref, State.SKIPPED, reason, now_ms)
+        partition.drop_idle_body(contact_key, ref.body_sequence)
+        _release(partition, contact_key, record, ref, now_ms)
+    return is_allowed
+
+
+def settle(
+    partition: Partition, token: bytes, settlements: Sequence[Settlement], now_ms: int
+) -> list[SettleAnswer]:
+    """Record outcomes in order; what is not in flight under this token any more is refused."""
+    return [_settle_one(partition, token, settlement, now_ms) for settlement in settlements]
+
+
+def _settle_one(
+    partition: Partition, token: bytes, settlement: Settlement, now_ms: int
+) -> SettleAnswer:
+    member = settlement.member
+    found = _in_flight(partition, token, member)
+    if found is None:
+        return SettleAnswer(False)
+    contact_key, record, ref = found
+    _leave_lease(partition, token, member)
+    if settlement.state == State.SCHEDULED:
+        partition.put_back(member, ref, settlement.due_ms, WaitReason.RETRY)
+    else:
+        partition.end(member, ref, settlement.state, settlement.reason, now_ms)
+    woken: tuple[tuple[bytes, int], ...] = ()
+    if settlement.releases_caps:
+        woken = _release(partition, contact_key, record, ref, now_ms)
+    next_plans = tuple(
+        partition.create(contact_key, plan, ref.event_key, ref.body_sequence, False, now_ms)
+        for plan in settlement.next_plans
+    )
+    partition.drop_idle_body(contact_key, ref.body_sequence)
+    contacts.trim(record)
+    return SettleAnswer(True, next_plans, woken)
+
+
+def recover(partition: Partition, lease_now_ms: int, now_ms: int) -> list[tuple[bytes, int, int]]:
+    """Take back every claim whose deadline lies before `lease_now_ms`, the oldest first."""
+    run_out = sorted(
+        (lease.deadline_ms, token)
+        for token, lease in partition.leases.items()
+        if lease.deadline_ms < lease_now_ms
+    )
+    recovered: list[tuple[bytes, int, int]] = []
+    for _, token in run_out:
+        for member in partition.leases.pop(token).members:
+            found = partition.found(member)
+            assert found is not None, "what is in flight is known"
+            contact_key, _, ref = found
+            if ref.flags & FLAG_HOLD_UNKNOWN:
+                partition.end(member, ref, State.UNKNOWN, Reason.OUTCOME_UNKNOWN, now_ms)
+                partition.drop_idle_body(contact_key, ref.body_sequence)
+            else:
+                partition.put_back(member, ref, ref.due_ms, WaitReason.NONE)
+            recovered.append((member, ref.state, ref.due_ms))
+    return recovered

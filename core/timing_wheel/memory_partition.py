@@ -1,0 +1,380 @@
+"""One partition in memory: its contacts, lanes, bodies, leases and counters.
+
+Decides: what each change of an invitation does to the index, the counters, the outcomes and the
+body, so that no operation can forget one of them.
+Never: the gate (`memory_gate.py`), nor who may call what (`memory_store.py`).
+
+Invariants, checked by `validate`:
+    1. Conservation (R6): planned = scheduled + in flight + ended, counted, not derived.
+    2. A SCHEDULED invitation is indexed once, at its due time. The index is lazy: it may also hold
+       members that wait no more; the claim that meets one drops it.
+    3. An IN_FLIGHT invitation stands in exactly one lease, the one whose token its mark shows.
+    4. A body is kept exactly as long as an invitation of its event waits or is in flight.
+
+Units: every `*_ms` is epoch milliseconds, but for the lease deadlines, which are lease clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from core.antispam import consent
+from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
+from core.model import ConsentStatus, Disposition, Reason, State, WaitReason
+from core.ports import (
+    ClaimAnswer,
+    Commit,
+    CommitAnswer,
+    CommittedPlan,
+    Counters,
+    Lane,
+    OwnerState,
+    Plan,
+    Source,
+    Waiting,
+)
+from core.records import (
+    NO_KEY,
+    ConsentEntry,
+    ContactRecord,
+    EventSeen,
+    Outcome,
+    Reference,
+    member_parts,
+)
+from core.timing_wheel import memory_contact as contacts
+from core.timing_wheel.memory_directory import EventDirectory, OrderDirectory
+from core.timing_wheel.memory_lane import LaneIndex
+
+SWEEP_MEMBERS_MAX = 1_000
+"""Members that one sweep forgets at most."""
+
+
+class Lease(msgspec.Struct):
+    """A claim that is not settled yet, and the replay of its answer (E20)."""
+
+    deadline_ms: int
+    members: dict[bytes, None]
+    """Claimed and not settled, in claim order."""
+    answers: list[ClaimAnswer]
+
+
+class Partition:
+    """All state of one partition. Every public method is one atomic step."""
+
+    def __init__(self, slot_width_ms: int) -> None:
+        self._slot_width_ms = slot_width_ms
+        self.owner = OwnerState(0, b"", 0)
+        self.required_revision = 0
+        self.loaded_until_ms = 0
+        self.near_version = 0
+        self.contacts: dict[bytes, ContactRecord] = {}
+        self.details: dict[bytes, bytes] = {}
+        self.bodies: dict[tuple[bytes, int], bytes] = {}
+        self.documents: dict[bytes, dict[bytes, bytes]] = {}
+        self.notes: dict[bytes, bytes] = {}
+        self.leases: dict[bytes, Lease] = {}
+        self.slots: dict[int, LaneIndex] = {}
+        self.near = LaneIndex()
+        self.deferred = LaneIndex()
+        self.outcomes: dict[int, list[Outcome]] = {}
+        self.event_directory = EventDirectory()
+        self.order_directory = OrderDirectory()
+        self._planned = 0
+        self._scheduled = 0
+        self._in_flight = 0
+        self._ended: Counter[tuple[int, int]] = Counter()
+        self._events: Counter[int] = Counter()
+
+    # Index -------------------------------------------------------------------------------------
+
+    def lane(self, source: Source) -> LaneIndex:
+        """Return the index of a lane; an empty one for a slot that holds nothing."""
+        if source.lane == Lane.NEAR:
+            return self.near
+        if source.lane == Lane.DEFERRED:
+            return self.deferred
+        return self.slots.get(source.slot) or LaneIndex()
+
+    def place(self, member: bytes, due_ms: int) -> Lane:
+        """Index a new entry: near if that part of the wheel is loaded, else in its slot (E5)."""
+        if due_ms < self.loaded_until_ms:
+            self.near.add(member, due_ms)
+            self.near_version += 1
+            return Lane.NEAR
+        self.slots.setdefault(due_ms // self._slot_width_ms, LaneIndex()).add(member, due_ms)
+        return Lane.FAR
+
+    def defer(self, member: bytes, ref: Reference, due_ms: int, wait: int) -> None:
+        """Let an entry wait until `due_ms` in the deferred lane (E8)."""
+        ref.due_ms, ref.wait = due_ms, wait
+        self.deferred.add(member, due_ms)
+        self.near_version += 1
+
+    # Life of an invitation -----------------------------------------------------------------------
+
+    def found(self, member: bytes) -> tuple[bytes, ContactRecord, Reference] | None:
+        """Return contact key, record and reference of a member, None if there is none."""
+        contact_key, sequence, _ = member_parts(member)
+        record = self.contacts.get(contact_key)
+        ref = contacts.find(record, sequence) if record is not None else None
+        return (contact_key, record, ref) if record is not None and ref is not None else None
+
+    def create(
+        self,
+        contact_key: bytes,
+        plan: Plan,
+        event_key: bytes,
+        body_sequence: int,
+        is_consent_checked: bool,
+        now_ms: int,
+    ) -> CommittedPlan:
+        """Create an invitation and index it, unless it is born ended."""
+        record = self.contacts[contact_key]
+        ref = contacts.add_reference(
+            record, plan, event_key, body_sequence, is_consent_checked, now_ms
+        )
+        member = contacts.member(contact_key, ref)
+        self.details[member] = plan.detail
+        self._planned += 1
+        lane = Lane.FAR
+        if ref.state == State.SCHEDULED:
+            self._scheduled += 1
+            lane = self.place(member, ref.due_ms)
+        else:
+            self._write_ending(member, ref, now_ms)
+        return CommittedPlan(ref.sequence, ref.state, ref.reason, ref.due_ms, lane, member)
+
+    def take(self, ref: Reference, token: bytes) -> None:
+        """SCHEDULED becomes IN_FLIGHT under a claim."""
+        ref.state, ref.mark, ref.wait = State.IN_FLIGHT, token[:8], WaitReason.NONE
+        ref.attempts = min(ref.attempts + 1, 255)
+        self._scheduled -= 1
+        self._in_flight += 1
+
+    def put_back(self, member: bytes, ref: Reference, due_ms: int, wait: int) -> None:
+        """IN_FLIGHT becomes SCHEDULED again, in the deferred lane."""
+        ref.state, ref.mark = State.SCHEDULED, NO_KEY
+        self._in_flight -= 1
+        self._scheduled += 1
+        self.defer(member, ref, due_ms, wait)
+
+    def end(self, member: bytes, ref: Reference, state: int, reason: int, now_ms: int) -> None:
+        """SCHEDULED or IN_FLIGHT becomes ended, and stays so. The index entry is left to the claim.
+
+        The caller drops the body afterwards (`drop_idle_body`), when no follower can need it.
+        """
+        assert ref.state in contacts.LIVE_STATES, "an invitation ends once"
+        if ref.state == State.SCHEDULED:
+            self._scheduled -= 1
+        else:
+            self._in_flight -= 1
+        ref.state, ref.reason, ref.mark = state, reason, contacts.ended_mark(now_ms)
+        self._write_ending(member, ref, now_ms)
+
+    def _write_ending(self, member: bytes, ref: Reference, now_ms: int) -> None:
+        self._ended[ref.state, ref.reason] += 1
+        self.outcomes.setdefault(now_ms // DAY_MS, []).append(
+            Outcome(
+                member, State(ref.state), Reason(ref.reason), ref.rule_number, now_ms, ref.attempts
+            )
+        )
+
+    def drop_idle_body(self, contact_key: bytes, body_sequence: int) -> None:
+        """Forget the body of an event once every invitation of it has ended (E21)."""
+        if not contacts.is_body_needed(self.contacts[contact_key], body_sequence):
+            self.bodies.pop((contact_key, body_sequence), None)
+
+    def end_waiting(
+        self,
+        contact_key: bytes,
+        verdict: Callable[[Reference], tuple[int, int] | None],
+        now_ms: int,
+    ) -> list[Reference]:
+        """End those SCHEDULED invitations for which `verdict` names (state, reason), by age."""
+        ended: list[Reference] = []
+        for ref in self.contacts[contact_key].references:
+            ending = verdict(ref) if ref.state == State.SCHEDULED else None
+            if ending is not None:
+                self.end(contacts.member(contact_key, ref), ref, *ending, now_ms)
+                ended.append(ref)
+        for ref in ended:
+            self.drop_idle_body(contact_key, ref.body_sequence)
+        return ended
+
+    # Contacts ----------------------------------------------------------------------------------
+
+    def commit(self, commit: Commit, now_ms: int) -> CommitAnswer:
+        """Apply one event to one contact, once. Order: evidence, stops, tombstone, plans (R39)."""
+        record = self.contacts.setdefault(commit.contact_key, ContactRecord())
+        for seen in record.events:
+            if seen.event_key == commit.event_key:
+                self._events[Disposition.DUPLICATE] += commit.is_primary
+                return self._repeated(commit, seen, record)
+        record.events.append(EventSeen(commit.event_key, commit.disposition, now_ms))
+        self._events[commit.disposition] += commit.is_primary
+        for entry in commit.consents:
+            record.consents = consent.merge(record.consents, ConsentEntry(*entry))
+
+        def stopped_by(ref: Reference) -> tuple[int, int] | None:
+            stop = contacts.stop_of(ref, commit.stops)
+            return None if stop is None else (State.CANCELLED, stop.reason)
+
+        stopped = self.end_waiting(commit.contact_key, stopped_by, now_ms)
+        contacts.add_tombstone(
+            record, commit.tombstone_order, commit.tombstone_type, commit.event_time_ms
+        )
+        body_sequence = record.next_sequence
+        plans = tuple(
+            self.create(commit.contact_key, plan, commit.event_key, body_sequence, True, now_ms)
+            for plan in commit.plans
+        )
+        if any(plan.state == State.SCHEDULED for plan in plans):
+            self.bodies[commit.contact_key, body_sequence] = commit.body
+        contacts.trim(record)
+        return CommitAnswer(
+            False, commit.disposition, plans, tuple(ref.sequence for ref in stopped)
+        )
+
+    @staticmethod
+    def _repeated(commit: Commit, seen: EventSeen, record: ContactRecord) -> CommitAnswer:
+        plans = tuple(
+            CommittedPlan(
+                ref.sequence, ref.state, ref.reason, ref.due_ms, Lane.FAR,
+                contacts.member(commit.contact_key, ref),
+            )
+            for ref in record.references
+            if ref.event_key == commit.event_key
+        )  # fmt: skip
+        return CommitAnswer(True, seen.disposition, plans, ())
+
+    def write_consent(
+        self,
+        contact_key: bytes,
+        entry: ConsentEntry,
+        document: tuple[bytes, bytes],
+        now_ms: int,
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Write an entry and its document; a withdrawal ends what waits in its scope (R19)."""
+        record = self.contacts.setdefault(contact_key, ContactRecord())
+        record.consents = consent.merge(record.consents, entry)
+        contacts.trim(record)
+        self.documents.setdefault(contact_key, {})[document[0]] = document[1]
+        if entry.status != ConsentStatus.WITHDRAWN:
+            return [], []
+
+        def is_covered(ref: Reference) -> bool:
+            return (
+                ref.purpose == entry.purpose
+                and ref.medium == entry.medium
+                and consent.is_covering(
+                    entry.scope, entry.scope_key, ref.channel_number, ref.order_key
+                )
+            )
+
+        claimed = [
+            contacts.member(contact_key, ref)
+            for ref in record.references
+            if ref.state == State.IN_FLIGHT and is_covered(ref)
+        ]
+        ended = self.end_waiting(
+            contact_key,
+            lambda ref: (State.SKIPPED, Reason.UNSUBSCRIBED) if is_covered(ref) else None,
+            now_ms,
+        )
+        return [contacts.member(contact_key, ref) for ref in ended], claimed
+
+    def cancel(self, member: bytes, state: int, reason: int, now_ms: int) -> int:
+        """End a waiting invitation; return its state after the call, 0 if there is none."""
+        found = self.found(member)
+        if found is None:
+            return State.UNSPECIFIED
+        contact_key, _, ref = found
+        if ref.state == State.SCHEDULED:
+            self.end(member, ref, state, reason, now_ms)
+            self.drop_idle_body(contact_key, ref.body_sequence)
+        return ref.state
+
+    def waiting(self, member: bytes) -> Waiting | None:
+        """Return plan and body of a member, None where there is no plan."""
+        detail = self.details.get(member)
+        if detail is None:
+            return None
+        found = self.found(member)
+        body_sequence = found[2].body_sequence if found is not None else 0
+        return Waiting(member, detail, self.bodies.get((member[:8], body_sequence), b""))
+
+    # Housekeeping --------------------------------------------------------------------------------
+
+    def counters(self) -> Counters:
+        """Return the conservation law; kinds of which there is none are left out."""
+        return Counters(
+            self._planned, self._scheduled, self._in_flight,
+            {key: count for key, count in self._ended.items() if count},
+            {key: count for key, count in self._events.items() if count},
+        )  # fmt: skip
+
+    def sweep(self, now_ms: int) -> int:
+        """Forget ended invitations whose day of ending is past its retention, oldest day first.
+
+        A day is past it once its last instant is. Consents, stamps, tombstones, events seen and
+        counters stay. Also forgets dead directory generations, which are not counted.
+        """
+        self.event_directory.drop_dead(now_ms)
+        self.order_directory.drop_dead(now_ms)
+        first_kept_day = (now_ms - OUTCOME_RETENTION_MS) // DAY_MS
+        dropped = 0
+        for day in sorted(day for day in self.outcomes if day < first_kept_day):
+            lines = self.outcomes[day]
+            taken = lines[: SWEEP_MEMBERS_MAX - dropped]
+            for line in taken:
+                self._forget(line.member)
+            dropped += len(taken)
+            self.outcomes[day] = lines[len(taken) :]
+            if not self.outcomes[day]:
+                del self.outcomes[day]
+            if dropped == SWEEP_MEMBERS_MAX:
+                break
+        return dropped
+
+    def _forget(self, member: bytes) -> None:
+        self.details.pop(member, None)
+        self.notes.pop(member, None)
+        found = self.found(member)
+        if found is not None:
+            found[1].references.remove(found[2])
+
+    def validate(self) -> None:
+        """Assert the invariants of the module docstring. For tests; O(everything)."""
+        counters = self.counters()
+        assert counters.imbalance == 0, f"conservation law: {counters}"
+        indexed = Counter((e.member, e.due_ms) for e in self.near)
+        indexed.update((e.member, e.due_ms) for e in self.deferred)
+        for number, slot in self.slots.items():
+            for entry in slot:
+                assert entry.due_ms // self._slot_width_ms == number, "an entry is in its own slot"
+                indexed[entry.member, entry.due_ms] += 1
+        places = Counter(member for member, _ in indexed.elements())
+        leased = Counter(member for lease in self.leases.values() for member in lease.members)
+        lease_marks = {m: token[:8] for token, lease in self.leases.items() for m in lease.members}
+        states: Counter[int] = Counter()
+        live_bodies: set[tuple[bytes, int]] = set()
+        for contact_key, record in self.contacts.items():
+            for ref in record.references:
+                member = contacts.member(contact_key, ref)
+                states[ref.state] += 1
+                if ref.state == State.SCHEDULED:
+                    assert places[member] == 1, f"{member.hex()} waits in {places[member]} lanes"
+                    assert indexed[member, ref.due_ms] == 1, "an entry is indexed at its due time"
+                if ref.state == State.IN_FLIGHT:
+                    assert leased[member] == 1, f"{member.hex()} is in {leased[member]} leases"
+                    assert lease_marks[member] == ref.mark, "the mark names the lease"
+                if ref.state in contacts.LIVE_STATES:
+                    assert member in self.details, "what waits has its plan"
+                    live_bodies.add((contact_key, ref.body_sequence))
+        assert states[State.SCHEDULED] == counters.scheduled, "scheduled is counted"
+        assert states[State.IN_FLIGHT] == counters.in_flight == leased.total(), "flight is counted"
+        assert set(self.bodies) == live_bodies, "a body lives as long as its event's invitations"

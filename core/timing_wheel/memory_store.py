@@ -1,0 +1,337 @@
+"""The store in memory: the executable specification of `core.ports.Store`.
+
+Decides: what every operation means. The durable store answers equally; the conformance suite runs
+over both. Used by tests, simulation, the demo and benchmarks; nothing survives the process.
+
+Shape: one `Partition` per partition. No method waits, so each partition's list is one atomic step.
+
+Where the port is silent, this page decides:
+    - `NO_KEY` matches nothing as message key, order of a tombstone or scope key of an order; as
+      `Stop.order_key` it matches invitations without an order.
+    - The event's time in the contact record is the instant of the commit; a tombstone's is the
+      event's time, and the first of its (order, type) stays.
+    - `CommittedPlan.lane` says where the call has put the entry; FAR where it put nothing (born
+      ended, or a repetition).
+    - `ClaimAnswer` carries for CLAIMED the state and attempts, for ENDED state and reason, for
+      DEFERRED and NOT_DUE the due time, else zeros. The due time is checked before END and DEFER.
+    - Ending leaves `wait`, `due_ms` and `attempts` as they were; a retry leaves `reason`.
+    - Settling twice answers `is_settled=False` the second time and changes nothing.
+    - Waking sets the due time to now and `wait` to NONE, and happens only if a stamp was returned.
+    - `acquire` starts the renewal counter at 0; `release` leaves the epoch and empties the nonce.
+    - A lease has run out when its deadline lies before the lease clock, not at it. A claim that
+      took nothing is remembered until then too.
+    - Where one of several partitions has another owner, the others are served first, then
+      `OwnershipLost` is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
+from core.errors import OwnershipLost, StaleRegistry
+from core.ports import (
+    ClaimAnswer,
+    ClaimItem,
+    Commit,
+    CommitAnswer,
+    Counters,
+    DueEntry,
+    Durability,
+    EventMark,
+    MarkAnswer,
+    OrderAnswer,
+    OrderNote,
+    Owner,
+    OwnerState,
+    SettleAnswer,
+    Settlement,
+    Source,
+    Store,
+    StoreMeta,
+    Waiting,
+)
+from core.records import ConsentEntry, ContactRecord, Outcome
+from core.timing_wheel import memory_gate as gate
+from core.timing_wheel.memory_contact import copied
+from core.timing_wheel.memory_partition import Partition
+
+Value = TypeVar("Value")
+
+
+class MemoryStore(Store):
+    """All partitions of one deployment, in dictionaries."""
+
+    def __init__(self, meta: StoreMeta) -> None:
+        assert 0 < meta.partition_count <= PARTITIONS_MAX
+        assert meta.partition_count & (meta.partition_count - 1) == 0, "partition = hash & (P - 1)"
+        self.meta = meta
+        self.durability = Durability.MEMORY
+        self._partitions = [Partition(meta.slot_width_ms) for _ in range(meta.partition_count)]
+        self._epoch = 0
+
+    @classmethod
+    def create(
+        cls,
+        partition_count: int = PARTITIONS_DEFAULT,
+        slot_width_ms: int = HOUR_MS,
+        is_virtual: bool = True,
+        secret: bytes = bytes(32),
+    ) -> MemoryStore:
+        """Return an empty store."""
+        return cls(StoreMeta(partition_count, slot_width_ms, is_virtual, secret))
+
+    def validate(self) -> None:
+        """Assert the invariants of every partition; see `Partition.validate`."""
+        for partition in self._partitions:
+            partition.validate()
+
+    # Ownership ---------------------------------------------------------------------------------
+
+    async def owners(self, partitions: Sequence[int]) -> dict[int, OwnerState]:
+        """Return who owns each partition now; epoch 0 if nobody ever did."""
+        return {number: self._partitions[number].owner for number in partitions}
+
+    async def acquire(
+        self, observed: Mapping[int, OwnerState], nonce: bytes
+    ) -> dict[int, Owner | None]:
+        """Take partitions; the clock of this store is a counter that only rises."""
+        answers: dict[int, Owner | None] = {}
+        for number, state in observed.items():
+            partition = self._partitions[number]
+            if partition.owner != state:
+                answers[number] = None
+                continue
+            self._epoch = max(self._epoch, state.epoch) + 1
+            partition.owner = OwnerState(self._epoch, nonce, 0)
+            answers[number] = Owner(self._epoch, nonce)
+        return answers
+
+    async def renew(self, owned: Mapping[int, Owner]) -> dict[int, bool]:
+        """Raise the renewal counter where the caller still owns."""
+        answers: dict[int, bool] = {}
+        for number, owner in owned.items():
+            answers[number] = self._is_owner(number, owner)
+            if answers[number]:
+                partition = self._partitions[number]
+                partition.owner = OwnerState(owner.epoch, owner.nonce, partition.owner.renewals + 1)
+        return answers
+
+    async def release(self, owned: Mapping[int, Owner]) -> None:
+        """Give partitions back; those of others are left alone."""
+        for number, owner in owned.items():
+            if self._is_owner(number, owner):
+                self._partitions[number].owner = OwnerState(owner.epoch, b"", 0)
+
+    def _is_owner(self, number: int, owner: Owner) -> bool:
+        state = self._partitions[number].owner
+        return bool(state.nonce) and (state.epoch, state.nonce) == (owner.epoch, owner.nonce)
+
+    def _for_owned(
+        self, owned: Mapping[int, Owner], step: Callable[[Partition], Value]
+    ) -> dict[int, Value]:
+        """Apply a step to each owned partition; raise at the end if some are not owned."""
+        answers = {
+            number: step(self._partitions[number])
+            for number, owner in owned.items()
+            if self._is_owner(number, owner)
+        }
+        lost = sorted(owned.keys() - answers.keys())
+        if lost:
+            raise OwnershipLost(f"partitions {lost} have another owner")
+        return answers
+
+    # Accept ------------------------------------------------------------------------------------
+
+    async def mark_events(
+        self, marks: Mapping[int, Sequence[EventMark]], now_ms: int
+    ) -> dict[int, list[MarkAnswer]]:
+        """Record each event id once; first wins."""
+        return {
+            number: [self._partitions[number].event_directory.mark(m, now_ms) for m in listed]
+            for number, listed in marks.items()
+        }
+
+    async def event_mark(self, partition: int, event_key: bytes, now_ms: int) -> MarkAnswer | None:
+        """Return the first sight of an event; there is no body to compare, so it is the same."""
+        found = self._partitions[partition].event_directory.find(event_key, now_ms)
+        return None if found is None else MarkAnswer(False, True, found.contact_key)
+
+    async def note_orders(
+        self, notes: Mapping[int, Sequence[OrderNote]], now_ms: int
+    ) -> dict[int, list[OrderAnswer]]:
+        """Write, then read, the order directory."""
+        return {
+            number: [self._partitions[number].order_directory.note(n, now_ms) for n in listed]
+            for number, listed in notes.items()
+        }
+
+    async def commit(
+        self, commits: Mapping[int, Sequence[Commit]], now_ms: int
+    ) -> dict[int, list[CommitAnswer]]:
+        """Apply events to contacts."""
+        return {
+            number: [self._partitions[number].commit(commit, now_ms) for commit in listed]
+            for number, listed in commits.items()
+        }
+
+    # Wheel source --------------------------------------------------------------------------------
+
+    async def far_slots(self, partitions: Sequence[int], until_ms: int) -> dict[int, list[int]]:
+        """Return the numbers of slots that hold something and start before `until_ms`."""
+        width_ms = self.meta.slot_width_ms
+        return {
+            number: sorted(
+                slot
+                for slot, index in self._partitions[number].slots.items()
+                if index and slot * width_ms < until_ms
+            )
+            for number in partitions
+        }
+
+    async def open_slots(self, owned: Mapping[int, Owner], until_ms: int) -> dict[int, bool]:
+        """Raise `loaded_until`; True for each partition.
+
+        Raises:
+            OwnershipLost: some partition has another owner; the others are raised.
+        """
+
+        def raise_bound(partition: Partition) -> bool:
+            partition.loaded_until_ms = max(partition.loaded_until_ms, until_ms)
+            return True
+
+        return self._for_owned(owned, raise_bound)
+
+    async def read_lane(
+        self, partition: int, source: Source, until_ms: int, limit: int
+    ) -> list[DueEntry]:
+        """Return the first entries of a lane."""
+        return self._partitions[partition].lane(source).first(until_ms, limit)
+
+    async def drop_empty_slots(self, slots: Mapping[int, Sequence[int]]) -> None:
+        """Forget slot numbers whose slot holds nothing."""
+        for number, listed in slots.items():
+            held = self._partitions[number].slots
+            for slot in listed:
+                if slot in held and not held[slot]:
+                    del held[slot]
+
+    async def near_versions(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the number that rises with every entry that NEAR or DEFERRED gains."""
+        return {number: self._partitions[number].near_version for number in partitions}
+
+    async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
+        """Return plan and body of each member."""
+        return {
+            number: [self._partitions[number].waiting(member) for member in listed]
+            for number, listed in members.items()
+        }
+
+    # Claim, settle, recover ----------------------------------------------------------------------
+
+    async def claim(
+        self,
+        partition: int,
+        owner: Owner,
+        token: bytes,
+        items: Sequence[ClaimItem],
+        now_ms: int,
+        lease_deadline_ms: int,
+        registry_revision: int,
+    ) -> list[ClaimAnswer]:
+        """The gate. Ownership and registry are checked before a token is recognised."""
+        if not self._is_owner(partition, owner):
+            raise OwnershipLost(f"partition {partition} has another owner")
+        required = self._partitions[partition].required_revision
+        if registry_revision < required:
+            raise StaleRegistry(f"registry revision {registry_revision}, {required} is required")
+        return gate.claim(self._partitions[partition], token, items, now_ms, lease_deadline_ms)
+
+    async def mark_sending(
+        self, partition: int, token: bytes, items: Sequence[ClaimItem], now_ms: int
+    ) -> list[bool]:
+        """Second look at a claim that waited."""
+        return gate.look_again(self._partitions[partition], token, items, now_ms)
+
+    async def settle(
+        self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int
+    ) -> list[SettleAnswer]:
+        """Record how claimed entries went."""
+        return gate.settle(self._partitions[partition], token, settlements, now_ms)
+
+    async def recover(
+        self, owned: Mapping[int, Owner], lease_now_ms: int, now_ms: int
+    ) -> dict[int, list[tuple[bytes, int, int]]]:
+        """Take back claims whose lease has run out.
+
+        Raises:
+            OwnershipLost: some partition has another owner; the others are recovered.
+        """
+        return self._for_owned(owned, lambda held: gate.recover(held, lease_now_ms, now_ms))
+
+    # Contacts and invitations --------------------------------------------------------------------
+
+    async def write_consent(
+        self,
+        partition: int,
+        contact_key: bytes,
+        entry: tuple[int, int, int, int, bytes, int],
+        document: tuple[bytes, bytes],
+        now_ms: int,
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Grant or withdraw."""
+        return self._partitions[partition].write_consent(
+            contact_key, ConsentEntry(*entry), document, now_ms
+        )
+
+    async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
+        """Return all consent documents of a contact by id."""
+        return dict(self._partitions[partition].documents.get(contact_key, {}))
+
+    async def contact(self, partition: int, contact_key: bytes) -> ContactRecord | None:
+        """Return a copy of the contact's record, None if nothing is known of it."""
+        record = self._partitions[partition].contacts.get(contact_key)
+        return None if record is None else copied(record)
+
+    async def contacts(
+        self, keys: Mapping[int, Sequence[bytes]]
+    ) -> dict[int, list[ContactRecord | None]]:
+        """Return copies of many contacts' records."""
+        return {
+            number: [await self.contact(number, key) for key in listed]
+            for number, listed in keys.items()
+        }
+
+    async def cancel(
+        self, partition: int, members: Sequence[bytes], state: int, reason: int, now_ms: int
+    ) -> list[int]:
+        """End waiting invitations; return the state of each after the call."""
+        held = self._partitions[partition]
+        return [held.cancel(member, state, reason, now_ms) for member in members]
+
+    async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
+        """Return what the gate wrote down about each member, empty if nothing."""
+        return [self._partitions[partition].notes.get(member, b"") for member in members]
+
+    # Housekeeping --------------------------------------------------------------------------------
+
+    async def require_registry(self, revision: int) -> None:
+        """Demand a registry revision everywhere; a demand is never lowered."""
+        for partition in self._partitions:
+            partition.required_revision = max(partition.required_revision, revision)
+
+    async def counters(self, partitions: Sequence[int]) -> dict[int, Counters]:
+        """Return the conservation law of each partition."""
+        return {number: self._partitions[number].counters() for number in partitions}
+
+    async def outcomes(self, partition: int, day: int) -> list[Outcome]:
+        """Return what ended on a day, in order."""
+        return list(self._partitions[partition].outcomes.get(day, ()))
+
+    async def sweep(self, partition: int, now_ms: int) -> int:
+        """Drop what its retention has outlived; return the number of invitations forgotten."""
+        return self._partitions[partition].sweep(now_ms)
+
+    async def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,1 @@
+"""Copies for processes without `googleapis-common-protos`. Never import them directly."""
