@@ -587,3 +587,25 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way, then close connections. Idempotent."""
+
+
+class Postbox(Protocol):
+    """All transports behind one door: what the engine hands letters to."""
+
+    def supports(self, medium: int) -> bool:
+        """True if a transport for the medium is configured."""
+
+    def holds_unknown(self, medium: int) -> bool:
+        """True if an unknown outcome over this medium is held instead of retried."""
+
+    def free(self) -> int:
+        """Return how many letters, over any medium, can be handed over now without waiting."""
+
+    def prepare(self, letter: Letter) -> bytes:
+        """Render; see `Transport.prepare`."""
+
+    async def send(self, letters: Sequence[tuple[Letter, bytes]]) -> list[Delivery]:
+        """Hand over at once; one outcome for each, in order. Never raises."""
+
+    async def close(self) -> None:
+        """Close all transports. Idempotent."""

@@ -184,14 +184,15 @@ def unpack_references(raw: bytes) -> list[Reference]:
 def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
     """Return one invitation of a stored contact without unpacking the rest.
 
-    Cost: one search; the references end the record, so alignment counts from its end.
+    Cost: one search among the references, which end the record.
     """
     if raw is None:
         return None
+    first = len(raw) - HEADER.unpack_from(raw)[6] * REFERENCE.size
     wanted = member[13:7:-1]
-    at = raw.find(wanted, HEADER.size)
+    at = raw.find(wanted, first)
     while at >= 0:
-        if (len(raw) - at) % REFERENCE.size == 0:
+        if (at - first) % REFERENCE.size == 0:
             return unpack_references(raw[at : at + REFERENCE.size])[0]
         at = raw.find(wanted, at + 1)
     return None

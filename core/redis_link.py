@@ -20,6 +20,7 @@ from typing import Any
 
 import hiredis
 
+from core import bounds
 from core.errors import StoreUnavailable
 
 Argument = bytes | str | int
@@ -28,8 +29,9 @@ Argument = bytes | str | int
 class Script:
     """A Lua script with its SHA-1, so that EVALSHA needs no lookup.
 
-    Libraries named in lines `-- @include name` are put in place of the line; they come from the file
-    `name.lua` beside the script, or from the folder given.
+    Two kinds of comment lines are put in place when it is read: `-- @include name` becomes the library
+    `name.lua` beside the script, `-- @bound NAME` a local with the number of that name in
+    `core/bounds.py`, so that no limit is born inside a script.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,6 +45,9 @@ def _with_includes(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("-- @include "):
             lines.append(_with_includes(path.parent / f"{line.split()[-1]}.lua"))
+        elif line.startswith("-- @bound "):
+            name = line.split()[-1]
+            lines.append(f"local {name} = {getattr(bounds, name)}")
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"

@@ -27,9 +27,6 @@ from collections.abc import Sequence
 from core.model import ConsentScope, ConsentStatus, Reason
 from core.records import NO_KEY, ConsentEntry
 
-ACCOUNT_SCOPE_KEY = bytes(8)
-"""The scope key of an entry that covers the whole account."""
-
 
 def channel_scope_key(channel_number: int) -> bytes:
     """Return the scope key of an entry that covers one channel: its number, little-endian."""
@@ -48,7 +45,7 @@ def is_covering(scope: int, scope_key: bytes, channel_number: int, order_key: by
     Cost: O(1).
     """
     if scope == ConsentScope.ACCOUNT:
-        return scope_key == ACCOUNT_SCOPE_KEY
+        return True
     if scope == ConsentScope.CHANNEL:
         return scope_key == channel_scope_key(channel_number)
     return order_key != NO_KEY and scope_key == order_key

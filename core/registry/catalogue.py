@@ -8,7 +8,7 @@ What it hands out belongs to it: never change a resource taken from it, make a n
 
 Invariants:
     1. A pair (rule number, revision) always means the same rule, apart from `is_deleted`.
-    2. At most one rule holds an exclusive slot (R37); `core/registry/edits.py` sees to it.
+    2. At most one rule holds an exclusive slot (R37); `core/registry/rule_edits.py` sees to it.
 
 Cost: lookups O(1), lists O(their length) after first use; making one O(activations), plus the
 decoding of what has changed.

@@ -102,6 +102,9 @@ class Snapshot(Catalogue):
         """Return the matchers of the snapshot before whose rules are all still the newest."""
         if before is None or before._matcher_factory is not self._matcher_factory:
             return {}
+        # Sets of rules that were once active together pile up; more than activations is too many.
+        if len(before._compiled) > len(self._documents.activations.values) + 1:
+            return {}
         rules = self._rule_by_number
         return {
             key: matcher

@@ -2,7 +2,7 @@
 
 Decides: the kinds of documents, the atomic write, and what a store must survive.
 Never: what a document means (`core/registry/resources.py`) or which changes are allowed
-(`core/registry/edits.py`).
+(`core/registry/drafts.py`).
 
 A registry is one number, its revision, and JSON documents by (kind, key). Every write raises the
 revision by one; whoever wants to write says which revision it has read, and is refused if another

@@ -123,8 +123,13 @@ def add_reference(
 def add_tombstone(
     record: ContactRecord, order_key: bytes, event_type_number: int, time_ms: int
 ) -> None:
-    """Remember that an order was ended by an event of this type: once per type, the first stays."""
-    if order_key != NO_KEY and not any(
+    """Remember that an order was ended by an event of this type: once per type, the first stays.
+
+    Nothing is remembered without an order, or for event type 0.
+    """
+    if order_key == NO_KEY or not event_type_number:
+        return
+    if not any(
         t.order_key == order_key and t.event_type_number == event_type_number
         for t in record.tombstones
     ):
@@ -139,14 +144,9 @@ def ended_mark(now_ms: int) -> bytes:
     return pack48(now_ms) + bytes(2)
 
 
-def stop_of(ref: Reference, stops: tuple[Stop, ...]) -> Stop | None:
-    """Return the first of the stops that ends this invitation, None if it does not wait for any."""
-    if ref.state != State.SCHEDULED:
-        return None
-    for stop in stops:
-        if ref.order_key == stop.order_key and ref.rule_number in stop.rule_numbers:
-            return stop
-    return None
+def is_stopped(ref: Reference, stop: Stop) -> bool:
+    """Return whether the stop is meant for this invitation."""
+    return ref.order_key == stop.order_key and ref.rule_number in stop.rule_numbers
 
 
 def is_body_needed(record: ContactRecord, body_sequence: int) -> bool:

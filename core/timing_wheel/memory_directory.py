@@ -5,7 +5,7 @@ Never: what follows from it; a mark is no proof that the event was applied.
 
 Entries live in generations of fixed length, counted from the epoch. A write goes to the present
 generation, a read looks there and in the one before: an entry lives one to two generations from its
-last write. Event marks are written once; orders are copied forward by each write.
+last write. Event marks are written once; orders are copied forward by each note of them.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ class OrderDirectory:
         self._orders: Generations[OrderEntry] = Generations(ORDER_GENERATION_MS)
 
     def note(self, note: OrderNote, now_ms: int) -> OrderAnswer:
-        """Write, if the note says anything, then read. A note that says nothing only reads."""
+        """Write, then read. Any note renews a known order; one that says nothing makes none."""
         known = self._orders.present(note.order_key, now_ms)
         if known is None:
             known = self._orders.previous(note.order_key, now_ms) or OrderEntry()
-        if note.contact_key != NO_KEY or note.stop_event_type:
-            known = known.with_note(note)
+        known = known.with_note(note)
+        if known != OrderEntry():
             self._orders.put(note.order_key, known, now_ms)
         return OrderAnswer(known.contact_keys, known.tombstones)
 

@@ -62,11 +62,13 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
         return ClaimAnswer(ClaimCode.GONE)
     _, record, ref = found
     if ref.due_ms > now_ms:
-        return ClaimAnswer(ClaimCode.NOT_DUE, due_ms=ref.due_ms)
+        return ClaimAnswer(ClaimCode.NOT_DUE, State.SCHEDULED, due_ms=ref.due_ms)
     lane.remove(item.member)
     if item.action == ClaimAction.END:
         return _ended(partition, item.member, item.state, item.reason, now_ms)
     if item.action == ClaimAction.DEFER:
+        if item.due_ms >= ref.expire_ms:
+            return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
         return _deferred(partition, item.member, ref, item.due_ms, item.wait)
     if now_ms >= ref.expire_ms:
         return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
@@ -82,7 +84,7 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
         record.stamps = caps.reserve(record.stamps, item.caps, own_tag, ref.order_key, now_ms)
         contacts.trim(record)
     partition.take(ref, token)
-    return ClaimAnswer(ClaimCode.CLAIMED, State.IN_FLIGHT, attempts=ref.attempts)
+    return ClaimAnswer(ClaimCode.CLAIMED, State.IN_FLIGHT, due_ms=ref.due_ms, attempts=ref.attempts)
 
 
 def _capped(
@@ -95,8 +97,6 @@ def _capped(
     )  # fmt: skip
     if decision.verdict == Verdict.PASS:
         return None
-    if decision.verdict == Verdict.EXPIRE:
-        return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
     until_ms = decision.until_ms or 0
     is_skip = decision.verdict == Verdict.SKIP
     note = (
@@ -108,6 +108,8 @@ def _capped(
     partition.notes[item.member] = partition.notes.get(item.member, b"") + note
     if is_skip:
         return _ended(partition, item.member, State.SKIPPED, Reason.CAPPED, now_ms)
+    if decision.verdict == Verdict.EXPIRE:
+        return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
     return _deferred(partition, item.member, ref, until_ms, WaitReason.CAPPED)
 
 
@@ -124,14 +126,15 @@ def _ended(
     assert found is not None, "only a known entry can be ended"
     partition.end(member, found[2], state, reason, now_ms)
     partition.drop_idle_body(found[0], found[2].body_sequence)
-    return ClaimAnswer(ClaimCode.ENDED, state, reason)
+    ref = found[2]
+    return ClaimAnswer(ClaimCode.ENDED, state, reason, ref.due_ms, ref.attempts)
 
 
 def _deferred(
     partition: Partition, member: bytes, ref: Reference, due_ms: int, wait: int
 ) -> ClaimAnswer:
     partition.defer(member, ref, due_ms, wait)
-    return ClaimAnswer(ClaimCode.DEFERRED, State.SCHEDULED, due_ms=due_ms)
+    return ClaimAnswer(ClaimCode.DEFERRED, State.SCHEDULED, 0, due_ms, ref.attempts)
 
 
 # --- after the claim ----------------------------------------------------------------------------
@@ -207,28 +210,28 @@ def _settle_one(
         return SettleAnswer(False)
     contact_key, record, ref = found
     _leave_lease(partition, token, member)
+    next_plans = tuple(
+        partition.create(contact_key, plan, ref.event_key, ref.body_sequence, False, now_ms)
+        for plan in settlement.next_plans
+    )
     if settlement.state == State.SCHEDULED:
-        partition.put_back(member, ref, settlement.due_ms, WaitReason.RETRY)
+        partition.put_back(member, ref, settlement.due_ms, settlement.reason)
     else:
         partition.end(member, ref, settlement.state, settlement.reason, now_ms)
     woken: tuple[tuple[bytes, int], ...] = ()
     if settlement.releases_caps:
         woken = _release(partition, contact_key, record, ref, now_ms)
-    next_plans = tuple(
-        partition.create(contact_key, plan, ref.event_key, ref.body_sequence, False, now_ms)
-        for plan in settlement.next_plans
-    )
     partition.drop_idle_body(contact_key, ref.body_sequence)
     contacts.trim(record)
     return SettleAnswer(True, next_plans, woken)
 
 
 def recover(partition: Partition, lease_now_ms: int, now_ms: int) -> list[tuple[bytes, int, int]]:
-    """Take back every claim whose deadline lies before `lease_now_ms`, the oldest first."""
+    """Take back every claim whose deadline has come at `lease_now_ms`, the oldest first."""
     run_out = sorted(
         (lease.deadline_ms, token)
         for token, lease in partition.leases.items()
-        if lease.deadline_ms < lease_now_ms
+        if lease.deadline_ms <= lease_now_ms
     )
     recovered: list[tuple[bytes, int, int]] = []
     for _, token in run_out:
@@ -240,6 +243,6 @@ def recover(partition: Partition, lease_now_ms: int, now_ms: int) -> list[tuple[
                 partition.end(member, ref, State.UNKNOWN, Reason.OUTCOME_UNKNOWN, now_ms)
                 partition.drop_idle_body(contact_key, ref.body_sequence)
             else:
-                partition.put_back(member, ref, ref.due_ms, WaitReason.NONE)
+                partition.put_back(member, ref, ref.due_ms, Reason.NONE)
             recovered.append((member, ref.state, ref.due_ms))
     return recovered

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -150,17 +151,18 @@ class Partition:
 
     def take(self, ref: Reference, token: bytes) -> None:
         """SCHEDULED becomes IN_FLIGHT under a claim."""
-        ref.state, ref.mark, ref.wait = State.IN_FLIGHT, token[:8], WaitReason.NONE
+        ref.state, ref.mark = State.IN_FLIGHT, token[:8]
+        ref.reason, ref.wait = Reason.NONE, WaitReason.NONE
         ref.attempts = min(ref.attempts + 1, 255)
         self._scheduled -= 1
         self._in_flight += 1
 
-    def put_back(self, member: bytes, ref: Reference, due_ms: int, wait: int) -> None:
-        """IN_FLIGHT becomes SCHEDULED again, in the deferred lane."""
-        ref.state, ref.mark = State.SCHEDULED, NO_KEY
+    def put_back(self, member: bytes, ref: Reference, due_ms: int, reason: int) -> None:
+        """IN_FLIGHT becomes SCHEDULED again, in the deferred lane, with the reason of the retry."""
+        ref.state, ref.reason, ref.mark = State.SCHEDULED, reason, NO_KEY
         self._in_flight -= 1
         self._scheduled += 1
-        self.defer(member, ref, due_ms, wait)
+        self.defer(member, ref, due_ms, WaitReason.RETRY)
 
     def end(self, member: bytes, ref: Reference, state: int, reason: int, now_ms: int) -> None:
         """SCHEDULED or IN_FLIGHT becomes ended, and stays so. The index entry is left to the claim.
@@ -172,7 +174,8 @@ class Partition:
             self._scheduled -= 1
         else:
             self._in_flight -= 1
-        ref.state, ref.reason, ref.mark = state, reason, contacts.ended_mark(now_ms)
+        ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
+        ref.mark = contacts.ended_mark(now_ms)
         self._write_ending(member, ref, now_ms)
 
     def _write_ending(self, member: bytes, ref: Reference, now_ms: int) -> None:
@@ -191,16 +194,18 @@ class Partition:
     def end_waiting(
         self,
         contact_key: bytes,
-        verdict: Callable[[Reference], tuple[int, int] | None],
+        is_meant: Callable[[Reference], bool],
+        ending: tuple[int, int],
         now_ms: int,
     ) -> list[Reference]:
-        """End those SCHEDULED invitations for which `verdict` names (state, reason), by age."""
-        ended: list[Reference] = []
-        for ref in self.contacts[contact_key].references:
-            ending = verdict(ref) if ref.state == State.SCHEDULED else None
-            if ending is not None:
-                self.end(contacts.member(contact_key, ref), ref, *ending, now_ms)
-                ended.append(ref)
+        """End, as (state, reason), those SCHEDULED invitations that are meant, oldest first."""
+        ended = [
+            ref
+            for ref in self.contacts[contact_key].references
+            if ref.state == State.SCHEDULED and is_meant(ref)
+        ]
+        for ref in ended:
+            self.end(contacts.member(contact_key, ref), ref, *ending, now_ms)
         for ref in ended:
             self.drop_idle_body(contact_key, ref.body_sequence)
         return ended
@@ -218,12 +223,14 @@ class Partition:
         self._events[commit.disposition] += commit.is_primary
         for entry in commit.consents:
             record.consents = consent.merge(record.consents, ConsentEntry(*entry))
-
-        def stopped_by(ref: Reference) -> tuple[int, int] | None:
-            stop = contacts.stop_of(ref, commit.stops)
-            return None if stop is None else (State.CANCELLED, stop.reason)
-
-        stopped = self.end_waiting(commit.contact_key, stopped_by, now_ms)
+        stopped: list[Reference] = []
+        for stop in commit.stops:
+            stopped += self.end_waiting(
+                commit.contact_key,
+                partial(contacts.is_stopped, stop=stop),
+                (State.CANCELLED, stop.reason),
+                now_ms,
+            )
         contacts.add_tombstone(
             record, commit.tombstone_order, commit.tombstone_type, commit.event_time_ms
         )
@@ -281,9 +288,7 @@ class Partition:
             if ref.state == State.IN_FLIGHT and is_covered(ref)
         ]
         ended = self.end_waiting(
-            contact_key,
-            lambda ref: (State.SKIPPED, Reason.UNSUBSCRIBED) if is_covered(ref) else None,
-            now_ms,
+            contact_key, is_covered, (State.SKIPPED, Reason.UNSUBSCRIBED), now_ms
         )
         return [contacts.member(contact_key, ref) for ref in ended], claimed
 
@@ -300,12 +305,12 @@ class Partition:
 
     def waiting(self, member: bytes) -> Waiting | None:
         """Return plan and body of a member, None where there is no plan."""
-        detail = self.details.get(member)
-        if detail is None:
+        detail, found = self.details.get(member), self.found(member)
+        if detail is None or found is None:
             return None
-        found = self.found(member)
-        body_sequence = found[2].body_sequence if found is not None else 0
-        return Waiting(member, detail, self.bodies.get((member[:8], body_sequence), b""))
+        contact_key, _, ref = found
+        body = self.bodies.get((contact_key, ref.body_sequence), b"")
+        return Waiting(member, msgspec.structs.replace(ref), detail, body)
 
     # Housekeeping --------------------------------------------------------------------------------
 

@@ -6,28 +6,31 @@ over both. Used by tests, simulation, the demo and benchmarks; nothing survives 
 Shape: one `Partition` per partition. No method waits, so each partition's list is one atomic step.
 
 Where the port is silent, this page decides:
-    - `NO_KEY` matches nothing as message key, order of a tombstone or scope key of an order; as
-      `Stop.order_key` it matches invitations without an order.
+    - `NO_KEY` matches nothing as message key, as order of a tombstone, or as scope key of an order;
+      as `Stop.order_key` it matches invitations without an order.
     - The event's time in the contact record is the instant of the commit; a tombstone's is the
       event's time, and the first of its (order, type) stays.
     - `CommittedPlan.lane` says where the call has put the entry; FAR where it put nothing (born
       ended, or a repetition).
-    - `ClaimAnswer` carries for CLAIMED the state and attempts, for ENDED state and reason, for
-      DEFERRED and NOT_DUE the due time, else zeros. The due time is checked before END and DEFER.
-    - Ending leaves `wait`, `due_ms` and `attempts` as they were; a retry leaves `reason`.
-    - Settling twice answers `is_settled=False` the second time and changes nothing.
+    - `ClaimAnswer` carries the state, due time and attempts after the call; only the code for GONE,
+      no attempts for NOT_DUE. The due time is checked before END and DEFER; a DEFER to or beyond
+      the expiry ends the entry (EXPIRED NO_SLOT).
+    - Ending and taking reset `wait`; a retry keeps its `reason` until the next claim; what is
+      recovered waits with RETRY.
+    - Settling twice answers `is_settled=False` the second time and changes nothing; so a repeated
+      withdrawal names nobody as ended.
+    - A follower that a tombstone forbids is born CANCELLED, and counted.
     - Waking sets the due time to now and `wait` to NONE, and happens only if a stamp was returned.
-    - `acquire` starts the renewal counter at 0; `release` leaves the epoch and empties the nonce.
-    - A lease has run out when its deadline lies before the lease clock, not at it. A claim that
-      took nothing is remembered until then too.
-    - Where one of several partitions has another owner, the others are served first, then
-      `OwnershipLost` is raised.
+    - `acquire` starts the renewal counter at 0; `release` only empties the nonce.
+    - A lease has run out when the lease clock reaches its deadline. A claim that took nothing is
+      remembered until then too.
+    - `open_slots` answers False where the caller is not the owner; `recover` serves the partitions
+      that it owns, then raises `OwnershipLost` for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
 from core.errors import OwnershipLost, StaleRegistry
@@ -56,8 +59,6 @@ from core.records import ConsentEntry, ContactRecord, Outcome
 from core.timing_wheel import memory_gate as gate
 from core.timing_wheel.memory_contact import copied
 from core.timing_wheel.memory_partition import Partition
-
-Value = TypeVar("Value")
 
 
 class MemoryStore(Store):
@@ -122,25 +123,12 @@ class MemoryStore(Store):
         """Give partitions back; those of others are left alone."""
         for number, owner in owned.items():
             if self._is_owner(number, owner):
-                self._partitions[number].owner = OwnerState(owner.epoch, b"", 0)
+                partition = self._partitions[number]
+                partition.owner = OwnerState(owner.epoch, b"", partition.owner.renewals)
 
     def _is_owner(self, number: int, owner: Owner) -> bool:
         state = self._partitions[number].owner
         return bool(state.nonce) and (state.epoch, state.nonce) == (owner.epoch, owner.nonce)
-
-    def _for_owned(
-        self, owned: Mapping[int, Owner], step: Callable[[Partition], Value]
-    ) -> dict[int, Value]:
-        """Apply a step to each owned partition; raise at the end if some are not owned."""
-        answers = {
-            number: step(self._partitions[number])
-            for number, owner in owned.items()
-            if self._is_owner(number, owner)
-        }
-        lost = sorted(owned.keys() - answers.keys())
-        if lost:
-            raise OwnershipLost(f"partitions {lost} have another owner")
-        return answers
 
     # Accept ------------------------------------------------------------------------------------
 
@@ -190,24 +178,40 @@ class MemoryStore(Store):
             for number in partitions
         }
 
+    async def next_far_slot(self, partitions: Sequence[int]) -> dict[int, int | None]:
+        """Return the first slot number that holds something, None where there is none."""
+        return {
+            number: min(
+                (slot for slot, index in self._partitions[number].slots.items() if index),
+                default=None,
+            )
+            for number in partitions
+        }
+
     async def open_slots(self, owned: Mapping[int, Owner], until_ms: int) -> dict[int, bool]:
-        """Raise `loaded_until`; True for each partition.
-
-        Raises:
-            OwnershipLost: some partition has another owner; the others are raised.
-        """
-
-        def raise_bound(partition: Partition) -> bool:
-            partition.loaded_until_ms = max(partition.loaded_until_ms, until_ms)
-            return True
-
-        return self._for_owned(owned, raise_bound)
+        """Raise `loaded_until` where the caller owns; False where it does not."""
+        answers: dict[int, bool] = {}
+        for number, owner in owned.items():
+            answers[number] = self._is_owner(number, owner)
+            if answers[number]:
+                partition = self._partitions[number]
+                partition.loaded_until_ms = max(partition.loaded_until_ms, until_ms)
+        return answers
 
     async def read_lane(
         self, partition: int, source: Source, until_ms: int, limit: int
     ) -> list[DueEntry]:
         """Return the first entries of a lane."""
         return self._partitions[partition].lane(source).first(until_ms, limit)
+
+    async def read_lanes(
+        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int
+    ) -> list[list[DueEntry]]:
+        """Return the first entries of many lanes."""
+        return [
+            self._partitions[partition].lane(source).first(until_ms, limit)
+            for partition, source in lanes
+        ]
 
     async def drop_empty_slots(self, slots: Mapping[int, Sequence[int]]) -> None:
         """Forget slot numbers whose slot holds nothing."""
@@ -268,7 +272,15 @@ class MemoryStore(Store):
         Raises:
             OwnershipLost: some partition has another owner; the others are recovered.
         """
-        return self._for_owned(owned, lambda held: gate.recover(held, lease_now_ms, now_ms))
+        answers = {
+            number: gate.recover(self._partitions[number], lease_now_ms, now_ms)
+            for number, owner in owned.items()
+            if self._is_owner(number, owner)
+        }
+        lost = sorted(owned.keys() - answers.keys())
+        if lost:
+            raise OwnershipLost(f"partitions {lost} have another owner")
+        return answers
 
     # Contacts and invitations --------------------------------------------------------------------
 

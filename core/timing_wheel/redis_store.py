@@ -65,7 +65,8 @@ SCRIPTS = {
             Script(_WHEEL / f"{name}.lua")
             for name in (
                 "acquire", "cancel", "claim", "commit", "drop_slots", "mark_events",
-                "mark_sending", "note_orders", "open_slots", "recover", "renew", "settle", "sweep",
+                "mark_sending", "note_orders", "open_slots", "recover", "renew", "require_registry",
+                "settle", "sweep",
             )
         ),
         Script(_ANTISPAM / "write_consent.lua"),
@@ -77,6 +78,7 @@ T = TypeVar("T")
 FORMAT = 1
 _RECOVER_CLAIMS_MAX = 16
 _SWEEP_MAX = 1_000
+_SWEEP_DAYS_MAX = 1_000
 
 
 class RedisStore:
@@ -622,7 +624,7 @@ class RedisStore:
             names = [
                 keys.counters, keys.contacts, keys.bodies, keys.outcomes(now_ms // bounds.DAY_MS)
             ]  # fmt: skip
-            states += check(await self._send("cancel", names, [now_ms, state, reason, *batch]))
+            states += check(await self._send("cancel", names, [now_ms, int(state), int(reason), *batch]))
         return states
 
     async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
@@ -634,10 +636,10 @@ class RedisStore:
     # Housekeeping ----------------------------------------------------------------------------
 
     async def require_registry(self, revision: int) -> None:
-        """See `Store.require_registry`. Revisions only rise, so the last writer may be any."""
+        """See `Store.require_registry`."""
         await self._ready()
         await self._gather({
-            p: self._link.send("HSET", keys.meta, "registry_revision", revision)
+            p: self._send("require_registry", [keys.meta], [revision])
             for p, keys in enumerate(self._keys)
         })  # fmt: skip
 
@@ -654,10 +656,9 @@ class RedisStore:
         return unpack_outcomes(raw or b"")
 
     async def sweep(self, partition: int, now_ms: int) -> int:
-        """See `Store.sweep`."""
+        """See `Store.sweep`. Directory generations die by bucket, outcomes by day."""
         await self._ready()
         keys = self._keys[partition]
-        oldest = (now_ms - bounds.OUTCOME_RETENTION_MS) // bounds.DAY_MS - 1
         generation = now_ms // bounds.EVENT_GENERATION_MS - 2
         orders = now_ms // bounds.ORDER_GENERATION_MS - 2
         stale = [
@@ -666,15 +667,21 @@ class RedisStore:
             for name in (keys.events(generation, bucket), keys.orders(orders, bucket))
         ]
         await self._link.call("UNLINK", *stale)
+        first_kept = (now_ms - bounds.OUTCOME_RETENTION_MS) // bounds.DAY_MS
+        swept = int(await self._link.call("HGET", keys.meta, "swept_until") or 0)
+        days = range(max(swept, first_kept - _SWEEP_DAYS_MAX), first_kept)
+        held = [self._link.send("EXISTS", keys.outcomes(day)) for day in days]
         dropped = 0
-        for day in range(oldest - 7, oldest + 1):
-            dropped += check(
-                await self._send(
-                    "sweep",
-                    [keys.contacts, keys.details, keys.notes, keys.outcomes(day)],
-                    [_SWEEP_MAX],
-                )
-            )
+        for day, future in zip(days, held, strict=True):
+            while check(await future) and dropped < _SWEEP_MAX:
+                names = [keys.contacts, keys.details, keys.notes, keys.outcomes(day)]
+                gone = check(await self._send("sweep", names, [_SWEEP_MAX - dropped]))
+                dropped += gone
+                if not gone:
+                    break
+            if dropped >= _SWEEP_MAX:
+                return dropped
+        await self._link.call("HSET", keys.meta, "swept_until", first_kept)
         return dropped
 
     async def close(self) -> None:

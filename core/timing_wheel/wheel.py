@@ -14,11 +14,11 @@ that slot, one of two things happens:
   opened piece by piece, one sorted run each. So a herd in one millisecond is sorted once, in
   pieces, and merged while it fires.
 
-The *front* is a heap of sorted runs. Each level adds at most one run at a time (apart from the
-pieces of the finest), so there are few, and mostly one.
+The *front* is a heap of sorted runs. A slot is opened only when all that the front holds from
+before it has fired, so each level has at most one run in it (apart from pieces and late insertions),
+and mostly there are one or two.
 
     insert -> slot (level 4) -> cascade -> slot (level 3) -> open -> run -> fire
-                                                   insert in the past -> slot of this tick -> open
 
 Invariants, checked by `validate()`:
 
@@ -32,10 +32,10 @@ Invariants, checked by `validate()`:
    hold cancelled entries: those are recognised by identity and dropped when their turn comes.
 6. A slot being cascaded lies within one slot of a coarser level that starts at wheel time.
 7. `next_due_ms()` is never later than the earliest due (or wheel time, if that is later).
+8. The remembered first slot, where there is one, is the first slot.
 
 Units: epoch milliseconds, one tick each; counts are entries.
-Cost: insert and cancel O(1); firing O(log runs) an entry. Memory: a tuple and two dictionary places
-an entry.
+Cost: insert and cancel O(1); firing O(log runs) an entry. Memory: a tuple and two dictionary places.
 Source: Varghese & Lauck 1997, scheme 7. The sorted front is the bottom rung of the ladder queue
 (Tang, Goh & Thng, ACM TOMACS 15(3), 2005).
 """
@@ -43,6 +43,7 @@ Source: Varghese & Lauck 1997, scheme 7. The sorted front is the bottom rung of 
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
+from operator import itemgetter
 from typing import Any
 
 from core.timing_wheel.levels import (
@@ -106,8 +107,7 @@ class TimingWheel:
         self._cascading: Slot = {}
         # What `_first_slot` found, None once a slot has been filled or emptied since.
         self._first: tuple[int, int, int] | None = None
-        # (due_ms, entry_id, number, run): the head of a run, and a number to break ties, so that
-        # payloads are never compared.
+        # The head of a run, and a number to break ties, so that payloads are never compared.
         self._runs: list[tuple[int, bytes, int, Run]] = []
         self._run_count = 0
         self.moved_count = 0
@@ -291,7 +291,13 @@ class TimingWheel:
         if len(slot) <= work_left:
             self._take_slot(level, position)
         run = _take_some(slot, work_left)
-        run.sort(reverse=True)
+        if level:
+            run.sort(reverse=True)
+        else:
+            # Nearly all are due at the same instant. Sorting by id and then, keeping that order, by
+            # due compares single values instead of pairs: a third of the time.
+            run.sort(key=itemgetter(1), reverse=True)
+            run.sort(key=itemgetter(0), reverse=True)
         self._run_count += 1
         heappush(self._runs, (run[-1][0], run[-1][1], self._run_count, run))
         self.moved_count += len(run)
@@ -370,10 +376,8 @@ class TimingWheel:
         for level, row in enumerate(self._rows):
             for position, slot in enumerate(row):
                 assert (self._occupied[level] >> position & 1) == bool(slot), "invariant 3"
-                if not slot:
-                    continue
                 start_ms = slot_start_ms(elapsed_ms, level, position)
-                assert start_ms >= elapsed_ms + bool(level), "invariant 4"
+                assert not slot or start_ms >= elapsed_ms + bool(level), "invariant 4"
                 for due_ms, _, _ in slot.values():
                     seen_ms = max(due_ms, elapsed_ms)
                     assert level == level_for(elapsed_ms, seen_ms), "invariant 2"
@@ -383,12 +387,11 @@ class TimingWheel:
         self._validate_front(placed, count)
         if self._cascading:
             dues_ms = [entry[0] for entry in self._cascading.values()]
-            assert elapsed_ms <= min(dues_ms), "invariant 6"
-            level = max(1, level_for(elapsed_ms, max(dues_ms)))
-            assert any(
-                elapsed_ms % slot_span_ms(coarser) == 0 and slot_for(coarser, elapsed_ms)
-                for coarser in range(level, LEVEL_COUNT)
-            ), "invariant 6"
+            assert min(dues_ms) >= elapsed_ms, "invariant 6"
+            coarser = level_for(elapsed_ms, max(dues_ms)) + 1
+            assert elapsed_ms % slot_span_ms(coarser) == 0, "invariant 6"
+        first, self._first = self._first, None
+        assert first in (None, self._first_slot()), "invariant 8"
         next_ms, earliest_ms = self.next_due_ms(), self.earliest_due_ms()
         assert (next_ms is None) == (earliest_ms is None) == (not self._entries), "invariant 7"
         if next_ms is not None and earliest_ms is not None:

@@ -41,7 +41,7 @@ end
 
 local function add_tombstone(rec, head, event_time)
   local order_key, kind = sub(head, 25, 32), sub(head, 33, 34)
-  if kind == '\0\0' then return end
+  if kind == '\0\0' or order_key == NO_KEY then return end
   if not find_entry(rec.tombstones, TOMBSTONE, 0, order_key .. kind) then
     rec.tombstones = rec.tombstones .. order_key .. kind .. pack('<I6', event_time)
   end

@@ -10,6 +10,55 @@ local function new_record()
   return {next = 1, consents = '', stamps = '', tombstones = '', events = '', refs = ''}
 end
 
+-- @bound CONTACT_CONSENTS_MAX
+-- @bound CONTACT_STAMPS_MAX
+-- @bound CONTACT_TOMBSTONES_MAX
+-- @bound CONTACT_EVENTS_MAX
+-- @bound CONTACT_INVITATIONS_MAX
+local function keep_newest(section, width, most)
+  if #section <= width * most then return section end
+  return sub(section, #section - width * most + 1)
+end
+
+-- Ended references beyond the bound go, oldest first; those that wait or are in flight stay.
+local function trim_refs(refs)
+  local excess = #refs / REF - CONTACT_INVITATIONS_MAX
+  if excess <= 0 then return refs end
+  local parts = {}
+  for at = 1, #refs, REF do
+    if excess > 0 and byte(refs, at + 6) >= SENT then
+      excess = excess - 1
+    else
+      parts[#parts + 1] = sub(refs, at, at + REF - 1)
+    end
+  end
+  return table.concat(parts)
+end
+
+-- Evidence of single orders goes before withdrawals and wider evidence.
+local function trim_consents(consents)
+  while #consents > CONSENT * CONTACT_CONSENTS_MAX do
+    local drop = 1
+    for at = 1, #consents, CONSENT do
+      if byte(consents, at) == 2 and byte(consents, at + 3) ~= 3 then
+        drop = at
+        break
+      end
+    end
+    consents = sub(consents, 1, drop - 1) .. sub(consents, drop + CONSENT)
+  end
+  return consents
+end
+
+-- Brings every section back within its bound.
+local function trim_record(rec)
+  rec.stamps = keep_newest(rec.stamps, STAMP, CONTACT_STAMPS_MAX)
+  rec.tombstones = keep_newest(rec.tombstones, TOMBSTONE, CONTACT_TOMBSTONES_MAX)
+  rec.events = keep_newest(rec.events, SEEN, CONTACT_EVENTS_MAX)
+  rec.refs = trim_refs(rec.refs)
+  rec.consents = trim_consents(rec.consents)
+end
+
 local function parse_record(raw)
   local _, next_sequence, c, s, t, e, r = unpack_('<BI6HHHHH', raw)
   local a = 18
@@ -61,6 +110,7 @@ local function write_records(key, records)
   local args = {}
   for contact, rec in pairs(records) do
     if rec.dirty then
+      trim_record(rec)
       args[#args + 1] = contact
       args[#args + 1] = build_record(rec)
     end

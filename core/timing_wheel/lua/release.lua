@@ -48,7 +48,8 @@ local function release_caps(rec, contact, at, member, now_ms, out)
   local best = best_capped(rec)
   if not best then return '' end
   local refs = rec.refs
-  rec.refs = sub(refs, 1, best + 19) .. pack('<I6', now_ms) .. sub(refs, best + 26)
+  rec.refs = sub(refs, 1, best + 7) .. '\0' .. sub(refs, best + 9, best + 19)
+    .. pack('<I6', now_ms) .. sub(refs, best + 26)
   local woken = member_of(contact, unpack_('<I6', refs, best), unpack_('<H', refs, best + 14))
   out.deferred[#out.deferred + 1] = now_ms
   out.deferred[#out.deferred + 1] = woken

@@ -1,0 +1,271 @@
+"""The way in: dedupe, plan, commit, answer.
+
+Decides: the order of the writes, so that a crash between any two of them is healed by publishing the
+same event again:
+
+    mark    the event id, first wins; another body under the same id is refused here (E6)
+    note    what the event says of its order; of checkout and cancellation the second sees the first (E7)
+    commit  evidence, stops, plans: everything about the contact in one step, once per event
+
+Never: acknowledges before the last of them.
+
+Shape: lists in, lists out; concurrent callers share script calls (E1). A bad event does not harm the
+others of its batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from core import bounds
+from core.clock import Clock
+from core.engine.coalescer import Coalescer
+from core.engine.identity import Identity, body_hash
+from core.engine.planner import Incoming, Planner, channel_of, event_type_of
+from core.errors import AfterwordError, EventIdReused, InvalidField, StoreUnavailable
+from core.model import Disposition, Event
+from core.partitions import partition_of
+from core.ports import (
+    Commit,
+    CommitAnswer,
+    CommittedPlan,
+    EventMark,
+    Lane,
+    MarkAnswer,
+    OrderAnswer,
+    OrderNote,
+    Store,
+)
+from core.records import NO_KEY
+from core.registry.registry import Registry
+from core.registry.resources import ID_OPTIONAL_TYPES
+from core.registry.snapshot import Snapshot
+from core.stats import Stats
+
+T = TypeVar("T")
+OnNear = Callable[[int, CommittedPlan], None]
+
+RETRY_FIRST_MS = 20
+RETRY_TOTAL_MS = 15_000
+"""How long a batch is tried again before its caller hears that the store is away."""
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class EventAnswer(msgspec.Struct):
+    """What became of one event."""
+
+    error: AfterwordError | None = None
+    disposition: int = Disposition.UNSPECIFIED
+    contact_key: bytes = NO_KEY
+    members: tuple[bytes, ...] = ()
+    stopped_count: int = 0
+
+
+class Acceptor:
+    """Takes events for one store.
+
+    Args:
+        on_near: told of each invitation that is due before the loaded horizon, so that the owner's
+            wheel has it at once.
+    """
+
+    def __init__(
+        self, store: Store, registry: Registry, identity: Identity, planner: Planner, clock: Clock,
+        stats: Stats, on_near: OnNear,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._registry = registry
+        self._identity = identity
+        self._planner = planner
+        self._clock = clock
+        self._stats = stats
+        self._on_near = on_near
+        self._partition_count = store.meta.partition_count
+        self._mark = Coalescer[EventMark, MarkAnswer](
+            lambda batch: self._patiently(lambda: store.mark_events(batch, clock.now_ms()))
+        )
+        self._note = Coalescer[OrderNote, OrderAnswer](
+            lambda batch: self._patiently(lambda: store.note_orders(batch, clock.now_ms()))
+        )
+        self._commit = Coalescer[Commit, CommitAnswer](
+            lambda batch: self._patiently(lambda: store.commit(batch, clock.now_ms()))
+        )
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an idempotent call while the store is away, for a while."""
+        delay_ms, waited_ms = RETRY_FIRST_MS, 0
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                self._stats.store_errors += 1
+                if waited_ms >= RETRY_TOTAL_MS:
+                    raise
+                await asyncio.sleep(delay_ms / 1_000)
+                waited_ms += delay_ms
+                delay_ms = min(delay_ms * 2, 1_000)
+
+    async def accept(
+        self, account: str, events: Sequence[Event], *, validate_only: bool = False
+    ) -> list[EventAnswer]:
+        """Apply events; return one answer for each, in order.
+
+        Events of one call may be applied in any order.
+
+        Raises:
+            StoreUnavailable: the store stayed away; publish the same events again.
+        """
+        snapshot = self._registry.snapshot
+        now_ms = self._clock.now_ms()
+        answers = [EventAnswer() for _ in events]
+        incoming: list[tuple[EventAnswer, Incoming]] = []
+        for answer, event in zip(answers, events, strict=True):
+            try:
+                incoming.append((answer, self._incoming(snapshot, account, event)))
+            except AfterwordError as error:
+                answer.error = error
+        if validate_only:
+            self._preview(snapshot, incoming, now_ms)
+            return answers
+        incoming = await self._marked(incoming)
+        orders = await self._noted(snapshot, incoming)
+        await self._committed(snapshot, incoming, orders, now_ms)
+        self._stats.events_received += len(answers)
+        self._stats.events_refused += sum(answer.error is not None for answer in answers)
+        return answers
+
+    def _incoming(self, snapshot: Snapshot, account: str, event: Event) -> Incoming:
+        channel = channel_of(snapshot, account, event)
+        event_type = event_type_of(snapshot, account, event)
+        identity = self._identity
+        order_key = NO_KEY
+        reference = event.order.reference if event.order is not None else ""
+        if reference:
+            order_key = identity.order_key(account, channel.id, reference)
+        if event.id:
+            event_key = identity.event_key(account, event.source, event.id)
+        elif reference and event.type in ID_OPTIONAL_TYPES:
+            event_key = identity.unnamed_event_key(account, channel.id, event.type, reference)
+        else:
+            raise InvalidField(
+                "an event needs an id of its own: 1 to 256 characters that your system never uses "
+                "twice (only checkout, order_created and order_cancelled may leave it out, if they "
+                "have an order reference)",
+                field="event.id",
+                reason="FIELD_REQUIRED",
+            )
+        contact = event.contact
+        has_contact = bool(contact.email or contact.phone or contact.reference)
+        if has_contact:
+            contact_key = identity.contact_key(account, contact)
+        elif order_key != NO_KEY:
+            contact_key = order_key
+        else:
+            raise InvalidField(
+                "an event needs a contact (email, phone or reference) or an order reference that "
+                "leads to one",
+                field="event.contact",
+                reason="FIELD_REQUIRED",
+            )
+        body = _encoder.encode(event)
+        return Incoming(
+            event, channel, event_type, event_key, contact_key, has_contact, order_key, body
+        )
+
+    def _preview(
+        self, snapshot: Snapshot, incoming: list[tuple[EventAnswer, Incoming]], now_ms: int
+    ) -> None:
+        for answer, one in incoming:
+            commit = self._planner.commits(snapshot, one, None, now_ms)[0]
+            answer.disposition = commit.disposition
+            answer.contact_key = commit.contact_key
+
+    def _partition(self, key: bytes) -> int:
+        return partition_of(key, self._partition_count)
+
+    async def _marked(
+        self, incoming: list[tuple[EventAnswer, Incoming]]
+    ) -> list[tuple[EventAnswer, Incoming]]:
+        """Return those whose id is new, or known with the same body."""
+        marks = await self._mark([
+            (
+                self._partition(one.event_key),
+                EventMark(one.event_key, body_hash(one.body), one.contact_key),
+            )
+            for _, one in incoming
+        ])  # fmt: skip
+        taken: list[tuple[EventAnswer, Incoming]] = []
+        for (answer, one), mark in zip(incoming, marks, strict=True):
+            if not mark.is_same_body:
+                answer.error = EventIdReused(
+                    "an event with this id and source, but another content, was accepted before: "
+                    "use a new id for a new event",
+                    field="event.id",
+                )
+                continue
+            if not mark.is_new:
+                answer.disposition = Disposition.DUPLICATE
+            taken.append((answer, one))
+        return taken
+
+    async def _noted(
+        self, snapshot: Snapshot, incoming: list[tuple[EventAnswer, Incoming]]
+    ) -> list[OrderAnswer | None]:
+        notes = [
+            (
+                self._partition(one.order_key),
+                OrderNote(
+                    one.order_key,
+                    one.contact_key if one.has_contact else NO_KEY,
+                    one.event_type.number
+                    if self._planner.leaves_tombstone(snapshot, one)
+                    else 0,
+                    one.event.occur_ms,
+                ),
+            )
+            for _, one in incoming
+            if one.order_key != NO_KEY
+        ]
+        found = iter(await self._note(notes))
+        return [next(found) if one.order_key != NO_KEY else None for _, one in incoming]
+
+    async def _committed(
+        self,
+        snapshot: Snapshot,
+        incoming: list[tuple[EventAnswer, Incoming]],
+        orders: list[OrderAnswer | None],
+        now_ms: int,
+    ) -> None:
+        commits: list[tuple[int, Commit]] = []
+        owners: list[EventAnswer] = []
+        for (answer, one), order in zip(incoming, orders, strict=True):
+            for commit in self._planner.commits(snapshot, one, order, now_ms):
+                commits.append((self._partition(commit.contact_key), commit))
+                owners.append(answer)
+        results = await self._commit(commits)
+        stats = self._stats
+        for answer, (partition, commit), result in zip(owners, commits, results, strict=True):
+            answer.stopped_count += len(result.stopped)
+            stats.invitations_stopped += len(result.stopped)
+            if not commit.is_primary:
+                continue
+            if answer.disposition == Disposition.DUPLICATE and result.is_duplicate:
+                stats.events_duplicate += 1
+            else:
+                answer.disposition = result.disposition
+            answer.contact_key = commit.contact_key
+            answer.members = tuple([plan.member for plan in result.plans])
+            if result.is_duplicate:
+                continue
+            stats.invitations_planned += len(result.plans)
+            for plan in result.plans:
+                if plan.lane == Lane.NEAR:
+                    self._on_near(partition, plan)
+
+
+assert bounds.EVENT_GENERATION_MS > RETRY_TOTAL_MS, "a retried event is still remembered"

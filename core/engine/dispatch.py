@@ -1,0 +1,391 @@
+"""The way out: read, judge, render, claim, hand over, settle.
+
+Decides: the order of the steps of a round, and what a delivery means for an invitation.
+
+    read      plans and bodies of due entries; nothing changes
+    judge     what the registry says now: rule off, step off, event type off, no address
+    render    ahead of the claim, so that nothing claimed waits for a template
+    claim     the gate, in the store; what passes is ours for the length of a lease
+    hand over at once (R12); a claim older than HAND_OVER_MS looks at the consent again first (E4)
+    settle    outcome, next step, reservations; repeated until the store takes it or the lease ends
+
+Never: a claim that could not be handed over now: the caller passes no more entries than the postbox
+has room for.
+
+Rounds overlap, but they read and claim one after the other: of two entries of one contact the earlier
+is claimed first (R26).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from core import bounds
+from core.clock import Clock, SystemClock, monotonic_ns
+from core.engine.horizon import Horizon, Where
+from core.engine.ownership import Ownership
+from core.engine.planner import Planner
+from core.errors import OwnershipLost, RenderingFailed, StaleRegistry, StoreUnavailable
+from core.model import CONSENT_PURPOSES, Event, Reason, State, WaitReason
+from core.ports import (
+    ClaimAction,
+    ClaimAnswer,
+    ClaimCode,
+    ClaimItem,
+    Delivery,
+    Lane,
+    Letter,
+    Postbox,
+    Settlement,
+    Store,
+    Waiting,
+)
+from core.records import FLAG_FOLLOW_UP, PlanDetail
+from core.registry.registry import Registry
+from core.registry.snapshot import Snapshot
+from core.stats import Stats
+
+_LOG = logging.getLogger(__name__)
+
+ATTEMPTS_MAX = 12
+"""Hand-overs of one invitation; then it has FAILED."""
+RETRY_FIRST_MS = 30_000
+RETRY_LONGEST_MS = 6 * bounds.HOUR_MS
+_PAUSE_MS = 200
+
+_detail = msgspec.msgpack.Decoder(PlanDetail)
+_event = msgspec.msgpack.Decoder(Event)
+
+Fired = tuple[int, bytes, Where]
+
+
+class Ready(msgspec.Struct):
+    """One due entry, judged and rendered."""
+
+    due_ms: int
+    where: Where
+    item: ClaimItem
+    waiting: Waiting | None = None
+    detail: PlanDetail | None = None
+    letter: Letter | None = None
+    rendered: bytes = b""
+
+
+class Claimed(msgspec.Struct):
+    """What one partition's claim has let through."""
+
+    partition: int
+    token: bytes
+    claimed_ns: int
+    entries: list[Ready]
+
+
+def retry_delay_ms(attempts: int, asked_ms: int) -> int:
+    """Return how long to wait before the next hand-over: what was asked for, else doubling."""
+    return max(asked_ms, min(RETRY_FIRST_MS << min(attempts, 20), RETRY_LONGEST_MS))
+
+
+class Dispatcher:
+    """Fires due entries of the partitions that this process owns."""
+
+    def __init__(
+        self, store: Store, registry: Registry, ownership: Ownership, horizon: Horizon,
+        planner: Planner, postbox: Postbox, clock: Clock, stats: Stats,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._registry = registry
+        self._ownership = ownership
+        self._horizon = horizon
+        self._planner = planner
+        self._postbox = postbox
+        self._clock = clock
+        self._lease_clock = SystemClock()
+        self._stats = stats
+        self._reading = asyncio.Lock()
+        self._claiming = asyncio.Lock()
+        self.under_way = 0
+        """Entries taken from the wheel whose hand-over has not ended."""
+
+    async def fire(self, fired: Sequence[Fired]) -> None:
+        """Carry one round through. Entries that could not be claimed go back into the wheel."""
+        self.under_way += len(fired)
+        try:
+            async with self._reading:
+                ready = await self._read_and_judge(fired)
+                await self._claiming.acquire()
+            try:
+                claims = await self._claim_all(ready)
+            finally:
+                self._claiming.release()
+            await asyncio.gather(*(self._deliver(claim) for claim in claims))
+        except StoreUnavailable:
+            self._stats.store_errors += 1
+            await self._put_back_soon(fired)
+        except Exception:
+            # A bug in one round must not stop the others; what was claimed comes back by its lease.
+            self._stats.round_errors += 1
+            _LOG.exception("a round of %d entries failed", len(fired))
+            await self._put_back_soon(fired)
+        finally:
+            self.under_way -= len(fired)
+
+    async def _put_back_soon(self, fired: Sequence[Fired]) -> None:
+        """Look again a little later. What was claimed meanwhile answers GONE, which is harmless."""
+        if not self._clock.is_virtual:
+            await asyncio.sleep(_PAUSE_MS / 1_000)
+        for due_ms, member, (partition, source) in fired:
+            self._horizon.insert(partition, source, member, due_ms)
+
+    # Read and judge ----------------------------------------------------------------------------
+
+    async def _read_and_judge(self, fired: Sequence[Fired]) -> list[Ready]:
+        by_partition: dict[int, list[Fired]] = {}
+        for entry in fired:
+            by_partition.setdefault(entry[2][0], []).append(entry)
+        read = await self._store.read({
+            p: [member for _, member, _ in entries] for p, entries in by_partition.items()
+        })  # fmt: skip
+        ready = self._judge_all(by_partition, read)
+        if any(one.item.action == ClaimAction.END for one in ready):
+            # A no is final: it is said only by the newest configuration.
+            await self._registry.refresh()
+            ready = self._judge_all(by_partition, read)
+        return ready
+
+    def _judge_all(
+        self, by_partition: dict[int, list[Fired]], read: dict[int, list[Waiting | None]]
+    ) -> list[Ready]:
+        snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
+        return [
+            self._judge(snapshot, entry, waiting, now_ms)
+            for p, entries in by_partition.items()
+            for entry, waiting in zip(entries, read[p], strict=True)
+        ]
+
+    def _judge(
+        self, snapshot: Snapshot, fired: Fired, waiting: Waiting | None, now_ms: int
+    ) -> Ready:
+        due_ms, member, where = fired
+        if waiting is None or waiting.reference.state != State.SCHEDULED:
+            # Cancelled or taken: the claim drops the index entry.
+            return Ready(due_ms, where, ClaimItem(member, where[1]), waiting)
+        ref = waiting.reference
+        detail = _detail.decode(waiting.detail)
+        ready = Ready(due_ms, where, ClaimItem(member, where[1]), waiting, detail)
+        no = self._objection(snapshot, waiting, detail)
+        if no is None:
+            try:
+                self._render(snapshot, ready, now_ms)
+            except RenderingFailed:
+                no = (State.FAILED, Reason.RENDERING_ERROR)
+        if no is not None:
+            ready.item = ClaimItem(
+                member, where[1], ClaimAction.END, False, (), int(no[0]), int(no[1])
+            )
+            return ready
+        is_follow_up = bool(ref.flags & FLAG_FOLLOW_UP)
+        ready.item = ClaimItem(
+            member,
+            where[1],
+            ClaimAction.GATE,
+            ref.purpose in CONSENT_PURPOSES,
+            snapshot.caps_for(
+                detail.account, ref.channel_number, ref.rule_number, ref.purpose, ref.medium,
+                is_follow_up,
+            ),
+        )  # fmt: skip
+        return ready
+
+    def _objection(
+        self, snapshot: Snapshot, waiting: Waiting, detail: PlanDetail
+    ) -> tuple[State, Reason] | None:
+        """Return why the registry or the address forbids it, in the order of R10."""
+        ref = waiting.reference
+        verdict = snapshot.verdict(
+            ref.rule_number, detail.revision, ref.step, ref.channel_number
+        )
+        if verdict is not None:
+            return verdict
+        if not self._postbox.supports(ref.medium):
+            return State.SKIPPED, Reason.MEDIUM_NOT_CONFIGURED
+        if not detail.address:
+            return State.SKIPPED, Reason.NO_RECIPIENT
+        return None
+
+    def _render(self, snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
+        waiting, detail = ready.waiting, ready.detail
+        assert waiting is not None and detail is not None
+        ref = waiting.reference
+        rule = snapshot.rule_revision(ref.rule_number, detail.revision)
+        channel = snapshot.channel_by_number.get(ref.channel_number)
+        if rule is None or channel is None:
+            raise RenderingFailed("the rule or channel it was planned with is gone")
+        step = rule.steps[ref.step]
+        subject = next((a.subject for a in step.actions if a.medium == ref.medium), "")
+        ready.letter = Letter(
+            delivery_id=waiting.member.hex(),
+            medium=ref.medium,
+            address=detail.address,
+            family=rule.family,
+            is_follow_up=ref.step > 0,
+            locale=detail.locale,
+            subject=subject,
+            event=_event.decode(waiting.body),
+            channel=channel,
+            attempts=ref.attempts,
+            send_ms=now_ms,
+        )
+        ready.rendered = self._postbox.prepare(ready.letter)
+
+    # Claim --------------------------------------------------------------------------------------
+
+    async def _claim_all(self, ready: Sequence[Ready]) -> list[Claimed]:
+        by_partition: dict[int, list[Ready]] = {}
+        for one in ready:
+            by_partition.setdefault(one.where[0], []).append(one)
+        batches = [
+            (p, entries[at : at + bounds.CLAIM_BATCH_MAX])
+            for p, entries in by_partition.items()
+            for at in range(0, len(entries), bounds.CLAIM_BATCH_MAX)
+        ]
+        return await asyncio.gather(*(self._claim(p, entries) for p, entries in batches))
+
+    async def _claim(self, partition: int, entries: list[Ready]) -> Claimed:
+        token, now_ms = secrets.token_bytes(16), self._clock.now_ms()
+        claimed = Claimed(partition, token, monotonic_ns(), [])
+        owner = self._ownership.owned.get(partition)
+        if owner is None:
+            return claimed
+        deadline_ms = self._lease_clock.now_ms() + bounds.CLAIM_LEASE_MS
+        try:
+            answers = await self._store.claim(
+                partition, owner, token, [one.item for one in entries], now_ms, deadline_ms,
+                self._registry.snapshot.revision,
+            )  # fmt: skip
+        except OwnershipLost:
+            self._ownership.lose(partition)
+            return claimed
+        except StaleRegistry:
+            await self._registry.refresh()
+            await self._put_back_soon([(e.due_ms, e.item.member, e.where) for e in entries])
+            return claimed
+        except StoreUnavailable:
+            # It may have been claimed: then the lease brings it back.
+            self._stats.store_errors += 1
+            await self._put_back_soon([(e.due_ms, e.item.member, e.where) for e in entries])
+            return claimed
+        self._stats.claims += 1
+        for one, answer in zip(entries, answers, strict=True):
+            if self._follow(partition, one, answer, now_ms):
+                claimed.entries.append(one)
+        return claimed
+
+    def _follow(self, partition: int, one: Ready, answer: ClaimAnswer, now_ms: int) -> bool:
+        """Draw the consequence of the gate's answer; True if the entry is ours to send."""
+        stats = self._stats
+        if answer.code == ClaimCode.CLAIMED:
+            stats.claimed += 1
+            stats.count_lateness(now_ms - answer.due_ms)
+            if one.letter is None:
+                # Read as not waiting, claimed as waiting: it came back in between. Its lease decides.
+                return False
+            one.letter.attempts = answer.attempts - 1
+            return True
+        if answer.code == ClaimCode.DEFERRED:
+            stats.deferred_by_cap += 1
+            self._horizon.on_deferred(partition, one.item.member, answer.due_ms)
+        elif answer.code == ClaimCode.NOT_DUE:
+            self._horizon.insert(partition, one.where[1], one.item.member, answer.due_ms)
+        elif answer.code == ClaimCode.ENDED:
+            stats.ended_at_gate += 1
+        else:
+            stats.gone += 1
+        return False
+
+    # Hand over and settle ----------------------------------------------------------------------
+
+    async def _deliver(self, claim: Claimed) -> None:
+        if not claim.entries:
+            return
+        entries = claim.entries
+        if monotonic_ns() - claim.claimed_ns > bounds.HAND_OVER_MS * 1_000_000:
+            allowed = await self._store.mark_sending(
+                claim.partition, claim.token, [e.item for e in entries], self._clock.now_ms()
+            )
+            entries = [one for one, may in zip(entries, allowed, strict=True) if may]
+        letters = [(one.letter, one.rendered) for one in entries if one.letter is not None]
+        deliveries = await self._postbox.send(letters)
+        now_ms = self._clock.now_ms()
+        settlements = [
+            self._settlement(one, delivery, now_ms)
+            for one, delivery in zip(entries, deliveries, strict=True)
+        ]
+        await self._settle(claim, entries, settlements, now_ms)
+
+    def _settlement(self, one: Ready, delivery: Delivery, now_ms: int) -> Settlement:
+        assert one.waiting is not None and one.detail is not None and one.letter is not None
+        member, ref = one.item.member, one.waiting.reference
+        releases = not delivery.was_handed_over
+        kind = delivery.kind
+        if kind is Delivery.Kind.ACCEPTED:
+            plans = self._planner.next_plans(self._registry.snapshot, ref, one.detail, now_ms)
+            return Settlement(member, State.SENT, next_plans=plans)
+        if kind is Delivery.Kind.REJECTED:
+            return Settlement(
+                member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases
+            )
+        if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):
+            return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
+        if kind is not Delivery.Kind.FAILED:
+            attempts = one.letter.attempts
+            due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms)
+            if attempts + 1 < ATTEMPTS_MAX and due_ms < ref.expire_ms:
+                self._stats.retried += 1
+                return Settlement(
+                    member, State.SCHEDULED, Reason.NONE, due_ms,
+                    releases and kind is Delivery.Kind.DEFERRED,
+                )  # fmt: skip
+        return Settlement(member, State.FAILED, Reason.PROVIDER_ERROR, 0, releases)
+
+    async def _settle(
+        self, claim: Claimed, entries: list[Ready], settlements: list[Settlement], now_ms: int
+    ) -> None:
+        """Record the outcomes; knowledge of a send is not given up while the lease stands."""
+        while True:
+            try:
+                answers = await self._store.settle(
+                    claim.partition, claim.token, settlements, now_ms
+                )
+                break
+            except StoreUnavailable:
+                self._stats.store_errors += 1
+                age_ms = (monotonic_ns() - claim.claimed_ns) // 1_000_000
+                if age_ms > bounds.CLAIM_LEASE_MS:
+                    _LOG.error(
+                        "%d outcomes were lost with the store; the lease brings the entries back",
+                        len(settlements),
+                    )
+                    return
+                await asyncio.sleep(_PAUSE_MS / 1_000)
+        horizon, stats = self._horizon, self._stats
+        for settlement, answer in zip(settlements, answers, strict=True):
+            if not answer.is_settled:
+                stats.settled_too_late += 1
+                continue
+            if settlement.state == State.SENT:
+                stats.sent += 1
+            elif settlement.state == State.SCHEDULED:
+                horizon.on_deferred(claim.partition, settlement.member, settlement.due_ms)
+            for plan in answer.next_plans:
+                if plan.lane == Lane.NEAR and plan.state == State.SCHEDULED:
+                    horizon.on_near(claim.partition, plan)
+            for member, due_ms in answer.woken:
+                horizon.on_deferred(claim.partition, member, due_ms)
+
+
+assert WaitReason.RETRY == 2, "settle.lua writes it"

@@ -1,0 +1,241 @@
+"""The data plane of one process: accept, wait, fire, settle, recover, sweep.
+
+Decides: when each loop runs. `step` is one turn and is what tests call; `run` repeats it.
+Never: constructs a store, a transport or a clock; `control/daemon.py` does.
+
+No loop ticks idly: the main one sleeps until the next due entry or the next slot to load, and at most
+SLEEP_MAX_MS, so that whatever was missed is found by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from core import bounds
+from core.clock import Clock, ManualClock, SystemClock
+from core.engine.accept import Acceptor
+from core.engine.consents import ConsentBook
+from core.engine.dispatch import Dispatcher
+from core.engine.explain import Explainer
+from core.engine.horizon import Horizon
+from core.engine.identity import Identity
+from core.engine.ownership import Ownership
+from core.engine.planner import Planner
+from core.engine.reader import Reader
+from core.errors import StoreUnavailable
+from core.model import Medium
+from core.ports import Postbox, Store
+from core.registry.registry import Registry
+from core.stats import Stats
+
+_LOG = logging.getLogger(__name__)
+
+ROUND_MAX = 1_024
+"""Entries of one round: 16 a partition, so that the fixed cost of a script is shared."""
+ROUNDS_MAX = 4
+"""Rounds under way: one is read while another is claimed and others are handed over."""
+_SWEEP_PAUSE_S = 5.0
+_RECOVER_PAUSE_S = 1.0
+_FAR_FUTURE_MS = 2**46
+
+
+class Engine:
+    """Everything between the API and the transports.
+
+    Args:
+        is_exclusive: no other process can be alive on this store.
+    """
+
+    def __init__(
+        self, store: Store, registry: Registry, postbox: Postbox, clock: Clock, *,
+        is_exclusive: bool = True,
+    ) -> None:  # fmt: skip
+        self.stats = Stats()
+        self.store = store
+        self.registry = registry
+        self.identity = Identity(store.meta.secret)
+        self._clock = clock
+        self._is_exclusive = is_exclusive
+        self._postbox = postbox
+        held = frozenset(medium for medium in Medium if postbox.holds_unknown(medium))
+        planner = Planner(self.identity, held)
+        self.ownership = Ownership(store, self.stats, is_exclusive=is_exclusive)
+        self.horizon = Horizon(store, self.ownership, self.stats, clock.now_ms())
+        self.dispatcher = Dispatcher(
+            store, registry, self.ownership, self.horizon, planner, postbox, clock, self.stats
+        )
+        self._wakeup = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._rounds: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+
+        def on_near(partition: int, plan: object) -> None:
+            self.horizon.on_near(partition, plan)  # type: ignore[arg-type]
+            self._wakeup.set()
+
+        self.acceptor = Acceptor(
+            store, registry, self.identity, planner, clock, self.stats, on_near
+        )
+        self.consents = ConsentBook(store, registry, clock)
+        self.reader = Reader(store, registry, self.identity, clock)
+        self.explainer = Explainer(store, registry, self.identity, self.reader, clock)
+
+    # Life ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take the partitions, take back what a dead predecessor had claimed, load the horizon.
+
+        Raises:
+            StoreUnavailable: the store is away.
+        """
+        await self.ownership.acquire(range(self.store.meta.partition_count))
+        if self._is_exclusive:
+            await self._recover(_FAR_FUTURE_MS)
+        await self.horizon.extend(self._clock.now_ms())
+
+    async def run(self) -> None:
+        """Fire what falls due until `stop` is called. Only for clocks that move by themselves."""
+        assert not self._clock.is_virtual, "a virtual clock is moved with advance_to"
+        self._loops = [
+            asyncio.create_task(self.ownership.keep(self._stopping, self._wakeup)),
+            asyncio.create_task(self._poll_loop()),
+            asyncio.create_task(self._recover_loop()),
+            asyncio.create_task(self._sweep_loop()),
+        ]
+        while not self._stopping.is_set():
+            self._wakeup.clear()
+            try:
+                target_ms = await self.step()
+            except StoreUnavailable:
+                self.stats.store_errors += 1
+                await asyncio.sleep(_RECOVER_PAUSE_S / 4)
+                continue
+            await self._clock.sleep_until_ms(target_ms, self._wakeup)
+
+    async def step(self) -> int:
+        """Start a round of whatever is due and fits; return when to look again, epoch ms."""
+        now_ms = self._clock.now_ms()
+        await self.horizon.extend(now_ms)
+        room = min(ROUND_MAX, self._postbox.free() - self.dispatcher.under_way)
+        if room > 0 and len(self._rounds) < ROUNDS_MAX:
+            fired = self.horizon.take(now_ms, room)
+            if fired:
+                round_ = asyncio.create_task(self.dispatcher.fire(fired))
+                self._rounds.add(round_)
+                round_.add_done_callback(self._round_done)
+                # Let the round begin before the next is cut.
+                await asyncio.sleep(0)
+        elif self._rounds:
+            # Full: the end of a round wakes us.
+            return now_ms + bounds.SLEEP_MAX_MS
+        next_ms = self.horizon.wheel.next_due_ms()
+        latest_ms = now_ms + bounds.SLEEP_MAX_MS
+        return latest_ms if next_ms is None else min(next_ms, latest_ms)
+
+    def _round_done(self, task: asyncio.Task[None]) -> None:
+        self._rounds.discard(task)
+        self._wakeup.set()
+
+    async def drain(self, timeout_ms: int) -> None:
+        """Start nothing new; wait for the hand-overs under way."""
+        self._stopping.set()
+        self._wakeup.set()
+        if self._rounds:
+            await asyncio.wait(self._rounds, timeout=timeout_ms / 1_000)
+
+    async def stop(self) -> None:
+        """Stop the loops and give the partitions back. Idempotent."""
+        self._stopping.set()
+        self._wakeup.set()
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+        await self.ownership.release()
+
+    # Loops --------------------------------------------------------------------------------------
+
+    async def _every(self, pause_s: float) -> bool:
+        """Pause; False once the engine stops."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), pause_s)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _poll_loop(self) -> None:
+        while await self._every(bounds.NEAR_POLL_MS / 1_000):
+            try:
+                if await self.horizon.poll():
+                    self._wakeup.set()
+            except StoreUnavailable:
+                self.stats.store_errors += 1
+
+    async def _recover_loop(self) -> None:
+        lease_clock = SystemClock()
+        while await self._every(_RECOVER_PAUSE_S):
+            try:
+                await self._recover(lease_clock.now_ms())
+                await self.registry.refresh()
+            except StoreUnavailable:
+                self.stats.store_errors += 1
+
+    async def _recover(self, lease_now_ms: int) -> None:
+        owned = self.ownership.owned
+        found = await self.store.recover(owned, lease_now_ms, self._clock.now_ms())
+        for partition, entries in found.items():
+            for member, _, due_ms in entries:
+                self.stats.reclaimed += 1
+                self.horizon.on_deferred(partition, member, due_ms)
+        if any(found.values()):
+            self._wakeup.set()
+
+    async def _sweep_loop(self) -> None:
+        partition = 0
+        while await self._every(_SWEEP_PAUSE_S):
+            try:
+                await self.store.sweep(partition, self._clock.now_ms())
+                await self.horizon.tidy(self._clock.now_ms())
+            except StoreUnavailable:
+                self.stats.store_errors += 1
+            partition = (partition + 1) % self.store.meta.partition_count
+
+    # Virtual time -------------------------------------------------------------------------------
+
+    async def advance_to(self, target_ms: int) -> None:
+        """Move a virtual clock to `target_ms`, firing everything on the way at its exact instant.
+
+        Returns when all of it has been handed over and settled.
+        """
+        clock = self._clock
+        assert isinstance(clock, ManualClock), "only a clock that is moved by hand can be advanced"
+        await self.ownership.renew()
+        while True:
+            await self.horizon.extend(clock.now_ms())
+            due_ms = self.horizon.wheel.earliest_due_ms()
+            if due_ms is None or due_ms >= self.horizon.loaded_until_ms:
+                due_ms = await self._leap_ms(target_ms)
+            if due_ms > target_ms:
+                break
+            clock.move_to_ms(max(due_ms, clock.now_ms()))
+            await self._fire_all()
+            if due_ms == target_ms and self.horizon.wheel.next_due_ms() is None:
+                break
+        clock.move_to_ms(max(target_ms, clock.now_ms()))
+
+    async def _leap_ms(self, target_ms: int) -> int:
+        """Return the next instant worth visiting beyond the loaded horizon."""
+        if self.horizon.loaded_until_ms > target_ms:
+            return target_ms + 1
+        beyond_ms = await self.horizon.next_beyond_ms()
+        return target_ms + 1 if beyond_ms is None else beyond_ms
+
+    async def _fire_all(self) -> None:
+        """Fire what is due now until nothing is, one round after the other."""
+        while True:
+            await self.horizon.extend(self._clock.now_ms())
+            fired = self.horizon.take(self._clock.now_ms(), ROUND_MAX)
+            if not fired:
+                return
+            await self.dispatcher.fire(fired)

@@ -1,0 +1,171 @@
+"""The near horizon: what the store's lanes hold, as far ahead as memory looks.
+
+Decides: which slots are open, and what of them is in the wheel. One slot is loaded ahead, so that the
+wheel never waits for the store when a slot begins.
+Never: authority. Everything here is an index that can be thrown away; the claim decides.
+
+Invariants:
+1. Every slot that starts before `loaded_until_ms` is open: what is committed before that instant goes
+   to the near lane, and opened slots only shrink.
+2. An entry due before `loaded_until_ms` is in the wheel, or its lane is marked unfinished or dirty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core import bounds
+from core.engine.ownership import Ownership
+from core.ports import CommittedPlan, DueEntry, Lane, Source, Store
+from core.stats import Stats
+from core.timing_wheel.wheel import TimingWheel
+
+NEAR = Source(Lane.NEAR)
+DEFERRED = Source(Lane.DEFERRED)
+_FOREVER_MS = 2**47
+Where = tuple[int, Source]
+"""(partition, lane)."""
+
+
+class Horizon:
+    """The wheel, and the knowledge of what has been put into it."""
+
+    def __init__(self, store: Store, ownership: Ownership, stats: Stats, now_ms: int) -> None:
+        self._store = store
+        self._ownership = ownership
+        self._stats = stats
+        self._width_ms = store.meta.slot_width_ms
+        self.wheel = TimingWheel(now_ms)
+        self.loaded_until_ms = 0
+        self._outstanding: dict[Where, int] = {}
+        """Entries of a lane that are in the wheel."""
+        self._unfinished: set[Where] = set()
+        """Lanes that hold more than was read."""
+        self._open_slots: dict[int, set[int]] = {}
+        self._near_versions: dict[int, int] = {}
+        self._loaded: set[int] = set()
+        """Partitions whose lanes have been read since they were gained."""
+
+    def insert(self, partition: int, source: Source, member: bytes, due_ms: int) -> None:
+        """Put one entry into the wheel; idempotent."""
+        where = (partition, source)
+        if self.wheel.insert(member, due_ms, where):
+            self._outstanding[where] = self._outstanding.get(where, 0) + 1
+
+    def on_near(self, partition: int, plan: CommittedPlan) -> None:
+        """Take a hint from a commit: due before the horizon."""
+        if partition in self._ownership.owned:
+            self.insert(partition, NEAR, plan.member, plan.due_ms)
+
+    def on_deferred(self, partition: int, member: bytes, due_ms: int) -> None:
+        """Take a hint from a claim, settlement or recovery: now in the deferred lane."""
+        if due_ms < self.loaded_until_ms:
+            self.insert(partition, DEFERRED, member, due_ms)
+
+    def take(self, now_ms: int, limit: int) -> list[tuple[int, bytes, Where]]:
+        """Return at most `limit` due entries, in order of (due, member), and forget them."""
+        fired: list[tuple[int, bytes, Where]] = self.wheel.advance(now_ms, limit)
+        outstanding = self._outstanding
+        for _, _, where in fired:
+            outstanding[where] -= 1
+        return fired
+
+    async def extend(self, now_ms: int) -> None:
+        """Keep at least one whole slot ahead loaded, and finish what was read in part."""
+        owned = self._ownership.owned
+        fresh = [p for p in owned if p not in self._loaded]
+        until_ms = (now_ms // self._width_ms + 2) * self._width_ms
+        if until_ms > self.loaded_until_ms or fresh:
+            until_ms = max(until_ms, self.loaded_until_ms)
+            await self._load(sorted(owned) if until_ms > self.loaded_until_ms else fresh, until_ms)
+        if self._unfinished:
+            await self._finish()
+
+    def forget_foreign(self) -> None:
+        """Drop the knowledge about partitions that were lost; they are read anew when regained."""
+        self._loaded &= set(self._ownership.owned)
+
+    async def _load(self, partitions: list[int], until_ms: int) -> None:
+        owned = {p: o for p, o in self._ownership.owned.items() if p in set(partitions)}
+        opened = [p for p, ok in (await self._store.open_slots(owned, until_ms)).items() if ok]
+        # What is committed from here on reaches the near lane: the version is read before the lane.
+        self._near_versions.update(await self._store.near_versions(opened))
+        lanes: list[Where] = []
+        for p, numbers in (await self._store.far_slots(opened, until_ms)).items():
+            known = self._open_slots.setdefault(p, set()) if p in self._loaded else set()
+            self._open_slots[p] = known | set(numbers)
+            lanes += [(p, Source(Lane.FAR, n)) for n in numbers if n not in known]
+            lanes += [(p, DEFERRED), (p, NEAR)]
+        self.loaded_until_ms = max(self.loaded_until_ms, until_ms)
+        self._loaded.update(opened)
+        await self._read(lanes)
+
+    async def _read(self, lanes: Iterable[Where]) -> None:
+        lanes = list(lanes)
+        limit = bounds.SLOT_READ_MAX
+        found = await self._store.read_lanes(lanes, self.loaded_until_ms, limit)
+        for where, entries in zip(lanes, found, strict=True):
+            self._insert_all(where, entries)
+            if len(entries) == limit:
+                self._unfinished.add(where)
+            else:
+                self._unfinished.discard(where)
+        self._stats.wheel_entries = len(self.wheel)
+
+    def _insert_all(self, where: Where, entries: list[DueEntry]) -> None:
+        for entry in entries:
+            self.insert(where[0], where[1], entry.member, entry.due_ms)
+
+    async def _finish(self) -> None:
+        """Read on in lanes whose part in the wheel has nearly run out."""
+        low = bounds.SLOT_READ_MAX // 4
+        ready = [where for where in self._unfinished if self._outstanding.get(where, 0) <= low]
+        if ready and len(self.wheel) < bounds.WHEEL_ENTRIES_MAX:
+            await self._read(ready)
+
+    async def poll(self) -> bool:
+        """Look for entries that arrived without a hint; True if there were any (E5)."""
+        owned = sorted(self._ownership.owned)
+        versions = await self._store.near_versions(owned)
+        changed = [p for p, version in versions.items() if self._near_versions.get(p) != version]
+        if not changed:
+            return False
+        self._near_versions.update({p: versions[p] for p in changed})
+        before = len(self.wheel)
+        await self._read([(p, lane) for p in changed for lane in (NEAR, DEFERRED)])
+        return len(self.wheel) > before
+
+    async def tidy(self, now_ms: int) -> None:
+        """Forget the numbers of slots that lie behind and are empty."""
+        behind = now_ms // self._width_ms
+        spent = {
+            p: [n for n in numbers if n < behind and not self._is_busy(p, n)]
+            for p, numbers in self._open_slots.items()
+        }
+        spent = {p: numbers for p, numbers in spent.items() if numbers}
+        await self._store.drop_empty_slots(spent)
+        for p, numbers in spent.items():
+            self._open_slots[p] -= set(numbers)
+
+    def _is_busy(self, partition: int, number: int) -> bool:
+        where = (partition, Source(Lane.FAR, number))
+        return where in self._unfinished or self._outstanding.get(where, 0) > 0
+
+    async def next_beyond_ms(self) -> int | None:
+        """Return the first instant at or after the horizon at which something may be due.
+
+        For virtual clocks, which jump; call it when nothing before the horizon is left.
+        """
+        # A spent slot would hide the next one.
+        await self.tidy(self.loaded_until_ms)
+        owned = sorted(self._ownership.owned)
+        instants = [
+            max(number * self._width_ms, self.loaded_until_ms)
+            for number in (await self._store.next_far_slot(owned)).values()
+            if number is not None
+        ]
+        lanes = [(p, DEFERRED) for p in owned]
+        for entries in await self._store.read_lanes(lanes, _FOREVER_MS, 1):
+            if entries and entries[0].due_ms >= self.loaded_until_ms:
+                instants.append(entries[0].due_ms)
+        return min(instants, default=None)

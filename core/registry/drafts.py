@@ -1,0 +1,157 @@
+"""A draft: changes to the registry, computed against one catalogue and not yet written.
+
+Decides: how a change is put down, and the checks that all changes share.
+Never: which changes are allowed (`edits.py`, `rule_edits.py`); reads or writes no store.
+
+An edit takes a draft, adds changes to it and returns the answer; one that raises leaves a draft
+which must be thrown away. The registry writes the changes only if the catalogue is still the newest,
+so everything checked against it is true at the moment of the write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from core.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    LimitExceeded,
+    NotFound,
+    RevisionConflict,
+)
+from core.model import ActivationState, Medium
+from core.registry.catalogue import Catalogue
+from core.registry.documents import account_name, activation_name
+from core.registry.resources import Activation, Channel, Resource, Rule
+from core.registry.store import Change, Kind
+
+ResourceT = TypeVar("ResourceT", bound=Resource)
+FoundT = TypeVar("FoundT")
+
+TWO_BYTES_MAX = 2**16 - 1
+"""Largest channel and event type number: records and wheel members give them two bytes."""
+FOUR_BYTES_MAX = 2**32 - 1
+"""Largest rule and cap number: records and ledgers give them four bytes."""
+NAMES_MAX = 10
+"""Names that an error message lists."""
+
+
+class Draft:
+    """Changes against one catalogue, not yet written."""
+
+    def __init__(self, base: Catalogue, now_ms: int, actor: str) -> None:
+        self.base = base
+        self.revision = base.revision + 1
+        """What the registry's revision will be."""
+        self.now_ms = now_ms
+        self.actor = actor
+        self.bites = False
+        """Daemons may not claim with an older snapshot once this is written (R13)."""
+        self.changes: list[Change] = []
+        self._numbers: dict[str, int] = {}
+
+    def put(self, kind: Kind, key: str, value: msgspec.Struct | int) -> None:
+        """Write a document."""
+        self.changes.append(Change(kind, key, msgspec.json.encode(value)))
+
+    def drop(self, kind: Kind, key: str) -> None:
+        """Remove a document."""
+        self.changes.append(Change(kind, key, None))
+
+    def next_number(self, counter: str, number_max: int) -> int:
+        """Allocate a number that was never given before and never will be again."""
+        number = self._numbers.get(counter, self.base.counter(counter)) + 1
+        if number > number_max:
+            raise LimitExceeded(f"all {number_max} numbers of {counter} have been given away")
+        self._numbers[counter] = number
+        self.put(Kind.COUNTER, counter, number)
+        return number
+
+    def create(self, kind: Kind, key: str, new: ResourceT, number: int) -> ResourceT:
+        """Write a new resource and return it as it will be."""
+        created = replace(
+            new,
+            number=number,
+            changed_revision=self.revision,
+            create_ms=self.now_ms,
+            update_ms=self.now_ms,
+        )
+        self.put(kind, key, created)
+        return created
+
+    def stand(self, activation: Activation, state: ActivationState) -> Activation:
+        """Write how a rule stands on a channel and return it as it will be."""
+        changed = replace(activation, state=state, actor=self.actor, update_ms=self.now_ms)
+        name = activation_name(changed.account, changed.channel, changed.rule)
+        self.put(Kind.ACTIVATION, name, changed)
+        self.bites = True
+        return changed
+
+
+def found(resource: FoundT | None, name: str) -> FoundT:
+    """Return the resource, or say that there is none of this name."""
+    if resource is None:
+        raise NotFound(f"{name} does not exist")
+    return resource
+
+
+def require_account(base: Catalogue, account: str) -> None:
+    """Refuse what belongs to an account that does not exist."""
+    found(base.account(account), account_name(account))
+
+
+def require_free(resource: Resource | None, name: str) -> None:
+    """Refuse to create what is there."""
+    if resource is not None:
+        raise AlreadyExists(f"{name} exists")
+
+
+def check_count(present: tuple[Resource, ...], count_max: int, what: str) -> None:
+    """Refuse one more than an account may have."""
+    if len(present) >= count_max:
+        raise LimitExceeded(f"an account has at most {count_max} {what}")
+
+
+def check_etag(present: Resource, etag: str) -> None:
+    """Refuse a change made from another version of the resource; "" refuses none."""
+    if etag and etag != present.etag:
+        raise RevisionConflict(f"the etag is {present.etag} by now, not {etag}", field="etag")
+
+
+def edited(draft: Draft, present: ResourceT, new: ResourceT, etag: str) -> ResourceT:
+    """Return `new` with what callers cannot set, or `present` itself if nothing differs."""
+    check_etag(present, etag)
+    kept = replace(
+        new,
+        number=present.number,
+        create_ms=present.create_ms,
+        changed_revision=present.changed_revision,
+        update_ms=present.update_ms,
+    )
+    # As stored, because a tuple in a condition's tree comes back as a list.
+    if msgspec.json.encode(kept) == msgspec.json.encode(present):
+        # Again, in case the first time was written but did not come to bite.
+        draft.bites = True
+        return present
+    return replace(kept, changed_revision=draft.revision, update_ms=draft.now_ms)
+
+
+def check_sender(rule: Rule, channel: Channel) -> None:
+    """E-mail needs somebody to come from, also for steps that are switched off at the moment."""
+    sends_email = any(a.medium == Medium.EMAIL for step in rule.steps for a in step.actions)
+    if sends_email and channel.email_sender is None:
+        raise FailedPrecondition(
+            f"{rule.name} sends e-mail, but {channel.name} has no email_sender",
+            field="channel.email_sender",
+        )
+
+
+def names(names: Iterable[str]) -> str:
+    """Return names for a message, the first `NAMES_MAX` of them."""
+    listed = list(names)
+    more = f" and {len(listed) - NAMES_MAX} more" if len(listed) > NAMES_MAX else ""
+    return ", ".join(listed[:NAMES_MAX]) + more

@@ -1,0 +1,222 @@
+"""Changes to accounts, event types, channels and caps.
+
+Decides: which are allowed, and all that one brings about elsewhere.
+Never: reads or writes a store, asks the time, or checks what a request can be checked for by itself
+(`control/` does, before). How edits work: `core/registry/drafts.py`.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from core.bounds import CAPS_PER_ACCOUNT_MAX, CHANNELS_PER_ACCOUNT_MAX, DAY_MS
+from core.errors import FailedPrecondition
+from core.model import Medium, Purpose
+from core.registry.catalogue import HOLDING
+from core.registry.documents import (
+    CAP_COUNTER,
+    CHANNEL_COUNTER,
+    account_name,
+    cap_name,
+    channel_name,
+    event_type_counter,
+    event_type_name,
+    rule_name,
+)
+from core.registry.drafts import (
+    FOUR_BYTES_MAX,
+    TWO_BYTES_MAX,
+    Draft,
+    check_count,
+    check_etag,
+    check_sender,
+    edited,
+    found,
+    names,
+    require_account,
+    require_free,
+)
+from core.registry.resources import (
+    SHIPPED_EVENT_TYPES,
+    Account,
+    Cap,
+    CapScope,
+    CapSteps,
+    CapUnit,
+    Channel,
+    EventType,
+    OnCap,
+)
+from core.registry.store import Kind
+
+# --- accounts -----------------------------------------------------------------------------------
+
+
+def default_caps(account: str) -> list[Cap]:
+    """Return the caps of a new account: ordinary resources, free to be changed or deleted (h7)."""
+    return [
+        Cap(
+            account=account,
+            id="review-requests",
+            display_name="One review request in 14 days",
+            scope=CapScope.ACCOUNT,
+            purposes=[Purpose.REVIEW],
+            steps=CapSteps.FIRST,
+            unit=CapUnit.ORDER,
+            limit=1,
+            window_ms=14 * DAY_MS,
+            on_cap=OnCap.DEFER,
+        ),
+        Cap(
+            account=account,
+            id="messages",
+            display_name="Five messages in 30 days",
+            scope=CapScope.ACCOUNT,
+            unit=CapUnit.MESSAGE,
+            limit=5,
+            window_ms=30 * DAY_MS,
+        ),
+        Cap(
+            account=account,
+            id="marketing-sms",
+            display_name="One marketing SMS in 24 hours",
+            scope=CapScope.ACCOUNT,
+            purposes=[Purpose.MARKETING],
+            media=[Medium.SMS],
+            unit=CapUnit.MESSAGE,
+            limit=1,
+            window_ms=DAY_MS,
+            on_cap=OnCap.SKIP,
+        ),
+    ]
+
+
+def ensure_account(draft: Draft, account: str, with_default_caps: bool) -> Account:
+    """Make an account exist, with all event types that Afterword ships.
+
+    One that exists gets only the shipped types that are newer than itself; its caps are its own.
+    """
+    present = draft.base.account(account)
+    for event_type in SHIPPED_EVENT_TYPES:
+        if draft.base.event_type(account, event_type) is None:
+            number = draft.next_number(event_type_counter(account), TWO_BYTES_MAX)
+            new = EventType(account=account, id=event_type, shipped=True)
+            draft.create(Kind.EVENT_TYPE, new.name, new, number)
+    if present is not None:
+        return present
+    for cap in default_caps(account) if with_default_caps else ():
+        draft.create(Kind.CAP, cap.name, cap, draft.next_number(CAP_COUNTER, FOUR_BYTES_MAX))
+    created = Account(id=account, create_ms=draft.now_ms)
+    draft.put(Kind.ACCOUNT, account_name(account), created)
+    return created
+
+
+# --- event types --------------------------------------------------------------------------------
+
+
+def create_event_type(draft: Draft, new: EventType) -> EventType:
+    """Add an event type."""
+    require_account(draft.base, new.account)
+    require_free(draft.base.event_type(new.account, new.id), new.name)
+    number = draft.next_number(event_type_counter(new.account), TWO_BYTES_MAX)
+    return draft.create(Kind.EVENT_TYPE, new.name, replace(new, shipped=False), number)
+
+
+def update_event_type(draft: Draft, new: EventType, etag: str) -> EventType:
+    """Change an event type; switching it bites at once, either way (A11, R13)."""
+    present = found(draft.base.event_type(new.account, new.id), new.name)
+    changed = edited(draft, present, replace(new, shipped=present.shipped), etag)
+    if changed is not present:
+        draft.bites = changed.active != present.active
+        draft.put(Kind.EVENT_TYPE, changed.name, changed)
+    return changed
+
+
+def delete_event_type(draft: Draft, account: str, event_type: str, etag: str) -> None:
+    """Remove an event type that no rule names."""
+    name = event_type_name(account, event_type)
+    present = found(draft.base.event_type(account, event_type), name)
+    check_etag(present, etag)
+    if present.shipped:
+        raise FailedPrecondition(f"{name} is shipped with Afterword; switch it off instead")
+    users = [
+        rule.name
+        for rule in draft.base.rules(account)
+        if rule.event_type == event_type or event_type in rule.stop_when
+    ]
+    if users:
+        raise FailedPrecondition(f"{name} is used by {names(users)}")
+    draft.drop(Kind.EVENT_TYPE, name)
+    draft.bites = True
+
+
+# --- channels -----------------------------------------------------------------------------------
+
+
+def create_channel(draft: Draft, new: Channel) -> Channel:
+    """Add a channel."""
+    require_account(draft.base, new.account)
+    require_free(draft.base.channel(new.account, new.id), new.name)
+    check_count(draft.base.channels(new.account), CHANNELS_PER_ACCOUNT_MAX, "channels")
+    number = draft.next_number(CHANNEL_COUNTER, TWO_BYTES_MAX)
+    return draft.create(Kind.CHANNEL, new.name, new, number)
+
+
+def update_channel(draft: Draft, new: Channel, etag: str) -> Channel:
+    """Change a channel; it keeps what its active rules need."""
+    present = found(draft.base.channel(new.account, new.id), new.name)
+    changed = edited(draft, present, new, etag)
+    if changed is present:
+        return present
+    for activation in draft.base.activations(new.account, new.id):
+        rule = draft.base.rule(new.account, activation.rule)
+        if rule is not None and activation.state in HOLDING:
+            check_sender(rule, changed)
+    draft.put(Kind.CHANNEL, changed.name, changed)
+    return changed
+
+
+def delete_channel(draft: Draft, account: str, channel: str, etag: str) -> None:
+    """Remove a channel on which nothing is active, and with it how rules stood there."""
+    name = channel_name(account, channel)
+    present = found(draft.base.channel(account, channel), name)
+    check_etag(present, etag)
+    activations = draft.base.activations(account, channel)
+    active = [rule_name(account, each.rule) for each in activations if each.state in HOLDING]
+    if active:
+        raise FailedPrecondition(f"{names(active)} active on {name}; switch off first")
+    # A later channel with this id is another one: no rule may seem to have been active there.
+    for activation in activations:
+        draft.drop(Kind.ACTIVATION, activation.name)
+    draft.drop(Kind.CHANNEL, name)
+
+
+# --- caps ---------------------------------------------------------------------------------------
+
+
+def create_cap(draft: Draft, new: Cap) -> Cap:
+    """Add a cap; it holds from the next send on, so it bites."""
+    require_account(draft.base, new.account)
+    require_free(draft.base.cap(new.account, new.id), new.name)
+    check_count(draft.base.caps(new.account), CAPS_PER_ACCOUNT_MAX, "caps")
+    draft.bites = True
+    number = draft.next_number(CAP_COUNTER, FOUR_BYTES_MAX)
+    return draft.create(Kind.CAP, new.name, new, number)
+
+
+def update_cap(draft: Draft, new: Cap, etag: str) -> Cap:
+    """Change a cap; what was sent before counts against the new limit, from the next send on."""
+    present = found(draft.base.cap(new.account, new.id), new.name)
+    changed = edited(draft, present, new, etag)
+    if changed is not present:
+        draft.bites = True
+        draft.put(Kind.CAP, changed.name, changed)
+    return changed
+
+
+def delete_cap(draft: Draft, account: str, cap: str, etag: str) -> None:
+    """Remove a cap; a later one with this id starts with empty ledgers."""
+    name = cap_name(account, cap)
+    check_etag(found(draft.base.cap(account, cap), name), etag)
+    draft.drop(Kind.CAP, name)
+    draft.bites = True
