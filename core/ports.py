@@ -598,8 +598,9 @@ class Postbox(Protocol):
     def holds_unknown(self, medium: int) -> bool:
         """True if an unknown outcome over this medium is held instead of retried."""
 
-    def free(self) -> int:
-        """Return how many letters, over any medium, can be handed over now without waiting."""
+    def free(self, medium: int) -> int:
+        """Return how many letters of a medium can be handed over now without waiting; 0 if it is
+        not supported."""
 
     def prepare(self, letter: Letter) -> bytes:
         """Render; see `Transport.prepare`."""

@@ -59,6 +59,7 @@ class Engine:
         self._is_exclusive = is_exclusive
         self._postbox = postbox
         held = frozenset(medium for medium in Medium if postbox.holds_unknown(medium))
+        self._media = [medium for medium in Medium if postbox.supports(medium)]
         planner = Planner(self.identity, held)
         self.ownership = Ownership(store, self.stats, is_exclusive=is_exclusive)
         self.horizon = Horizon(store, self.ownership, self.stats, clock.now_ms())
@@ -117,7 +118,7 @@ class Engine:
         """Start a round of whatever is due and fits; return when to look again, epoch ms."""
         now_ms = self._clock.now_ms()
         await self.horizon.extend(now_ms)
-        room = min(ROUND_MAX, self._postbox.free() - self.dispatcher.under_way)
+        room = min(ROUND_MAX, self._free() - self.dispatcher.under_way)
         if room > 0 and len(self._rounds) < ROUNDS_MAX:
             fired = self.horizon.take(now_ms, room)
             if fired:
@@ -132,6 +133,10 @@ class Engine:
         next_ms = self.horizon.wheel.next_due_ms()
         latest_ms = now_ms + bounds.SLEEP_MAX_MS
         return latest_ms if next_ms is None else min(next_ms, latest_ms)
+
+    def _free(self) -> int:
+        """Return what the narrowest medium can take: what is due next may be any."""
+        return min((self._postbox.free(medium) for medium in self._media), default=ROUND_MAX)
 
     def _round_done(self, task: asyncio.Task[None]) -> None:
         self._rounds.discard(task)

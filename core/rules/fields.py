@@ -166,7 +166,11 @@ def read(event: Event, names: tuple[str, ...]) -> Any:
 def is_set(event: Event, names: tuple[str, ...]) -> bool:
     """Return whether a field is set, as `has()` tells it.
 
-    `names` is from `expand` with `is_presence`. As protobuf says: a message if it is there, a list if it has elements, anything else if it is
+    Args:
+        event: the event.
+        names: from `expand` with `is_presence`.
+
+    As protobuf says: a message if it is there, a list if it has elements, anything else if it is
     not the default. The model always has a contact, so a contact of defaults only is not set.
     """
     value = getattr(read(event, names[:-1]), resolve("Event", names)[-1].attribute)

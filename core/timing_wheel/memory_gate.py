@@ -60,7 +60,7 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
     if found is None or found[2].state != State.SCHEDULED:
         lane.remove(item.member)
         return ClaimAnswer(ClaimCode.GONE)
-    _, record, ref = found
+    contact_key, record, ref = found
     if ref.due_ms > now_ms:
         return ClaimAnswer(ClaimCode.NOT_DUE, State.SCHEDULED, due_ms=ref.due_ms)
     lane.remove(item.member)
@@ -82,7 +82,7 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
     own_tag = caps.invitation_tag(ref.sequence)
     if item.caps:
         record.stamps = caps.reserve(record.stamps, item.caps, own_tag, ref.order_key, now_ms)
-        contacts.trim(record)
+        partition.grown.add(contact_key)
     partition.take(ref, token)
     return ClaimAnswer(ClaimCode.CLAIMED, State.IN_FLIGHT, due_ms=ref.due_ms, attempts=ref.attempts)
 
@@ -222,7 +222,6 @@ def _settle_one(
     if settlement.releases_caps:
         woken = _release(partition, contact_key, record, ref, now_ms)
     partition.drop_idle_body(contact_key, ref.body_sequence)
-    contacts.trim(record)
     return SettleAnswer(True, next_plans, woken)
 
 

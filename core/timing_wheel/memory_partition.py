@@ -82,6 +82,8 @@ class Partition:
         self.near = LaneIndex()
         self.deferred = LaneIndex()
         self.outcomes: dict[int, list[Outcome]] = {}
+        self.grown: set[bytes] = set()
+        """Contacts whose record may have outgrown its bounds in this step."""
         self.event_directory = EventDirectory()
         self.order_directory = OrderDirectory()
         self._planned = 0
@@ -135,6 +137,7 @@ class Partition:
     ) -> CommittedPlan:
         """Create an invitation and index it, unless it is born ended."""
         record = self.contacts[contact_key]
+        self.grown.add(contact_key)
         ref = contacts.add_reference(
             record, plan, event_key, body_sequence, is_consent_checked, now_ms
         )
@@ -176,6 +179,7 @@ class Partition:
             self._in_flight -= 1
         ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
         ref.mark = contacts.ended_mark(now_ms)
+        self.grown.add(member[:8])
         self._write_ending(member, ref, now_ms)
 
     def _write_ending(self, member: bytes, ref: Reference, now_ms: int) -> None:
@@ -219,6 +223,7 @@ class Partition:
             if seen.event_key == commit.event_key:
                 self._events[Disposition.DUPLICATE] += commit.is_primary
                 return self._repeated(commit, seen, record)
+        self.grown.add(commit.contact_key)
         record.events.append(EventSeen(commit.event_key, commit.disposition, now_ms))
         self._events[commit.disposition] += commit.is_primary
         for entry in commit.consents:
@@ -241,7 +246,6 @@ class Partition:
         )
         if any(plan.state == State.SCHEDULED for plan in plans):
             self.bodies[commit.contact_key, body_sequence] = commit.body
-        contacts.trim(record)
         return CommitAnswer(
             False, commit.disposition, plans, tuple(ref.sequence for ref in stopped)
         )
@@ -268,7 +272,7 @@ class Partition:
         """Write an entry and its document; a withdrawal ends what waits in its scope (R19)."""
         record = self.contacts.setdefault(contact_key, ContactRecord())
         record.consents = consent.merge(record.consents, entry)
-        contacts.trim(record)
+        self.grown.add(contact_key)
         self.documents.setdefault(contact_key, {})[document[0]] = document[1]
         if entry.status != ConsentStatus.WITHDRAWN:
             return [], []
@@ -321,6 +325,15 @@ class Partition:
             {key: count for key, count in self._ended.items() if count},
             {key: count for key, count in self._events.items() if count},
         )  # fmt: skip
+
+    def trim(self) -> None:
+        """Bring the records that this step has touched back within their bounds.
+
+        Called once at the end of each writing call, so that nothing vanishes within a batch.
+        """
+        for contact_key in self.grown:
+            contacts.trim(self.contacts[contact_key])
+        self.grown.clear()
 
     def sweep(self, now_ms: int) -> int:
         """Forget ended invitations whose day of ending is past its retention, oldest day first.

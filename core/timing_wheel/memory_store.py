@@ -30,7 +30,8 @@ Where the port is silent, this page decides:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
 from core.errors import OwnershipLost, StaleRegistry
@@ -87,6 +88,13 @@ class MemoryStore(Store):
         """Assert the invariants of every partition; see `Partition.validate`."""
         for partition in self._partitions:
             partition.validate()
+
+    @contextlib.contextmanager
+    def _step(self, number: int) -> Iterator[Partition]:
+        """One writing step of a partition; its end trims what has grown."""
+        partition = self._partitions[number]
+        yield partition
+        partition.trim()
 
     # Ownership ---------------------------------------------------------------------------------
 
@@ -159,10 +167,11 @@ class MemoryStore(Store):
         self, commits: Mapping[int, Sequence[Commit]], now_ms: int
     ) -> dict[int, list[CommitAnswer]]:
         """Apply events to contacts."""
-        return {
-            number: [self._partitions[number].commit(commit, now_ms) for commit in listed]
-            for number, listed in commits.items()
-        }
+        answers: dict[int, list[CommitAnswer]] = {}
+        for number, listed in commits.items():
+            with self._step(number) as held:
+                answers[number] = [held.commit(commit, now_ms) for commit in listed]
+        return answers
 
     # Wheel source --------------------------------------------------------------------------------
 
@@ -250,19 +259,22 @@ class MemoryStore(Store):
         required = self._partitions[partition].required_revision
         if registry_revision < required:
             raise StaleRegistry(f"registry revision {registry_revision}, {required} is required")
-        return gate.claim(self._partitions[partition], token, items, now_ms, lease_deadline_ms)
+        with self._step(partition) as held:
+            return gate.claim(held, token, items, now_ms, lease_deadline_ms)
 
     async def mark_sending(
         self, partition: int, token: bytes, items: Sequence[ClaimItem], now_ms: int
     ) -> list[bool]:
         """Second look at a claim that waited."""
-        return gate.look_again(self._partitions[partition], token, items, now_ms)
+        with self._step(partition) as held:
+            return gate.look_again(held, token, items, now_ms)
 
     async def settle(
         self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int
     ) -> list[SettleAnswer]:
         """Record how claimed entries went."""
-        return gate.settle(self._partitions[partition], token, settlements, now_ms)
+        with self._step(partition) as held:
+            return gate.settle(held, token, settlements, now_ms)
 
     async def recover(
         self, owned: Mapping[int, Owner], lease_now_ms: int, now_ms: int
@@ -272,11 +284,11 @@ class MemoryStore(Store):
         Raises:
             OwnershipLost: some partition has another owner; the others are recovered.
         """
-        answers = {
-            number: gate.recover(self._partitions[number], lease_now_ms, now_ms)
-            for number, owner in owned.items()
-            if self._is_owner(number, owner)
-        }
+        answers: dict[int, list[tuple[bytes, int, int]]] = {}
+        for number, owner in owned.items():
+            if self._is_owner(number, owner):
+                with self._step(number) as held:
+                    answers[number] = gate.recover(held, lease_now_ms, now_ms)
         lost = sorted(owned.keys() - answers.keys())
         if lost:
             raise OwnershipLost(f"partitions {lost} have another owner")
@@ -293,9 +305,8 @@ class MemoryStore(Store):
         now_ms: int,
     ) -> tuple[list[bytes], list[bytes]]:
         """Grant or withdraw."""
-        return self._partitions[partition].write_consent(
-            contact_key, ConsentEntry(*entry), document, now_ms
-        )
+        with self._step(partition) as held:
+            return held.write_consent(contact_key, ConsentEntry(*entry), document, now_ms)
 
     async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
         """Return all consent documents of a contact by id."""
@@ -319,8 +330,8 @@ class MemoryStore(Store):
         self, partition: int, members: Sequence[bytes], state: int, reason: int, now_ms: int
     ) -> list[int]:
         """End waiting invitations; return the state of each after the call."""
-        held = self._partitions[partition]
-        return [held.cancel(member, state, reason, now_ms) for member in members]
+        with self._step(partition) as held:
+            return [held.cancel(member, state, reason, now_ms) for member in members]
 
     async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
         """Return what the gate wrote down about each member, empty if nothing."""

@@ -12,9 +12,9 @@ import pytest
 
 from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
 from core.timing_wheel.memory_store import MemoryStore
-from tests.conformance.conftest import FACTORIES, open_memory_store
 from tests.conformance.kit import PARTITION_COUNT, SLOT_MS
 from tests.conformance.random_world import PARTITIONS, Side, World, plain
+from tests.conformance.stores import FACTORIES, open_memory_store
 
 STEPS = 250
 STEPS_BETWEEN_LOOKS = 10

@@ -29,13 +29,6 @@ Kind = Delivery.Kind
 Open = Callable[..., Awaitable[tuple[SmtpTransport, SmtpSink]]]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    return (
-        uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
-    )
-
-
 @pytest.fixture
 async def open_both() -> AsyncIterator[Open]:
     """Make a sink and a transport that talks to it; both are closed after the test."""
@@ -429,6 +422,35 @@ async def test_what_is_said_before_the_encryption_is_not_believed() -> None:
     assert delivery.detail == "STARTTLS: the server spoke before the encryption"
     await transport.close()
     server.close()
+
+
+def test_all_of_it_on_the_loop_of_the_daemon(certificate: tuple[Path, Path]) -> None:
+    server, client = tls_contexts(certificate)
+    moods = {
+        "r1": Answer(rcpt=b"550 5.1.1 no"),
+        "r3": Answer(delay_ms=20),
+        "r5": Answer(behaviour=Behaviour.DROP_AFTER_CONTENT),
+    }
+
+    async def scenario(tls: Tls) -> list[Kind]:
+        sink = SmtpSink(
+            decide=decide_by(moods), context=server, is_tls_implicit=tls is Tls.IMPLICIT
+        )
+        await sink.start()
+        context = None if tls is Tls.NONE else client
+        transport = SmtpTransport("localhost", sink.port, connections=1, tls=tls, context=context)
+        outcomes = kinds(await transport.send(letters(6, transport)))
+        await sink.close()
+        await asyncio.sleep(0.05)
+        await transport.close()
+        return outcomes
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for tls in Tls:
+            outcomes = runner.run(scenario(tls))
+            expected = [Kind.ACCEPTED] * 6
+            expected[1], expected[5] = Kind.REJECTED, Kind.UNKNOWN
+            assert outcomes == expected, tls
 
 
 # --- the sink, seen by others ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +15,9 @@ ORDER, OTHER_ORDER = b"an order", b"an other"
 CHANNEL, OTHER_CHANNEL = 300, 44
 GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
 WITHDRAWN, PENDING = ConsentStatus.WITHDRAWN, ConsentStatus.PENDING
+
+Scope = Callable[[int, int], ConsentEntry]
+Answer = tuple[bool, Reason]
 
 ALLOWED = (True, Reason.NONE)
 NO_CONSENT = (False, Reason.NO_CONSENT)
@@ -71,11 +75,10 @@ def test_without_evidence_the_answer_is_no() -> None:
     ],
 )
 def test_r11_r17_one_entry_in_any_covering_scope(
-    scope: object, status: int, at_claim: object, at_birth: object
+    scope: Scope, status: int, at_claim: Answer, at_birth: Answer
 ) -> None:
-    assert callable(scope)
-    assert asked(scope(status)) == at_claim
-    assert asked(scope(status), at_birth=True) == at_birth
+    assert asked(scope(status, 100)) == at_claim
+    assert asked(scope(status, 100), at_birth=True) == at_birth
 
 
 @pytest.mark.parametrize("status", [GRANTED, WITHDRAWN])
@@ -94,8 +97,8 @@ def test_r16_marketing_does_not_cover_review() -> None:
     assert asked(account(GRANTED, purpose=Purpose.MARKETING)) == NO_CONSENT
 
 
-@pytest.mark.parametrize("times", itertools.permutations((10, 20, 30)))
-@pytest.mark.parametrize("statuses", itertools.product((GRANTED, DENIED), repeat=3))
+@pytest.mark.parametrize("times", list(itertools.permutations((10, 20, 30))))
+@pytest.mark.parametrize("statuses", list(itertools.product((GRANTED, DENIED), repeat=3)))
 def test_r17_the_most_specific_evidence_decides_whatever_is_newer(
     times: tuple[int, ...], statuses: tuple[int, ...]
 ) -> None:
@@ -114,9 +117,8 @@ def test_r17_the_most_specific_evidence_decides_whatever_is_newer(
     [(99, ALLOWED), (100, CONSENT_WITHDRAWN), (101, CONSENT_WITHDRAWN)],
 )
 def test_r17_a_withdrawal_in_any_covering_scope_beats_older_or_same_time_evidence(
-    scope: object, withdrawn_ms: int, answer: object
+    scope: Scope, withdrawn_ms: int, answer: Answer
 ) -> None:
-    assert callable(scope)
     assert asked(order(GRANTED, 100), scope(WITHDRAWN, withdrawn_ms)) == answer
     assert asked(scope(WITHDRAWN, withdrawn_ms), order(GRANTED, 100)) == answer
 
@@ -159,8 +161,7 @@ def test_merge_appends_what_is_new_and_leaves_its_input_alone() -> None:
 
 
 @pytest.mark.parametrize("scope", [account, channel, order])
-def test_merge_replaces_in_place_what_is_older_or_of_the_same_time(scope: object) -> None:
-    assert callable(scope)
+def test_merge_replaces_in_place_what_is_older_or_of_the_same_time(scope: Scope) -> None:
     table = [scope(GRANTED, 100), scope(WITHDRAWN, 100)]
     for time_ms in (100, 101):
         denied = scope(DENIED, time_ms)

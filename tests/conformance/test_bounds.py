@@ -1,0 +1,97 @@
+"""A contact record stays within its bounds; the oldest that no longer matter go first."""
+
+from __future__ import annotations
+
+from core import bounds
+from core.model import ConsentScope, ConsentStatus, Reason, State
+from core.ports import Plan
+from tests.conformance.kit import (
+    NOW,
+    Hands,
+    cap,
+    commit,
+    consent_entry,
+    contact_key,
+    item,
+    key,
+    plan,
+)
+
+ENDED = {"state": State.SKIPPED, "reason": Reason.NO_RECIPIENT}
+BATCH = bounds.SCRIPT_BATCH_MAX
+PLANS = 120
+
+
+async def plan_many(hands: Hands, plans: list[Plan]) -> list[bytes]:
+    """Create invitations of one contact, some at a time; return their members."""
+    members: list[bytes] = []
+    for at in range(0, len(plans), PLANS):
+        answer = await hands.commit(*plans[at : at + PLANS])
+        members += [created.member for created in answer.plans]
+    return members
+
+
+async def test_the_newest_events_seen_are_kept(hands: Hands) -> None:
+    keys = [key(str(number)) for number in range(bounds.CONTACT_EVENTS_MAX + 5)]
+    await hands.store.commit({0: [commit(event_key=one) for one in keys]}, NOW)
+    assert [seen.event_key for seen in (await hands.record()).events] == keys[5:]
+
+
+async def test_the_newest_tombstones_are_kept(hands: Hands) -> None:
+    orders = [key(f"order {number}") for number in range(bounds.CONTACT_TOMBSTONES_MAX + 5)]
+    commits = [commit(event_key=one, tombstone_order=one, tombstone_type=2) for one in orders]
+    await hands.store.commit({0: commits}, NOW)
+    assert [stone.order_key for stone in (await hands.record()).tombstones] == orders[5:]
+
+
+async def test_evidence_of_orders_goes_before_withdrawals_and_wider_evidence(
+    hands: Hands,
+) -> None:
+    orders = [key(f"order {number}") for number in range(bounds.CONTACT_CONSENTS_MAX)]
+    withdrawn = {"scope": ConsentScope.ORDER, "scope_key": key("withdrawn")}
+    first = (consent_entry(), consent_entry(ConsentStatus.WITHDRAWN, **withdrawn))
+    await hands.commit(consents=first)
+    commits = [
+        commit(
+            event_key=one,
+            consents=(consent_entry(scope=ConsentScope.ORDER, scope_key=one),),
+        )
+        for one in orders
+    ]
+    await hands.store.commit({0: commits}, NOW)
+    consents = (await hands.record()).consents
+    assert len(consents) == bounds.CONTACT_CONSENTS_MAX
+    assert [entry.scope_key for entry in consents] == [bytes(8), key("withdrawn"), *orders[2:]]
+
+
+async def test_the_newest_stamps_are_kept(hands: Hands) -> None:
+    count = bounds.CONTACT_STAMPS_MAX + 5
+    members = await plan_many(hands, [plan()] * count)
+    caps = (cap(limit=bounds.CAP_LIMIT_MAX),)
+    for at in range(0, count, BATCH):
+        await hands.take(*(item(member, caps=caps) for member in members[at : at + BATCH]))
+    stamps = (await hands.record()).stamps
+    assert [stamp.tag for stamp in stamps] == [bytes(2) + member[8:14] for member in members[5:]]
+
+
+async def test_the_oldest_that_ended_go_and_what_waits_stays(hands: Hands) -> None:
+    waiting = await hands.plan()
+    count = bounds.CONTACT_INVITATIONS_MAX + 5
+    members = await plan_many(hands, [plan(**ENDED)] * count)
+    references = (await hands.record()).references
+    assert len(references) == bounds.CONTACT_INVITATIONS_MAX
+    assert references[0].sequence == waiting.sequence
+    assert references[-1].sequence == waiting.sequence + count
+    assert await hands.read(members[0]) is None
+    assert await hands.read(waiting.member) is not None
+    assert (await hands.counters()).planned == count + 1
+
+
+async def test_what_waits_is_never_dropped_until_it_has_ended(hands: Hands) -> None:
+    count = bounds.CONTACT_INVITATIONS_MAX + 5
+    members = await plan_many(hands, [plan()] * count)
+    assert len((await hands.record()).references) == count
+    answer = await hands.cancel(members[:9], State.CANCELLED, Reason.BY_CLIENT)
+    assert answer == [State.CANCELLED] * 9
+    references = (await hands.record(contact_key())).references
+    assert [ref.sequence for ref in references] == list(range(6, count + 1))

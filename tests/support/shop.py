@@ -1,0 +1,204 @@
+"""A whole shop in a test: an engine on a real store, a clock moved by hand, letters that are kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from core.bounds import DAY_MS, HOUR_MS
+from core.clock import ManualClock
+from core.engine.accept import EventAnswer
+from core.engine.engine import Engine
+from core.model import Contact, Event, Evidence, Family, Medium, Order, Purpose, Review
+from core.ports import Delivery, Letter, Store
+from core.registry.memory_store import MemoryRegistryStore
+from core.registry.registry import Registry
+from core.registry.resources import (
+    Action,
+    Cap,
+    CapScope,
+    CapSteps,
+    CapUnit,
+    Channel,
+    EmailSender,
+    Rule,
+    Step,
+    Wait,
+    WaitBase,
+)
+from core.timing_wheel.memory_store import MemoryStore
+from senders.postbox import Postbox
+
+ACCOUNT = "shop"
+MADRID = "accounts/shop/channels/madrid"
+
+
+def ms(text: str) -> int:
+    """Return epoch ms of "2026-03-01 09:00" (UTC)."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
+
+
+class KeepingTransport:
+    """A transport that keeps what it is given and answers as told.
+
+    `answers` maps a recipient to the deliveries of its letters, in order; else ACCEPTED.
+    """
+
+    def __init__(self, clock: ManualClock, *, holds_unknown: bool = False) -> None:
+        self.holds_unknown = holds_unknown
+        self.sent: list[tuple[int, str, bool, str]] = []
+        """(instant, recipient, is follow-up, delivery id) of everything handed over."""
+        self.answers: dict[str, list[Delivery]] = {}
+        self._clock = clock
+
+    def free(self) -> int:
+        return 10_000
+
+    def prepare(self, letter: Letter) -> bytes:
+        return letter.address.encode()
+
+    async def send(self, letters: Sequence[tuple[Letter, bytes]]) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        for letter, _ in letters:
+            told = self.answers.get(letter.address)
+            delivery = told.pop(0) if told else Delivery(Delivery.Kind.ACCEPTED, "", 0, True)
+            if delivery.was_handed_over:
+                self.sent.append(
+                    (self._clock.now_ms(), letter.address, letter.is_follow_up, letter.delivery_id)
+                )
+            deliveries.append(delivery)
+        return deliveries
+
+    async def close(self) -> None:
+        return
+
+
+def review_rule(**fields: Any) -> Rule:
+    """Return the usual rule: 7 days after checkout at 10:00, reminder 5 days later."""
+    ten = 10 * HOUR_MS
+    steps = [
+        Step(
+            id="invite",
+            wait=Wait(days=7, time_of_day_ms=ten),
+            actions=[Action(medium=Medium.EMAIL)],
+        ),
+        Step(
+            id="remind",
+            wait=Wait(days=5, base=WaitBase.PREVIOUS_STEP_SENT),
+            actions=[Action(medium=Medium.EMAIL, subject="Still there?")],
+        ),
+    ]
+    values: dict[str, Any] = {
+        "id": "ask", "display_name": "Ask", "family": Family.SERVICE_REVIEW,
+        "purpose": Purpose.REVIEW, "event_type": "checkout", "steps": steps,
+        "stop_when": ["order_cancelled", "return", "review_submitted"],
+    }  # fmt: skip
+    return Rule(account=ACCOUNT, **{**values, **fields})
+
+
+def one_in_14_days(**fields: Any) -> Cap:
+    """Return the cap of h7: one request per order unit in 14 days, reminders exempt."""
+    values: dict[str, Any] = {
+        "id": "requests", "scope": CapScope.ACCOUNT, "limit": 1, "window_ms": 14 * DAY_MS,
+        "purposes": [Purpose.REVIEW], "steps": CapSteps.FIRST, "unit": CapUnit.ORDER,
+    }  # fmt: skip
+    return Cap(account=ACCOUNT, **{**values, **fields})
+
+
+class Shop:
+    """One channel, one rule, one engine."""
+
+    def __init__(
+        self, engine: Engine, registry: Registry, clock: ManualClock, post: KeepingTransport
+    ) -> None:
+        self.engine = engine
+        self.registry = registry
+        self.clock = clock
+        self.post = post
+
+    def event(
+        self, type: str = "checkout", order: str = "1", email: str = "ana@shop.example",
+        consent: bool | None = True, at: str | None = None, **fields: Any,
+    ) -> Event:  # fmt: skip
+        """Return an event; its id follows from type and order unless given."""
+        occur_ms = ms(at) if at else self.clock.now_ms()
+        consents = (
+            []
+            if consent is None
+            else [Evidence(Purpose.REVIEW, Medium.EMAIL, consent, occur_ms)]
+        )
+        values: dict[str, Any] = {
+            "id": f"{type}-{order}", "source": "test", "channel": MADRID,
+            "contact": Contact(email=email), "order": Order(reference=order),
+            "consents": consents if type == "checkout" else [],
+            "review": Review() if type == "review_submitted" else None,
+        }  # fmt: skip
+        return Event(type=type, occur_ms=occur_ms, **{**values, **fields})
+
+    async def publish(self, *events: Event) -> list[EventAnswer]:
+        """Accept events; all must be taken."""
+        answers = await self.engine.acceptor.accept(ACCOUNT, list(events))
+        for answer in answers:
+            if answer.error is not None:
+                raise answer.error
+        return answers
+
+    async def until(self, text: str) -> None:
+        """Let time pass."""
+        await self.engine.advance_to(ms(text))
+
+    def mails(self) -> list[tuple[str, str, bool]]:
+        """Return (UTC time, recipient, is reminder) of what went out, in order."""
+        return [
+            (datetime.fromtimestamp(at / 1_000, UTC).strftime("%Y-%m-%d %H:%M"), to, again)
+            for at, to, again, _ in self.post.sent
+        ]
+
+    async def ends(self) -> dict[tuple[int, int], int]:
+        """Return (state, reason) -> count over all partitions, and check the conservation law."""
+        total: dict[tuple[int, int], int] = {}
+        everything = range(self.engine.store.meta.partition_count)
+        for counters in (await self.engine.store.counters(everything)).values():
+            assert counters.imbalance == 0
+            for key, count in counters.ended.items():
+                total[key] = total.get(key, 0) + count
+        return total
+
+    async def pending(self) -> int:
+        """Return how many invitations wait or are in flight."""
+        everything = range(self.engine.store.meta.partition_count)
+        found = (await self.engine.store.counters(everything)).values()
+        return sum(c.scheduled + c.in_flight for c in found)
+
+
+@contextlib.asynccontextmanager
+async def open_shop(
+    store: Store | None = None, *, start: str = "2026-03-01 09:00", rule: Rule | None = None,
+    caps: Sequence[Cap] = (), holds_unknown: bool = False, **channel: Any,
+) -> AsyncIterator[Shop]:  # fmt: skip
+    """Open a shop in Madrid with one active rule, on the store given or one in memory."""
+    clock = ManualClock(ms(start))
+    store = store or MemoryStore.create(partition_count=4)
+    registry = await Registry.open(MemoryRegistryStore(), clock)
+    await registry.ensure_account(ACCOUNT, default_caps=False)
+    fields = {"time_zone": "Europe/Madrid", "locale": "es_ES", **channel}
+    await registry.create_channel(
+        Channel(
+            account=ACCOUNT, id="madrid", display_name="Tienda",
+            email_sender=EmailSender("hola@shop.example"), **fields,
+        )
+    )  # fmt: skip
+    for cap in caps:
+        await registry.create_cap(cap)
+    created = await registry.create_rule(rule or review_rule())
+    await registry.activate(ACCOUNT, created.id, "madrid", "test")
+    post = KeepingTransport(clock, holds_unknown=holds_unknown)
+    engine = Engine(store, registry, Postbox({Medium.EMAIL: post}), clock)
+    registry.on_bite.append(store.require_registry)
+    await engine.start()
+    try:
+        yield Shop(engine, registry, clock, post)
+    finally:
+        await engine.stop()
