@@ -125,8 +125,8 @@ class Engine:
                 round_ = asyncio.create_task(self.dispatcher.fire(fired))
                 self._rounds.add(round_)
                 round_.add_done_callback(self._round_done)
-                # Let the round begin before the next is cut.
-                await asyncio.sleep(0)
+            # Let the round begin before the next is cut, and others run while the wheel cascades.
+            await asyncio.sleep(0)
         elif self._rounds:
             # Full: the end of a round wakes us.
             return now_ms + bounds.SLEEP_MAX_MS
@@ -241,6 +241,7 @@ class Engine:
         while True:
             await self.horizon.extend(self._clock.now_ms())
             fired = self.horizon.take(self._clock.now_ms(), ROUND_MAX)
-            if not fired:
+            if fired:
+                await self.dispatcher.fire(fired)
+            elif not self.horizon.has_due(self._clock.now_ms()):
                 return
-            await self.dispatcher.fire(fired)

@@ -63,12 +63,20 @@ class Horizon:
             self.insert(partition, DEFERRED, member, due_ms)
 
     def take(self, now_ms: int, limit: int) -> list[tuple[int, bytes, Where]]:
-        """Return at most `limit` due entries, in order of (due, member), and forget them."""
+        """Return at most `limit` due entries, in order of (due, member), and forget them.
+
+        The wheel works in bounded pieces: an empty answer is the end only if `has_due` agrees.
+        """
         fired: list[tuple[int, bytes, Where]] = self.wheel.advance(now_ms, limit)
         outstanding = self._outstanding
         for _, _, where in fired:
             outstanding[where] -= 1
         return fired
+
+    def has_due(self, now_ms: int) -> bool:
+        """True if another `take` would do something."""
+        next_ms = self.wheel.next_due_ms()
+        return next_ms is not None and next_ms <= now_ms
 
     async def extend(self, now_ms: int) -> None:
         """Keep at least one whole slot ahead loaded, and finish what was read in part."""

@@ -85,14 +85,18 @@ class RedisStore:
     """A `core.ports.Store` on one Redis or Valkey server.
 
     Args:
-        link: the pinned connection; every write of this store goes through it.
+        links: the pinned connections. A partition always uses the same one, so its calls stay in
+            order. Several, because a server reads 16 KiB from a connection in a turn and fsyncs once
+            a turn: what one fsync covers grows with the connections.
         durability: what an answer of this server means, found out by whoever configured it.
     """
 
-    def __init__(self, link: RedisLink, meta: StoreMeta, durability: Durability) -> None:
+    def __init__(
+        self, links: Sequence[RedisLink], meta: StoreMeta, durability: Durability
+    ) -> None:
         self.meta = meta
         self.durability = durability
-        self._link = link
+        self._links = tuple(links)
         self._keys = partition_keys(meta.partition_count)
         self._lease_clock = SystemClock()
         self._skew_max_ms = 0 if meta.is_virtual else bounds.SKEW_MAX_MS
@@ -100,14 +104,14 @@ class RedisStore:
     @classmethod
     async def open(
         cls,
-        link: RedisLink,
+        links: Sequence[RedisLink],
         *,
         partition_count: int = bounds.PARTITIONS_DEFAULT,
         slot_width_ms: int = bounds.HOUR_MS,
         is_virtual: bool = False,
         durability: Durability = Durability.MEMORY,
     ) -> RedisStore:
-        """Open the store behind a link, creating it if the server is empty of it.
+        """Open the store behind the links, creating it if the server is empty of it.
 
         Partition count and slot width hold only for a new store; an old one keeps its own.
 
@@ -115,7 +119,7 @@ class RedisStore:
             FailedPrecondition: a store for a virtual clock would be opened for the real one, or the
                 reverse; or it was written by a newer format.
         """
-        key = store_meta()
+        link, key = links[0], store_meta()
         fresh = {
             b"partition_count": b"%d" % partition_count,
             b"slot_width_ms": b"%d" % slot_width_ms,
@@ -141,15 +145,20 @@ class RedisStore:
             is_virtual=is_virtual,
             secret=held[b"secret"],
         )
-        return cls(link, meta, durability)
+        return cls(links, meta, durability)
 
     # Plumbing -------------------------------------------------------------------------------
 
+    def _link(self, partition: int) -> RedisLink:
+        return self._links[partition % len(self._links)]
+
     def _send(
-        self, name: str, keys: Sequence[bytes], arguments: Sequence[bytes | int]
+        self, partition: int, name: str, keys: Sequence[bytes], arguments: Sequence[bytes | int]
     ) -> asyncio.Future[Any]:
         """Send a script; the answer is awaited later, so that many share one write."""
-        return self._link.send("EVALSHA", SCRIPTS[name].sha, len(keys), *keys, *arguments)
+        return self._link(partition).send(
+            "EVALSHA", SCRIPTS[name].sha, len(keys), *keys, *arguments
+        )
 
     async def _gather(self, sent: Mapping[int, asyncio.Future[Any]]) -> dict[int, Any]:
         """Return the replies by partition.
@@ -169,8 +178,9 @@ class RedisStore:
         return replies
 
     async def _ready(self) -> None:
-        if not self._link.is_connected:
-            await self._link.connect()
+        for link in self._links:
+            if not link.is_connected:
+                await link.connect()
 
     def _source_key(self, keys: PartitionKeys, source: Source) -> bytes:
         if source.lane == Lane.NEAR:
@@ -185,7 +195,7 @@ class RedisStore:
         """See `Store.owners`."""
         await self._ready()
         sent = {
-            p: self._link.send("HMGET", self._keys[p].meta, "epoch", "nonce", "renewals")
+            p: self._link(p).send("HMGET", self._keys[p].meta, "epoch", "nonce", "renewals")
             for p in partitions
         }
         return {
@@ -200,7 +210,7 @@ class RedisStore:
         await self._ready()
         sent = {
             p: self._send(
-                "acquire", [self._keys[p].meta], [seen.epoch, seen.nonce, seen.renewals, nonce]
+                p, "acquire", [self._keys[p].meta], [seen.epoch, seen.nonce, seen.renewals, nonce]
             )
             for p, seen in observed.items()
         }
@@ -213,7 +223,7 @@ class RedisStore:
         """See `Store.renew`."""
         await self._ready()
         sent = {
-            p: self._send("renew", [self._keys[p].meta], [owner.epoch, owner.nonce, b"renew"])
+            p: self._send(p, "renew", [self._keys[p].meta], [owner.epoch, owner.nonce, b"renew"])
             for p, owner in owned.items()
         }
         return {p: reply == 1 for p, reply in (await self._gather(sent)).items()}
@@ -222,7 +232,7 @@ class RedisStore:
         """See `Store.release`."""
         await self._ready()
         await self._gather({
-            p: self._send("renew", [self._keys[p].meta], [owner.epoch, owner.nonce, b"release"])
+            p: self._send(p, "renew", [self._keys[p].meta], [owner.epoch, owner.nonce, b"release"])
             for p, owner in owned.items()
         })  # fmt: skip
 
@@ -261,7 +271,7 @@ class RedisStore:
                     for m, pair in zip(batch, pairs, strict=True)
                 )
                 sent.setdefault(partition, []).append(
-                    self._send("mark_events", names, [len(batch), packed])
+                    self._send(partition, "mark_events", names, [len(batch), packed])
                 )
         return {
             p: [answer for raw in raws for answer in codec.unpack_marks(raw)]
@@ -275,7 +285,7 @@ class RedisStore:
         bucket = event_key[7] % bounds.DIRECTORY_BUCKETS
         family = self._keys[partition].events
         for number in (generation, generation - 1):
-            held = await self._link.call("HGET", family(number, bucket), event_key)
+            held = await self._link(partition).call("HGET", family(number, bucket), event_key)
             if held:
                 return MarkAnswer(False, True, held[8:16])
         return None
@@ -297,7 +307,7 @@ class RedisStore:
                     for n, pair in zip(batch, pairs, strict=True)
                 )
                 sent.setdefault(partition, []).append(
-                    self._send("note_orders", names, [len(batch), packed])
+                    self._send(partition, "note_orders", names, [len(batch), packed])
                 )
         return {
             p: [answer for raw in raws for answer in codec.unpack_notes(raw)]
@@ -342,7 +352,7 @@ class RedisStore:
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
             keys.near, keys.outcomes(now_ms // bounds.DAY_MS), *map(keys.slot, slots),
         ]  # fmt: skip
-        return self._send("commit", names, arguments)
+        return self._send(partition, "commit", names, arguments)
 
     # Wheel source --------------------------------------------------------------------------
 
@@ -351,7 +361,7 @@ class RedisStore:
         await self._ready()
         last = (until_ms - 1) // self.meta.slot_width_ms
         sent = {
-            p: self._link.send("ZRANGEBYSCORE", self._keys[p].slots, "-inf", last)
+            p: self._link(p).send("ZRANGEBYSCORE", self._keys[p].slots, "-inf", last)
             for p in partitions
         }
         return {p: [int(n) for n in reply] for p, reply in (await self._gather(sent)).items()}
@@ -359,7 +369,7 @@ class RedisStore:
     async def next_far_slot(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """See `Store.next_far_slot`."""
         await self._ready()
-        sent = {p: self._link.send("ZRANGE", self._keys[p].slots, 0, 0) for p in partitions}
+        sent = {p: self._link(p).send("ZRANGE", self._keys[p].slots, 0, 0) for p in partitions}
         return {
             p: int(reply[0]) if reply else None for p, reply in (await self._gather(sent)).items()
         }
@@ -368,7 +378,7 @@ class RedisStore:
         """See `Store.open_slots`."""
         await self._ready()
         sent = {
-            p: self._send("open_slots", [self._keys[p].meta], [owner.epoch, owner.nonce, until_ms])
+            p: self._send(p, "open_slots", [self._keys[p].meta], [owner.epoch, owner.nonce, until_ms])
             for p, owner in owned.items()
         }
         return {p: reply == 1 for p, reply in (await self._gather(sent)).items()}
@@ -386,7 +396,7 @@ class RedisStore:
         """See `Store.read_lanes`."""
         await self._ready()
         sent = {
-            index: self._link.send(
+            index: self._link(partition).send(
                 "ZRANGEBYSCORE", self._source_key(self._keys[partition], source), "-inf",
                 f"({until_ms}", "WITHSCORES", "LIMIT", 0, limit,
             )
@@ -406,7 +416,7 @@ class RedisStore:
         await self._ready()
         await self._gather({
             p: self._send(
-                "drop_slots",
+                p, "drop_slots",
                 [self._keys[p].slots, *map(self._keys[p].slot, numbers)],
                 list(numbers),
             )
@@ -418,7 +428,7 @@ class RedisStore:
         """See `Store.near_versions`."""
         await self._ready()
         sent = {
-            p: self._link.send("HGET", self._keys[p].meta, "near_version") for p in partitions
+            p: self._link(p).send("HGET", self._keys[p].meta, "near_version") for p in partitions
         }
         return {p: int(reply or 0) for p, reply in (await self._gather(sent)).items()}
 
@@ -428,15 +438,15 @@ class RedisStore:
         details: dict[int, asyncio.Future[Any]] = {}
         records: dict[int, asyncio.Future[Any]] = {}
         for p, batch in members.items():
-            details[p] = self._link.send("HMGET", self._keys[p].details, *batch)
-            records[p] = self._link.send("HMGET", self._keys[p].contacts, *(m[:8] for m in batch))
+            details[p] = self._link(p).send("HMGET", self._keys[p].details, *batch)
+            records[p] = self._link(p).send("HMGET", self._keys[p].contacts, *(m[:8] for m in batch))
         plans, contacts = await self._gather(details), await self._gather(records)
         found = {
             p: [find_reference(m, raw) for m, raw in zip(batch, contacts[p], strict=True)]
             for p, batch in members.items()
         }
         bodies = await self._gather({
-            p: self._link.send("HMGET", self._keys[p].bodies, *(
+            p: self._link(p).send("HMGET", self._keys[p].bodies, *(
                 m[:8] + (ref.body_sequence if ref else 0).to_bytes(6, "big")
                 for m, ref in zip(members[p], refs, strict=True)
             ))
@@ -479,7 +489,7 @@ class RedisStore:
             keys.claim_deadlines, keys.deferred, keys.notes,
             keys.outcomes(now_ms // bounds.DAY_MS), *lanes,
         ]  # fmt: skip
-        status, *answer = check(await self._send("claim", names, [
+        status, *answer = check(await self._send(partition, "claim", names, [
             now_ms, owner.epoch, owner.nonce, token, lease_deadline_ms, registry_revision,
             self._lease_clock.now_ms(), self._skew_max_ms, len(items), b"".join(packed), *cap_sets,
         ]))  # fmt: skip
@@ -504,7 +514,7 @@ class RedisStore:
             keys.meta, keys.counters, keys.contacts, keys.bodies,
             keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred,
         ]  # fmt: skip
-        raw = check(await self._send("mark_sending", names, [now_ms, token, len(items), packed]))
+        raw = check(await self._send(partition, "mark_sending", names, [now_ms, token, len(items), packed]))
         return [answer == 1 for answer in raw]
 
     async def settle(
@@ -527,7 +537,7 @@ class RedisStore:
         packed = b"".join(map(codec.pack_settlement, settlements))
         raw = check(
             await self._send(
-                "settle", names, [now_ms, width, token, len(settlements), packed, *plans]
+                partition, "settle", names, [now_ms, width, token, len(settlements), packed, *plans]
             )
         )
         return codec.unpack_settlements(raw, settlements)
@@ -546,7 +556,7 @@ class RedisStore:
                 keys.claim_deadlines, keys.deferred, keys.outcomes(day),
             ]  # fmt: skip
             sent[p] = self._send(
-                "recover", names,
+                p, "recover", names,
                 [now_ms, lease_now_ms, owner.epoch, owner.nonce, _RECOVER_CLAIMS_MAX],
             )  # fmt: skip
         recovered: dict[int, list[tuple[bytes, int, int]]] = {}
@@ -579,7 +589,7 @@ class RedisStore:
             keys.consents,
         ]  # fmt: skip
         ended, flying = check(
-            await self._send("write_consent", names, [now_ms, contact_key, packed, *document])
+            await self._send(partition, "write_consent", names, [now_ms, contact_key, packed, *document])
         )
         return _members(ended), _members(flying)
 
@@ -590,7 +600,7 @@ class RedisStore:
         if record is None or not record.consents:
             return {}
         ids = list(dict.fromkeys(consent_id(entry) for entry in record.consents))
-        reply = await self._link.call(
+        reply = await self._link(partition).call(
             "HMGET", self._keys[partition].consents, *(contact_key + one for one in ids)
         )
         return {one: raw for one, raw in zip(ids, reply, strict=True) if raw}
@@ -605,7 +615,7 @@ class RedisStore:
         """See `Store.contacts`."""
         await self._ready()
         sent = {
-            p: self._link.send("HMGET", self._keys[p].contacts, *batch)
+            p: self._link(p).send("HMGET", self._keys[p].contacts, *batch)
             for p, batch in keys.items()
         }
         return {
@@ -624,13 +634,13 @@ class RedisStore:
             names = [
                 keys.counters, keys.contacts, keys.bodies, keys.outcomes(now_ms // bounds.DAY_MS)
             ]  # fmt: skip
-            states += check(await self._send("cancel", names, [now_ms, int(state), int(reason), *batch]))
+            states += check(await self._send(partition, "cancel", names, [now_ms, int(state), int(reason), *batch]))
         return states
 
     async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
         """See `Store.notes`."""
         await self._ready()
-        reply = await self._link.call("HMGET", self._keys[partition].notes, *members)
+        reply = await self._link(partition).call("HMGET", self._keys[partition].notes, *members)
         return [note or b"" for note in reply]
 
     # Housekeeping ----------------------------------------------------------------------------
@@ -639,20 +649,20 @@ class RedisStore:
         """See `Store.require_registry`."""
         await self._ready()
         await self._gather({
-            p: self._send("require_registry", [keys.meta], [revision])
+            p: self._send(p, "require_registry", [keys.meta], [revision])
             for p, keys in enumerate(self._keys)
         })  # fmt: skip
 
     async def counters(self, partitions: Sequence[int]) -> dict[int, Counters]:
         """See `Store.counters`."""
         await self._ready()
-        sent = {p: self._link.send("HGETALL", self._keys[p].counters) for p in partitions}
+        sent = {p: self._link(p).send("HGETALL", self._keys[p].counters) for p in partitions}
         return {p: _counters(reply) for p, reply in (await self._gather(sent)).items()}
 
     async def outcomes(self, partition: int, day: int) -> list[Outcome]:
         """See `Store.outcomes`."""
         await self._ready()
-        raw = await self._link.call("GET", self._keys[partition].outcomes(day))
+        raw = await self._link(partition).call("GET", self._keys[partition].outcomes(day))
         return unpack_outcomes(raw or b"")
 
     async def sweep(self, partition: int, now_ms: int) -> int:
@@ -666,27 +676,28 @@ class RedisStore:
             for bucket in range(bounds.DIRECTORY_BUCKETS)
             for name in (keys.events(generation, bucket), keys.orders(orders, bucket))
         ]
-        await self._link.call("UNLINK", *stale)
+        await self._link(partition).call("UNLINK", *stale)
         first_kept = (now_ms - bounds.OUTCOME_RETENTION_MS) // bounds.DAY_MS
-        swept = int(await self._link.call("HGET", keys.meta, "swept_until") or 0)
+        swept = int(await self._link(partition).call("HGET", keys.meta, "swept_until") or 0)
         days = range(max(swept, first_kept - _SWEEP_DAYS_MAX), first_kept)
-        held = [self._link.send("EXISTS", keys.outcomes(day)) for day in days]
+        held = [self._link(partition).send("EXISTS", keys.outcomes(day)) for day in days]
         dropped = 0
         for day, future in zip(days, held, strict=True):
             while check(await future) and dropped < _SWEEP_MAX:
                 names = [keys.contacts, keys.details, keys.notes, keys.outcomes(day)]
-                gone = check(await self._send("sweep", names, [_SWEEP_MAX - dropped]))
+                gone = check(await self._send(partition, "sweep", names, [_SWEEP_MAX - dropped]))
                 dropped += gone
                 if not gone:
                     break
             if dropped >= _SWEEP_MAX:
                 return dropped
-        await self._link.call("HSET", keys.meta, "swept_until", first_kept)
+        await self._link(partition).call("HSET", keys.meta, "swept_until", first_kept)
         return dropped
 
     async def close(self) -> None:
         """See `Store.close`."""
-        await self._link.close()
+        for link in self._links:
+            await link.close()
 
 
 async def _gather_lists(

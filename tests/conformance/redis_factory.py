@@ -23,10 +23,10 @@ def _server() -> ValkeyServer:
 @contextlib.asynccontextmanager
 async def open_store(*, partition_count: int, slot_width_ms: int) -> AsyncIterator[RedisStore]:
     """Open a store that nobody else uses; the server is the test's own, so it may be emptied."""
-    link = RedisLink(_server().socket_path, list(SCRIPTS.values()))
-    await link.call("FLUSHALL")
+    links = [RedisLink(_server().socket_path, list(SCRIPTS.values())) for _ in range(2)]
+    await links[0].call("FLUSHALL")
     store = await RedisStore.open(
-        link, partition_count=partition_count, slot_width_ms=slot_width_ms, is_virtual=True
+        links, partition_count=partition_count, slot_width_ms=slot_width_ms, is_virtual=True
     )
     try:
         yield store

@@ -25,7 +25,7 @@ from tests.conformance.kit import (
 )
 
 ORDER = key("order")
-CHECKOUT, CANCELLATION, RETURN = 1, 2, 3
+CANCELLATION, RETURN = 2, 3
 
 
 async def test_r7_a_plan_ended_by_a_gate_at_accept_is_counted_and_explained(hands: Hands) -> None:

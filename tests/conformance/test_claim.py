@@ -7,7 +7,7 @@ import pytest
 from core.bounds import DAY_MS
 from core.model import ConsentStatus, Reason, State, WaitReason
 from core.ports import ClaimAction, ClaimAnswer, ClaimCode, DueEntry
-from core.records import Stamp, member_of
+from core.records import member_of
 from tests.conformance.kit import (
     DEFERRED,
     NEAR,
@@ -18,24 +18,12 @@ from tests.conformance.kit import (
     contact_key,
     far,
     item,
-    key,
 )
-
-WINDOW_MS = 14 * DAY_MS
-ORDER, ANOTHER_ORDER = key("order"), key("another order")
-
-
-def tag(sequence: int) -> bytes:
-    return bytes(2) + sequence.to_bytes(6, "big")
 
 
 def ended(answer: ClaimAnswer) -> tuple[int, int]:
     assert answer.code == ClaimCode.ENDED
     return answer.state, answer.reason
-
-
-async def stamps(hands: Hands) -> list[Stamp]:
-    return (await hands.record()).stamps
 
 
 # --- taking ---------------------------------------------------------------------------------------

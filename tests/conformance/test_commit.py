@@ -1,4 +1,4 @@
-"""Commit: one event, applied to one contact, once (R6, R7, R39)."""
+"""Commit: one event, applied to one contact, once: what it writes and what it stops (R6, R39)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.conformance.kit import (
 )
 
 ORDER = key("order")
-CHECKOUT, CANCELLATION, RETURN = 1, 2, 3
+CANCELLATION = 2
 
 
 # --- what a commit writes -----------------------------------------------------------------------

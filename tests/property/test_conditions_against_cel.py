@@ -17,7 +17,7 @@ from control.cel_frontend import ConditionFrontend
 from core.errors import ExpressionInvalid
 from core.model import Address, Cart, Contact, Event, Family, Item, Money, Order, Review, Shipment
 from core.rules.fields import ROOTS
-from core.rules.lowering import compile_fused, compile_predicate
+from core.rules.lowering import compile_fused
 
 EXPRESSIONS, EVENTS, FUSED = 500, 8, 20
 WORDS = ["", "a", "b", "PLN", "EUR", "paid", "ab", "żółć"]

@@ -48,13 +48,17 @@ class UnsteadyStore(MemoryRegistryStore):
     def __init__(self) -> None:
         super().__init__(ManualClock(NOW))
         self.loses_answers = 0
-        self.rivals: list[Registry] = []
+        self.rival: Registry | None = None
+        self.rival_writes = 0
 
     async def write(
         self, expected_revision: int, changes: Sequence[Change], op_id: str, op_result: bytes
     ) -> int:
-        if self.rivals:
-            await self.rivals.pop().create_channel(channel(f"rival-{expected_revision}"))
+        rival, self.rival = self.rival, None
+        if rival is not None and self.rival_writes:
+            self.rival_writes -= 1
+            await rival.create_channel(channel(f"rival-{expected_revision}"))
+        self.rival = rival
         revision = await super().write(expected_revision, changes, op_id, op_result)
         if self.loses_answers:
             self.loses_answers -= 1
@@ -426,8 +430,7 @@ async def test_a_channel_goes_only_when_nothing_is_active_there(config: Registry
 async def test_a_write_starts_again_when_another_was_faster(
     config: Registry, store: UnsteadyStore
 ) -> None:
-    rival = await opened(store)
-    store.rivals = [rival, rival, rival]
+    store.rival, store.rival_writes = await opened(store), 3
     created = await config.create_channel(channel("late"))
     assert created.number == 6
     assert len(config.snapshot.channels(ACCOUNT)) == 6
@@ -437,8 +440,7 @@ async def test_a_write_gives_up_after_many_defeats(
     config: Registry, store: UnsteadyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "WRITE_ATTEMPTS_MAX", 3)
-    rival = await opened(store)
-    store.rivals = [rival] * 9
+    store.rival, store.rival_writes = await opened(store), 9
     with pytest.raises(Conflict, match="try again"):
         await config.create_channel(channel("late"))
     assert config.snapshot.channel(ACCOUNT, "late") is None
@@ -618,6 +620,6 @@ async def test_conditions_survive_the_store(config: Registry, store: UnsteadySto
     assert read == written
     assert msgspec.json.encode(read) == msgspec.json.encode(written)
     revision = config.snapshot.revision
-    as_tuples = Condition("order.status", [tuple(part) for part in [tree]][0])  # noqa: RUF015
-    again = await config.update_rule(rule("a", condition=as_tuples))
+    with_tuples = Condition("order.status", [tree[0], tuple(tree[1])])
+    again = await config.update_rule(rule("a", condition=with_tuples))
     assert (again.revision, config.snapshot.revision) == (1, revision)
