@@ -10,7 +10,8 @@ Shape: batch first. Operations take and return lists, keyed by partition; each p
 applied atomically and in order, different partitions independently.
 
 Errors of every operation: `StoreUnavailable` if the answer did not arrive; the operation may then have
-taken effect, and repeating it with the same keys or token is safe and gives the first answer.
+taken effect, and repeating it with the same keys or token is safe. What a repetition answers is said
+where it is not simply the first answer again.
 """
 
 from __future__ import annotations
@@ -275,7 +276,7 @@ class Settlement(msgspec.Struct, frozen=True):
     releases_caps: bool = False
     """Definitely not handed over: the cap reservations are returned (R25)."""
     next_plans: tuple[Plan, ...] = ()
-    """Steps that follow a SENT one; dropped if a tombstone of the order forbids them."""
+    """Steps that follow a SENT one; born CANCELLED if a tombstone of the order forbids them."""
 
 
 class SettleAnswer(msgspec.Struct, frozen=True):
@@ -342,7 +343,8 @@ class Store(Protocol):
     ) -> dict[int, Owner | None]:
         """Take each partition whose owner state is still as observed; None where it is not.
 
-        The new epoch is max(old + 1, the store's clock in microseconds). Whether the old owner may be
+        A repetition answers None: the owner state has changed. The new epoch is
+        max(old + 1, the store's clock in microseconds). Whether the old owner may be
         presumed dead is the caller's decision (E12), not the store's.
         """
 
@@ -378,14 +380,16 @@ class Store(Protocol):
     # Wheel source (owner only where marked) ----------------------------------------------------
 
     async def far_slots(self, partitions: Sequence[int], until_ms: int) -> dict[int, list[int]]:
-        """Return the numbers of non-empty slots that start before `until_ms`, ascending."""
+        """Return the numbers of slots that start before `until_ms`, ascending; among them may be
+        slots that have become empty and were not dropped yet."""
 
     async def next_far_slot(self, partitions: Sequence[int]) -> dict[int, int | None]:
-        """Return the first slot number of each partition, None where there is none."""
+        """Return the first slot number of each partition, None where there is none; see
+        `far_slots`."""
 
     async def open_slots(self, owned: Mapping[int, Owner], until_ms: int) -> dict[int, bool]:
         """Owner only. Raise `loaded_until` to `until_ms` (never lower it): from now on, commits due
-        before it go to the near lane, and the slots before it only shrink."""
+        before it go to the near lane, and the slots before it only shrink. False: not ours."""
 
     async def read_lane(
         self, partition: int, source: Source, until_ms: int, limit: int
@@ -422,7 +426,9 @@ class Store(Protocol):
 
         An entry passes if it waits, is due (`due <= now`), has not expired, has its consent, and no
         cap is exceeded; its caps are then reserved with the stamp time `now_ms`, in the same step.
-        Order of checks: END and DEFER actions, expiry, consent, caps (R10).
+        Order of checks: still waiting, due, END and DEFER actions, expiry, consent, caps (R10).
+
+        Every answer carries state, due and attempts, but GONE only its code and NOT_DUE no attempts.
 
         Args:
             token: 16 random bytes naming this claim; the same token gives the first answer again.
@@ -443,12 +449,16 @@ class Store(Protocol):
     async def settle(
         self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int
     ) -> list[SettleAnswer]:
-        """Record how claimed entries went. Fenced by the token, not by the epoch (E2)."""
+        """Record how claimed entries went. Fenced by the token, not by the epoch (E2).
+
+        A repetition answers `is_settled` False, as it does for what was reclaimed.
+        """
 
     async def recover(
         self, owned: Mapping[int, Owner], lease_now_ms: int, now_ms: int
     ) -> dict[int, list[tuple[bytes, int, int]]]:
-        """Owner only. Take back claims whose lease has run out: (member, state, due_ms) of each.
+        """Owner only. Take back claims whose lease deadline is `lease_now_ms` or before: (member,
+        state, due_ms) of each. A call takes a bounded number of claims; call again for the rest.
 
         Entries flagged HOLD_UNKNOWN end UNKNOWN, the others wait again, due as before, in the
         deferred lane.

@@ -230,7 +230,9 @@ def unpack_contact(raw: bytes) -> ContactRecord:
     Raises:
         AssertionError: the value was not written by this version.
     """
-    version, next_sequence, consents, stamps, tombstones, events, references = HEADER.unpack_from(raw)
+    version, next_sequence, consents, stamps, tombstones, events, references = HEADER.unpack_from(
+        raw
+    )
     assert version == RECORD_VERSION, f"contact record of version {version}"
     at = HEADER.size
     sections: list[bytes] = []
@@ -248,7 +250,9 @@ def unpack_contact(raw: bytes) -> ContactRecord:
             for f in CONSENT.iter_unpack(sections[0])
         ],
         stamps=[Stamp(f[0], f[1], unpack48(f[2])) for f in STAMP.iter_unpack(sections[1])],
-        tombstones=[Tombstone(f[0], f[1], unpack48(f[2])) for f in TOMBSTONE.iter_unpack(sections[2])],
+        tombstones=[
+            Tombstone(f[0], f[1], unpack48(f[2])) for f in TOMBSTONE.iter_unpack(sections[2])
+        ],
         events=[EventSeen(f[0], f[1], unpack48(f[2])) for f in EVENT_SEEN.iter_unpack(sections[3])],
         references=unpack_references(sections[4]),
     )
@@ -305,5 +309,3 @@ def pack_outcome(outcome: Outcome) -> bytes:
         outcome.member, outcome.state, outcome.reason, outcome.rule_number,
         pack48(outcome.settle_ms), outcome.attempts, bytes(3),
     )  # fmt: skip
-
-

@@ -24,6 +24,8 @@ from core import bounds
 from core.errors import StoreUnavailable
 
 Argument = bytes | str | int
+ReplyError = hiredis.ReplyError
+"""The server refused a command."""
 
 
 class Script:
@@ -51,6 +53,12 @@ def _with_includes(path: Path) -> str:
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def packed(arguments: tuple[Argument, ...]) -> bytes:
+    """Return a command as the wire wants it."""
+    # The package's own annotation admits tuples of one item only.
+    return hiredis.pack_command(arguments)  # type: ignore[arg-type, no-any-return]
 
 
 class _LinkProtocol(asyncio.Protocol):
@@ -176,12 +184,13 @@ class RedisLink:
             return
         if self._is_closed:
             raise StoreUnavailable("the link to the store is closed")
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect())
+        task = self._connecting
+        if task is None:
+            task = self._connecting = asyncio.create_task(self._connect())
         try:
-            self._protocol = await asyncio.shield(self._connecting)
+            self._protocol = await asyncio.shield(task)
         finally:
-            if self._connecting is not None and self._connecting.done():
+            if task.done() and self._connecting is task:
                 self._connecting = None
 
     async def _connect(self) -> _LinkProtocol:
@@ -196,17 +205,13 @@ class RedisLink:
                     _, protocol = await loop.create_unix_connection(make, self.address)
                 else:
                     _, protocol = await loop.create_connection(make, *self.address)
-                first: list[asyncio.Future[Any]] = []
+                greeting: list[tuple[Argument, ...]] = []
                 if self._password:
                     user = [self._username] if self._username else []
-                    first.append(
-                        protocol.send(hiredis.pack_command(("AUTH", *user, self._password)))
-                    )
-                for script in self._scripts:
-                    first.append(
-                        protocol.send(hiredis.pack_command(("SCRIPT", "LOAD", script.text)))
-                    )
-                for reply in [await future for future in first]:
+                    greeting.append(("AUTH", *user, self._password))
+                greeting += [("SCRIPT", "LOAD", script.text) for script in self._scripts]
+                sent = [protocol.send(packed(command)) for command in greeting]
+                for reply in [await future for future in sent]:
                     if isinstance(reply, Exception):
                         raise StoreUnavailable(f"the store refused the connection: {reply}")
                 return protocol
@@ -225,7 +230,7 @@ class RedisLink:
             future.set_exception(StoreUnavailable("not connected to the store"))
             self._reconnect_soon()
             return future
-        return protocol.send(hiredis.pack_command(arguments))
+        return protocol.send(packed(arguments))
 
     def _reconnect_soon(self) -> None:
         if self._connecting is None and not self._is_closed:

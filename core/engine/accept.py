@@ -222,9 +222,7 @@ class Acceptor:
                 OrderNote(
                     one.order_key,
                     one.contact_key if one.has_contact else NO_KEY,
-                    one.event_type.number
-                    if self._planner.leaves_tombstone(snapshot, one)
-                    else 0,
+                    one.event_type.number if self._planner.leaves_tombstone(snapshot, one) else 0,
                     one.event.occur_ms,
                 ),
             )

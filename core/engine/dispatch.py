@@ -206,9 +206,7 @@ class Dispatcher:
     ) -> tuple[State, Reason] | None:
         """Return why the registry or the address forbids it, in the order of R10."""
         ref = waiting.reference
-        verdict = snapshot.verdict(
-            ref.rule_number, detail.revision, ref.step, ref.channel_number
-        )
+        verdict = snapshot.verdict(ref.rule_number, detail.revision, ref.step, ref.channel_number)
         if verdict is not None:
             return verdict
         if not self._postbox.supports(ref.medium):
@@ -336,9 +334,7 @@ class Dispatcher:
             plans = self._planner.next_plans(self._registry.snapshot, ref, one.detail, now_ms)
             return Settlement(member, State.SENT, next_plans=plans)
         if kind is Delivery.Kind.REJECTED:
-            return Settlement(
-                member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases
-            )
+            return Settlement(member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases)
         if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):
             return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
         if kind is not Delivery.Kind.FAILED:
@@ -388,4 +384,4 @@ class Dispatcher:
                 horizon.on_deferred(claim.partition, member, due_ms)
 
 
-assert WaitReason.RETRY == 2, "settle.lua writes it"
+assert int(WaitReason.RETRY) == 2, "settle.lua writes it"

@@ -130,7 +130,9 @@ class Explainer:
             record = await self._store.contact(
                 partition_of(mark.contact_key, count), mark.contact_key
             )
-        seen = next((e for e in record.events if e.event_key == event_key), None) if record else None
+        seen = (
+            next((e for e in record.events if e.event_key == event_key), None) if record else None
+        )
         if mark is None or record is None or seen is None:
             raise NotFound(
                 "no event with this id and source is known; events are remembered for at least "
@@ -200,9 +202,7 @@ class Explainer:
         found = [
             entry
             for entry in record.consents
-            if entry.purpose == purpose
-            and entry.medium == medium
-            and self._covers(entry, view)
+            if entry.purpose == purpose and entry.medium == medium and self._covers(entry, view)
         ]
         if not found:
             text = f"nobody has told of a consent to {what}"
@@ -257,7 +257,9 @@ def _end(view: InvitationView) -> Decision:
     stage = "send" if ref.state in (State.SENT, State.DELIVERED) else "claim"
     if ref.settle_ms == view.detail.accept_ms:
         stage = "accept"
-    return Decision(stage, _summary(view), ref.settle_ms, ref.state in (State.SENT, State.DELIVERED))
+    return Decision(
+        stage, _summary(view), ref.settle_ms, ref.state in (State.SENT, State.DELIVERED)
+    )
 
 
 def _summary(view: InvitationView) -> str:

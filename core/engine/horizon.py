@@ -173,7 +173,9 @@ class Horizon:
             if number is not None
         ]
         lanes = [(p, DEFERRED) for p in owned]
-        for entries in await self._store.read_lanes(lanes, _FOREVER_MS, 1):
-            if entries and entries[0].due_ms >= self.loaded_until_ms:
-                instants.append(entries[0].due_ms)
+        instants += [
+            entries[0].due_ms
+            for entries in await self._store.read_lanes(lanes, _FOREVER_MS, 1)
+            if entries and entries[0].due_ms >= self.loaded_until_ms
+        ]
         return min(instants, default=None)

@@ -92,5 +92,3 @@ class Identity:
 def body_hash(body: bytes) -> bytes:
     """Return what tells a repetition from another event under the same id."""
     return blake2b(body, digest_size=8).digest()
-
-

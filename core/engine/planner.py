@@ -158,9 +158,7 @@ class Planner:
             Stop(incoming.order_key, frozenset(found), reason) for reason, found in numbers.items()
         )
 
-    def _evidence(
-        self, incoming: Incoming, plans: list[Plan], now_ms: int
-    ) -> tuple[Evidence, ...]:
+    def _evidence(self, incoming: Incoming, plans: list[Plan], now_ms: int) -> tuple[Evidence, ...]:
         """Return consent entries: what the event carries, and what the shop attests (R17, R20)."""
         event = incoming.event
         if incoming.order_key != NO_KEY:
@@ -196,10 +194,10 @@ class Planner:
                 if index and step.wait.base is WaitBase.PREVIOUS_STEP_SENT:
                     continue
                 if step.enabled:
-                    for action in step.actions:
-                        plans.append(
-                            self._plan(snapshot, incoming, order, rule, index, action, now_ms)
-                        )
+                    plans += [
+                        self._plan(snapshot, incoming, order, rule, index, action, now_ms)
+                        for action in step.actions
+                    ]
         return plans
 
     def _plan(
@@ -353,4 +351,4 @@ def channel_of(snapshot: Snapshot, account: str, event: Event) -> Channel:
 
 
 assert bounds.STEPS_MAX < 256, "a step is one byte"
-assert Family.PRODUCT_REVIEW == 2, "Review.kind and Family share their numbers"
+assert int(Family.PRODUCT_REVIEW) == 2, "Review.kind and Family share their numbers"

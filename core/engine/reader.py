@@ -34,9 +34,7 @@ class InvitationView(msgspec.Struct):
 class Reader:
     """Reads the invitations of one store."""
 
-    def __init__(
-        self, store: Store, registry: Registry, identity: Identity, clock: Clock
-    ) -> None:
+    def __init__(self, store: Store, registry: Registry, identity: Identity, clock: Clock) -> None:
         self._store = store
         self._registry = registry
         self._identity = identity
@@ -179,9 +177,7 @@ class Reader:
         found = await self._store.read({partition: wanted})
         views = [self._view(account, one) for one in found[partition]]
         return [
-            view
-            for view in views
-            if view is not None and view.reference.state == State.SCHEDULED
+            view for view in views if view is not None and view.reference.state == State.SCHEDULED
         ], used
 
     async def cancel(self, account: str, member: bytes) -> InvitationView:

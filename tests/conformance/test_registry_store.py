@@ -179,10 +179,14 @@ async def test_a_full_server_refuses_and_changes_nothing() -> None:
     with ValkeyServer("--maxmemory", "3mb") as full:
         store = RedisRegistryStore.connect(full.url)
         await store.write(0, [SPANISH], "", b"")
-        with pytest.raises(StoreUnavailable):
+
+        async def fill() -> None:
             for revision in range(1, 64):
                 large = Change(Kind.CAP, str(revision), bytes(256 * 1024))
                 await store.write(revision, [large], "", b"")
+
+        with pytest.raises(StoreUnavailable):
+            await fill()
         state = await store.load()
         assert state.revision == 1 + len(state.documents[Kind.CAP])
         await store.close()

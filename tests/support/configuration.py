@@ -44,9 +44,7 @@ def step(id: str = "first", medium: Medium = Medium.EMAIL, enabled: bool = True)
     return Step(id=id, wait=Wait(days=7), actions=[Action(medium=medium)], enabled=enabled)
 
 
-def rule(
-    id: str, number: int = 1, family: Family = Family.SERVICE_REVIEW, **fields: Any
-) -> Rule:
+def rule(id: str, number: int = 1, family: Family = Family.SERVICE_REVIEW, **fields: Any) -> Rule:
     fields = {
         "purpose": Purpose.REVIEW, "event_type": "checkout", "steps": [step()], **fields
     }  # fmt: skip
@@ -84,14 +82,10 @@ def state_of(
         Change(KINDS[type(each)], each.name, msgspec.json.encode(each)) for each in resources
     ]
     changes.append(
-        Change(
-            Kind.ACCOUNT, f"accounts/{ACCOUNT}", msgspec.json.encode(Account(id=ACCOUNT))
-        )
+        Change(Kind.ACCOUNT, f"accounts/{ACCOUNT}", msgspec.json.encode(Account(id=ACCOUNT)))
     )
     changes += [
-        Change(
-            Kind.RULE_REVISION, revision_key(old.number, old.revision), msgspec.json.encode(old)
-        )
+        Change(Kind.RULE_REVISION, revision_key(old.number, old.revision), msgspec.json.encode(old))
         for old in earlier
     ]
     changes += [

@@ -125,9 +125,7 @@ class Shop:
         """Return an event; its id follows from type and order unless given."""
         occur_ms = ms(at) if at else self.clock.now_ms()
         consents = (
-            []
-            if consent is None
-            else [Evidence(Purpose.REVIEW, Medium.EMAIL, consent, occur_ms)]
+            [] if consent is None else [Evidence(Purpose.REVIEW, Medium.EMAIL, consent, occur_ms)]
         )
         values: dict[str, Any] = {
             "id": f"{type}-{order}", "source": "test", "channel": MADRID,

@@ -26,7 +26,7 @@ from core.model import ActivationState, Family, Medium, Reason, State
 from core.registry import edits, operations, registry, rule_edits
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
-from core.registry.resources import SHIPPED_EVENT_TYPES, CapScope
+from core.registry.resources import SHIPPED_EVENT_TYPES, CapScope, Condition
 from core.registry.store import Change
 from tests.support.configuration import (
     ACCOUNT,
@@ -612,8 +612,6 @@ async def test_a_repetition_bites_again(config: Registry, store: UnsteadyStore) 
 
 
 async def test_conditions_survive_the_store(config: Registry, store: UnsteadyStore) -> None:
-    from core.registry.resources import Condition
-
     tree = ["&&", [["==", ["field", "order.status"], "paid"], ["const", 2**53 + 1, 1.5, None]]]
     written = await config.create_rule(rule("a", condition=Condition("order.status", tree)))
     read = (await opened(store)).snapshot.rule(ACCOUNT, "a")

@@ -3,7 +3,7 @@ local NO_CONSENT, CONSENT_WITHDRAWN = 1, 2
 local GRANTED, WITHDRAWN, PENDING = 1, 3, 4
 
 local function consent_covers(scope, key, channel_key, order_key)
-  return scope == 0 or (scope == 1 and key == channel_key) 
+  return scope == 0 or (scope == 1 and key == channel_key)
     or (scope == 2 and key ~= NO_KEY and key == order_key)
 end
 

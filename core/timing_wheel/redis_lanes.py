@@ -1,0 +1,178 @@
+"""The durable store, waiting: ownership, slots and lanes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.ports import (
+    DueEntry,
+    Owner,
+    OwnerState,
+    Source,
+    Waiting,
+)
+from core.records import (
+    find_reference,
+)
+from core.timing_wheel.redis_base import RedisBase
+
+
+class RedisLanes(RedisBase):
+    """Who owns a partition, and what its lanes hold."""
+
+    async def owners(self, partitions: Sequence[int]) -> dict[int, OwnerState]:
+        """See `Store.owners`."""
+        await self._ready()
+        sent = {
+            p: self._link(p).send("HMGET", self._keys[p].meta, "epoch", "nonce", "renewals")
+            for p in partitions
+        }
+        return {
+            p: OwnerState(int(r[0] or 0), r[1] or b"", int(r[2] or 0))
+            for p, r in (await self._gather(sent)).items()
+        }
+
+    async def acquire(
+        self, observed: Mapping[int, OwnerState], nonce: bytes
+    ) -> dict[int, Owner | None]:
+        """See `Store.acquire`."""
+        await self._ready()
+        sent = {
+            p: self._send(
+                p, "acquire", [self._keys[p].meta], [seen.epoch, seen.nonce, seen.renewals, nonce]
+            )
+            for p, seen in observed.items()
+        }
+        return {
+            p: Owner(int(epoch), nonce) if epoch else None
+            for p, epoch in (await self._gather(sent)).items()
+        }
+
+    async def renew(self, owned: Mapping[int, Owner]) -> dict[int, bool]:
+        """See `Store.renew`."""
+        await self._ready()
+        sent = {
+            p: self._send(p, "renew", [self._keys[p].meta], [owner.epoch, owner.nonce, b"renew"])
+            for p, owner in owned.items()
+        }
+        return {p: reply == 1 for p, reply in (await self._gather(sent)).items()}
+
+    async def release(self, owned: Mapping[int, Owner]) -> None:
+        """See `Store.release`."""
+        await self._ready()
+        await self._gather({
+            p: self._send(p, "renew", [self._keys[p].meta], [owner.epoch, owner.nonce, b"release"])
+            for p, owner in owned.items()
+        })  # fmt: skip
+
+    async def far_slots(self, partitions: Sequence[int], until_ms: int) -> dict[int, list[int]]:
+        """See `Store.far_slots`."""
+        await self._ready()
+        last = (until_ms - 1) // self.meta.slot_width_ms
+        sent = {
+            p: self._link(p).send("ZRANGEBYSCORE", self._keys[p].slots, "-inf", last)
+            for p in partitions
+        }
+        return {p: [int(n) for n in reply] for p, reply in (await self._gather(sent)).items()}
+
+    async def next_far_slot(self, partitions: Sequence[int]) -> dict[int, int | None]:
+        """See `Store.next_far_slot`."""
+        await self._ready()
+        sent = {p: self._link(p).send("ZRANGE", self._keys[p].slots, 0, 0) for p in partitions}
+        return {
+            p: int(reply[0]) if reply else None for p, reply in (await self._gather(sent)).items()
+        }
+
+    async def open_slots(self, owned: Mapping[int, Owner], until_ms: int) -> dict[int, bool]:
+        """See `Store.open_slots`."""
+        await self._ready()
+        sent = {
+            p: self._send(
+                p, "open_slots", [self._keys[p].meta], [owner.epoch, owner.nonce, until_ms]
+            )
+            for p, owner in owned.items()
+        }
+        return {p: reply == 1 for p, reply in (await self._gather(sent)).items()}
+
+    async def read_lane(
+        self, partition: int, source: Source, until_ms: int, limit: int
+    ) -> list[DueEntry]:
+        """See `Store.read_lane`."""
+        answers = await self.read_lanes([(partition, source)], until_ms, limit)
+        return answers[0]
+
+    async def read_lanes(
+        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int
+    ) -> list[list[DueEntry]]:
+        """See `Store.read_lanes`."""
+        await self._ready()
+        sent = {
+            index: self._link(partition).send(
+                "ZRANGEBYSCORE", self._source_key(self._keys[partition], source), "-inf",
+                f"({until_ms}", "WITHSCORES", "LIMIT", 0, limit,
+            )
+            for index, (partition, source) in enumerate(lanes)
+        }  # fmt: skip
+        replies = await self._gather(sent)
+        return [
+            [
+                DueEntry(member, int(due))
+                for member, due in zip(replies[index][::2], replies[index][1::2], strict=True)
+            ]
+            for index in range(len(lanes))
+        ]
+
+    async def drop_empty_slots(self, slots: Mapping[int, Sequence[int]]) -> None:
+        """See `Store.drop_empty_slots`."""
+        await self._ready()
+        await self._gather({
+            p: self._send(
+                p, "drop_slots",
+                [self._keys[p].slots, *map(self._keys[p].slot, numbers)],
+                list(numbers),
+            )
+            for p, numbers in slots.items()
+            if numbers
+        })  # fmt: skip
+
+    async def near_versions(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See `Store.near_versions`."""
+        await self._ready()
+        sent = {
+            p: self._link(p).send("HGET", self._keys[p].meta, "near_version") for p in partitions
+        }
+        return {p: int(reply or 0) for p, reply in (await self._gather(sent)).items()}
+
+    async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
+        """See `Store.read`."""
+        await self._ready()
+        details: dict[int, asyncio.Future[Any]] = {}
+        records: dict[int, asyncio.Future[Any]] = {}
+        for p, batch in members.items():
+            details[p] = self._link(p).send("HMGET", self._keys[p].details, *batch)
+            records[p] = self._link(p).send(
+                "HMGET", self._keys[p].contacts, *(m[:8] for m in batch)
+            )
+        plans, contacts = await self._gather(details), await self._gather(records)
+        found = {
+            p: [find_reference(m, raw) for m, raw in zip(batch, contacts[p], strict=True)]
+            for p, batch in members.items()
+        }
+        bodies = await self._gather({
+            p: self._link(p).send("HMGET", self._keys[p].bodies, *(
+                m[:8] + (ref.body_sequence if ref else 0).to_bytes(6, "big")
+                for m, ref in zip(members[p], refs, strict=True)
+            ))
+            for p, refs in found.items()
+        })  # fmt: skip
+        return {
+            p: [
+                None if plan is None or ref is None else Waiting(member, ref, plan, body or b"")
+                for member, ref, plan, body in zip(
+                    batch, found[p], plans[p], bodies[p], strict=True
+                )
+            ]
+            for p, batch in members.items()
+        }
