@@ -25,7 +25,7 @@ from core import bounds
 from core.clock import Clock
 from core.engine.coalescer import Coalescer
 from core.engine.identity import Identity, body_hash
-from core.engine.planner import Incoming, Planner, channel_of, event_type_of
+from core.engine.planner import Incoming, Planner, channel_of, ends_orders, event_type_of
 from core.errors import AfterwordError, EventIdReused, InvalidField, StoreUnavailable
 from core.model import Disposition, Event
 from core.partitions import partition_of
@@ -133,7 +133,7 @@ class Acceptor:
             self._preview(snapshot, incoming, now_ms)
             return answers
         incoming = await self._marked(incoming)
-        orders = await self._noted(snapshot, incoming)
+        orders = await self._noted(incoming)
         await self._committed(snapshot, incoming, orders, now_ms)
         self._stats.events_received += len(answers)
         self._stats.events_refused += sum(answer.error is not None for answer in answers)
@@ -174,8 +174,9 @@ class Acceptor:
             )
         body = _encoder.encode(event)
         return Incoming(
-            event, channel, event_type, event_key, contact_key, has_contact, order_key, body
-        )
+            event, channel, event_type, event_key, contact_key, has_contact, order_key, body,
+            order_key != NO_KEY and ends_orders(snapshot, channel, event_type),
+        )  # fmt: skip
 
     def _preview(
         self, snapshot: Snapshot, incoming: list[tuple[EventAnswer, Incoming]], now_ms: int
@@ -214,7 +215,7 @@ class Acceptor:
         return taken
 
     async def _noted(
-        self, snapshot: Snapshot, incoming: list[tuple[EventAnswer, Incoming]]
+        self, incoming: list[tuple[EventAnswer, Incoming]]
     ) -> list[OrderAnswer | None]:
         notes = [
             (
@@ -222,7 +223,7 @@ class Acceptor:
                 OrderNote(
                     one.order_key,
                     one.contact_key if one.has_contact else NO_KEY,
-                    one.event_type.number if self._planner.leaves_tombstone(snapshot, one) else 0,
+                    one.event_type.number if one.leaves_tombstone else 0,
                     one.event.occur_ms,
                 ),
             )

@@ -258,6 +258,7 @@ class Dispatcher:
         claimed = Claimed(partition, token, monotonic_ns(), [])
         owner = self._ownership.owned.get(partition)
         if owner is None:
+            self._horizon.forget(partition)
             return claimed
         deadline_ms = self._lease_clock.now_ms() + bounds.CLAIM_LEASE_MS
         try:
@@ -267,6 +268,7 @@ class Dispatcher:
             )  # fmt: skip
         except OwnershipLost:
             self._ownership.lose(partition)
+            self._horizon.forget(partition)
             return claimed
         except StaleRegistry:
             await self._registry.refresh()

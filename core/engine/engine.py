@@ -91,6 +91,7 @@ class Engine:
             StoreUnavailable: the store is away.
         """
         await self.ownership.acquire(range(self.store.meta.partition_count))
+        self._loops.append(asyncio.create_task(self.ownership.keep(self._stopping, self._wakeup)))
         if self._is_exclusive:
             await self._recover(_FAR_FUTURE_MS)
         await self.horizon.extend(self._clock.now_ms())
@@ -98,8 +99,7 @@ class Engine:
     async def run(self) -> None:
         """Fire what falls due until `stop` is called. Only for clocks that move by themselves."""
         assert not self._clock.is_virtual, "a virtual clock is moved with advance_to"
-        self._loops = [
-            asyncio.create_task(self.ownership.keep(self._stopping, self._wakeup)),
+        self._loops += [
             asyncio.create_task(self._poll_loop()),
             asyncio.create_task(self._recover_loop()),
             asyncio.create_task(self._sweep_loop()),
@@ -215,7 +215,6 @@ class Engine:
         """
         clock = self._clock
         assert isinstance(clock, ManualClock), "only a clock that is moved by hand can be advanced"
-        await self.ownership.renew()
         while True:
             await self.horizon.extend(clock.now_ms())
             due_ms = self.horizon.wheel.earliest_due_ms()

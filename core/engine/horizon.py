@@ -43,8 +43,8 @@ class Horizon:
         """Lanes that hold more than was read."""
         self._open_slots: dict[int, set[int]] = {}
         self._near_versions: dict[int, int] = {}
-        self._loaded: set[int] = set()
-        """Partitions whose lanes have been read since they were gained."""
+        self._loaded_until_ms: dict[int, int] = {}
+        """How far each partition's lanes have been read since it was gained."""
 
     def insert(self, partition: int, source: Source, member: bytes, due_ms: int) -> None:
         """Put one entry into the wheel; idempotent."""
@@ -80,32 +80,34 @@ class Horizon:
 
     async def extend(self, now_ms: int) -> None:
         """Keep at least one whole slot ahead loaded, and finish what was read in part."""
-        owned = self._ownership.owned
-        fresh = [p for p in owned if p not in self._loaded]
-        until_ms = (now_ms // self._width_ms + 2) * self._width_ms
-        if until_ms > self.loaded_until_ms or fresh:
-            until_ms = max(until_ms, self.loaded_until_ms)
-            await self._load(sorted(owned) if until_ms > self.loaded_until_ms else fresh, until_ms)
+        until_ms = max((now_ms // self._width_ms + 2) * self._width_ms, self.loaded_until_ms)
+        behind = [p for p in self._ownership.owned if self._loaded_until_ms.get(p, 0) < until_ms]
+        if behind:
+            await self._load(behind, until_ms)
         if self._unfinished:
             await self._finish()
 
-    def forget_foreign(self) -> None:
-        """Drop the knowledge about partitions that were lost; they are read anew when regained."""
-        self._loaded &= set(self._ownership.owned)
+    def forget(self, partition: int) -> None:
+        """Drop the knowledge about a partition that could not be claimed from: it is read anew once
+        it is owned again."""
+        self._loaded_until_ms.pop(partition, None)
+        self._open_slots.pop(partition, None)
+        self._near_versions.pop(partition, None)
 
     async def _load(self, partitions: list[int], until_ms: int) -> None:
-        owned = {p: o for p, o in self._ownership.owned.items() if p in set(partitions)}
+        wanted = set(partitions)
+        owned = {p: o for p, o in self._ownership.owned.items() if p in wanted}
         opened = [p for p, ok in (await self._store.open_slots(owned, until_ms)).items() if ok]
         # What is committed from here on reaches the near lane: the version is read before the lane.
         self._near_versions.update(await self._store.near_versions(opened))
         lanes: list[Where] = []
         for p, numbers in (await self._store.far_slots(opened, until_ms)).items():
-            known = self._open_slots.setdefault(p, set()) if p in self._loaded else set()
+            known = self._open_slots.get(p, set())
             self._open_slots[p] = known | set(numbers)
             lanes += [(p, Source(Lane.FAR, n)) for n in numbers if n not in known]
             lanes += [(p, DEFERRED), (p, NEAR)]
         self.loaded_until_ms = max(self.loaded_until_ms, until_ms)
-        self._loaded.update(opened)
+        self._loaded_until_ms.update(dict.fromkeys(opened, until_ms))
         await self._read(lanes)
 
     async def _read(self, lanes: Iterable[Where]) -> None:

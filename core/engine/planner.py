@@ -59,12 +59,13 @@ class Incoming:
 
     __slots__ = (
         "body", "channel", "contact_key", "event", "event_key", "event_type", "has_contact",
-        "order_key",
+        "leaves_tombstone", "order_key",
     )  # fmt: skip
 
     def __init__(
         self, event: Event, channel: Channel, event_type: EventType, event_key: bytes,
         contact_key: bytes, has_contact: bool, order_key: bytes, body: bytes,
+        leaves_tombstone: bool,
     ) -> None:  # fmt: skip
         self.event = event
         self.channel = channel
@@ -75,6 +76,8 @@ class Incoming:
         self.has_contact = has_contact
         self.order_key = order_key
         self.body = body
+        self.leaves_tombstone = leaves_tombstone
+        """True if the event ends its order for some rule, present or to come."""
 
 
 class Planner:
@@ -89,13 +92,6 @@ class Planner:
         self._identity = identity
         self._holds_unknown = holds_unknown
 
-    def leaves_tombstone(self, snapshot: Snapshot, incoming: Incoming) -> bool:
-        """True if the event ends its order for some rule, present or to come."""
-        return incoming.order_key != NO_KEY and (
-            incoming.event.type in DEFAULT_REVIEW_STOPS
-            or bool(snapshot.stops(incoming.channel.name, incoming.event.type))
-        )
-
     def commits(
         self, snapshot: Snapshot, incoming: Incoming, order: OrderAnswer | None, now_ms: int
     ) -> list[Commit]:
@@ -109,7 +105,7 @@ class Planner:
                 plans = self._plans(snapshot, incoming, order or _EMPTY_ORDER, now_ms)
             disposition = Disposition.PLANNED if plans else Disposition.NO_MATCH
         stops = self._stops(snapshot, incoming)
-        tombstone = self.leaves_tombstone(snapshot, incoming)
+        tombstone = incoming.leaves_tombstone
         first = Commit(
             event_key=incoming.event_key,
             contact_key=incoming.contact_key,
@@ -316,6 +312,13 @@ class Planner:
                 )
             )  # fmt: skip
         return tuple(plans)
+
+
+def ends_orders(snapshot: Snapshot, channel: Channel, event_type: EventType) -> bool:
+    """True if events of this type end their order for some rule, present or to come."""
+    return event_type.id in DEFAULT_REVIEW_STOPS or bool(
+        snapshot.stops(channel.name, event_type.id)
+    )
 
 
 def event_type_of(snapshot: Snapshot, account: str, event: Event) -> EventType:

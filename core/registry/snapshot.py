@@ -185,7 +185,7 @@ class Snapshot(Catalogue):
             pairs = [
                 (event_type.number, int(stop_reason(event_type.id)))
                 for stop in dict.fromkeys(rule.stop_when)
-                if True
+                if stop != rule.event_type
                 and (event_type := self.event_type(rule.account, stop)) is not None
             ]
             found = (tuple(number for number, _ in pairs), tuple(reason for _, reason in pairs))

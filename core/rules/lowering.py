@@ -113,15 +113,19 @@ class _Builder:
         """Return the Python of a node: a name if it is shared, else written out."""
         if self._tests[node] < 2 or may_fail(node):
             return self._write(node)
-        if node in self._locals:
-            return self._locals[node]
-        if not any(part[0] in ("exists", "all") for part in walk(node)):
-            return self._keep(node, self._next_name(), self._write(node))
-        if self._is_nested:
-            return self._write(node)
-        name = self._keep(("late", node), self._next_name(), "None")
-        self._locals[node] = f"({name} if {name} is not None else ({name} := {self._write(node)}))"
+        if any(part[0] in ("exists", "all") for part in walk(node)):
+            return self._write(node) if self._is_nested else self._late(node)
+        if node not in self._locals:
+            self._keep(node, self._next_name(), self._write(node))
         return self._locals[node]
+
+    def _late(self, node: Node) -> str:
+        """Return a shared loop: run by whoever needs it first, then remembered."""
+        if ("late", node) not in self._locals:
+            name = self._keep(("late", node), self._next_name(), "None")
+            text = f"({name} if {name} is not None else ({name} := {self._write(node)}))"
+            self._locals["late", node] = text
+        return self._locals["late", node]
 
     def _next_name(self) -> str:
         self._test_count += 1

@@ -306,7 +306,7 @@ class TimingWheel:
     def _cascade(self, work_left: int) -> int:
         """Place up to `work_left` entries of the slot being cascaded again. Return how many.
 
-        Cost: O(work_left).
+        Cost: O(work_left) amortised; a target slot that doubles copies its own table meanwhile.
         Source: Varghese & Lauck 1997, scheme 7, PER_TICK_BOOKKEEPING; in pieces here.
         """
         source, places, occupied = self._cascading, self._places, self._occupied
