@@ -150,12 +150,16 @@ class Dispatcher:
         read = await self._store.read({
             p: [member for _, member, _ in entries] for p, entries in by_partition.items()
         })  # fmt: skip
-        ready = self._judge_all(by_partition, read)
-        if any(one.item.action == ClaimAction.END for one in ready):
-            # A no is final: it is said only by the newest configuration.
-            await self._registry.refresh()
+        try:
             ready = self._judge_all(by_partition, read)
-        return ready
+            if all(one.item.action != ClaimAction.END for one in ready):
+                return ready
+        except StaleRegistry:
+            # Planned with something that another daemon has configured since.
+            pass
+        # A no is final: it is said only by the newest configuration.
+        await self._registry.refresh()
+        return self._judge_all(by_partition, read)
 
     def _judge_all(
         self, by_partition: dict[int, list[Fired]], read: dict[int, list[Waiting | None]]

@@ -60,7 +60,8 @@ def due_ms(
         InvalidField: the zone does not exist.
         ValueError: `activation_date` is no date.
 
-    Cost: below 1.5 us on days the zone's clock knows; 1 to 20 us the first time.
+    Cost: 0.2 us elapsed, 0.8 us calendar, 1.6 us with a span or an activation date, on days the zone's
+    clock knows; 1 to 20 us more the first time.
     """
     if activation_date:
         day = day_of(activation_date)

@@ -33,6 +33,7 @@ class Drawn:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._items: list[str] = []
+        self.choice = self._random.choice
 
     def bool(self, depth: int) -> str:
         choice = self._random.choice
@@ -288,7 +289,9 @@ def test_lowered_conditions_agree_with_the_runtime(frontend: ConditionFrontend, 
     variables = [runtime.variables(event) for event in events]
     sources: list[str] = []
     while len(sources) < EXPRESSIONS:
-        source = drawn.bool(drawn._random.choice([1, 2, 3]))
+        source = drawn.bool(drawn.choice([1, 2, 3]))
+        if len(sources) % 4 > 1:  # share parts with others, as the rules of one shop do
+            source = f"({source} {drawn.choice(['&&', '||'])} {drawn.choice(sources[-6:])})"
         sources.append(source)
     seen = {True: 0, False: 0, None: 0}
     for start in range(0, EXPRESSIONS, FUSED):

@@ -283,6 +283,17 @@ def test_a_slot_is_one_channel_and_event_type_and_family() -> None:
     assert (view.verdict(1, 1, 0, 1), view.verdict(2, 1, 0, 1)) == (INACTIVE, None)
 
 
+def test_what_waits_belongs_to_the_slot_in_which_it_was_planned() -> None:
+    """R14: a rule that has moved to another event type leaves its earlier runs in the old slot."""
+    old = rule("moved", 1)
+    new = replace(old, revision=2, event_type="delivery")
+    base = [channel(), CHECKOUT, DELIVERY, new, rule("on-delivery", 2, event_type="delivery")]
+    off = activation("moved", state=ActivationState.SUPERSEDED)
+    view = snapshot(state_of(*base, off, activation("on-delivery"), earlier=[old]))
+    assert view.verdict(1, 1, 0, 1) == INACTIVE
+    assert view.verdict(1, 2, 0, 1) is None
+
+
 def test_a_free_family_stands_for_itself() -> None:
     """h1: there is no successor where any number may be active."""
     view = snapshot(

@@ -1,0 +1,462 @@
+"""The command line against a daemon that runs, as a person would use it in the first hour."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from afterword.v1 import channel_service_pb2, invitation_service_pb2, rule_service_pb2
+from control.cli.main import build_parser, main
+from control.cli.parsers import DEFAULT_ADDRESS
+from control.cli.rule_text import changed_fields
+from control.cli.values import instant, length, length_text, money, time_of_day
+from control.settings import Grpc
+
+pytestmark = pytest.mark.integration
+
+START_TIMEOUT_S = 30
+SEND_TIMEOUT_S = 20
+
+
+class Daemon(NamedTuple):
+    address: str
+    outbox: Path
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Run `afterword serve` as it is run by hand, and stop it as Ctrl-C does."""
+    folder = tmp_path_factory.mktemp("daemon")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AFTERWORD_")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    # The daemon must not mind what is meant for clients.
+    environment["AFTERWORD_ADDRESS"] = address
+    command = [
+        sys.executable, "-P", "-m", "control.cli.main", "serve", "--grpc-listen", address,
+        "--http-listen", "", "--store-data-dir", "data", "--store-fsync", "everysec",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=folder, env=environment)
+    try:
+        with grpc.insecure_channel(address) as channel:
+            grpc.channel_ready_future(channel).result(START_TIMEOUT_S)
+        yield Daemon(address, folder / "data" / "outbox")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(START_TIMEOUT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cli(daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Return what runs one command against the daemon."""
+    monkeypatch.setenv("AFTERWORD_ADDRESS", daemon.address)
+
+    def run(*arguments: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def shop(cli: Cli) -> str:
+    """Return a channel on which a rule sends at once."""
+    if cli("channels", "get", "shop").code:
+        assert not cli(
+            "channels", "create", "shop", "--time-zone", "Europe/Madrid", "--locale", "es_ES",
+            "--sender", "hola@shop.example",
+        ).code  # fmt: skip
+        assert not cli("rules", "create", "at-once", "--event", "checkout", "--after", "0").code
+        assert not cli("rules", "activate", "at-once", "--channel", "shop").code
+    return "shop"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a daemon that works in real seconds."""
+    deadline = time.monotonic() + SEND_TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+# --- the first hour ----------------------------------------------------------------------------
+
+
+def test_the_first_hour_by_hand(cli: Cli, daemon: Daemon) -> None:
+    made = cli(
+        "channels", "create", "madrid", "--time-zone", "Europe/Madrid", "--locale", "es_ES",
+        "--sender", "hola@shop.example", "--sender-name", "La Tienda",
+    )  # fmt: skip
+    assert made.code == 0
+    assert "accounts/default/channels/madrid" in made.out
+    made = cli(
+        "rules", "create", "ask", "--event", "checkout", "--after", "0",
+        "--subject", "How was your order {{order}}?",
+        "--reminder-after", "5d", "--reminder-at", "10:00",
+    )  # fmt: skip
+    assert made.code == 0
+    assert "no channel yet" in made.out
+    switched = cli("rules", "activate", "ask", "--channel", "madrid")
+    assert switched.code == 0
+    assert "is active on accounts/default/channels/madrid" in switched.out
+
+    sent = cli(
+        "events", "publish", "checkout", "--channel", "madrid", "--id", "4711-ordered",
+        "--email", "ann@shop.example", "--order", "4711", "--total", "49.90 EUR",
+        "--consent", "review",
+    )  # fmt: skip
+    assert sent.code == 0
+    assert sent.out.startswith("event        planned")
+    until(lambda: bool(list(daemon.outbox.glob("*.eml"))))
+    mail = next(daemon.outbox.glob("*.eml")).read_text("ascii")
+    assert "Subject: How was your order 4711?" in mail
+    assert "ann@shop.example" in mail
+
+    listed = cli("invitations", "list", "--order", "4711", "--channel", "madrid")
+    assert listed.code == 0
+    assert "sent" in listed.out
+    assert "reminder" in listed.out
+
+    not_sent = cli(
+        "events", "publish", "checkout", "--channel", "madrid", "--id", "4712-ordered",
+        "--email", "bob@shop.example", "--order", "4712",
+    )  # fmt: skip
+    assert not_sent.code == 0
+    told = cli("explain", "--event", "4712-ordered")
+    assert told.code == 0
+    assert "NO_CONSENT" in told.out.splitlines()[0]
+    assert "consent" in told.out
+
+
+def test_a_withdrawal_ends_what_waits(cli: Cli, shop: str) -> None:
+    assert not cli("rules", "create", "later", "--event", "delivery", "--after", "7d").code
+    assert not cli("rules", "activate", "later", "--channel", shop).code
+    published = cli(
+        "events", "publish", "delivery", "--channel", shop, "--id", "d1",
+        "--email", "cyd@shop.example", "--order", "d1", "--consent", "review", "--json",
+    )  # fmt: skip
+    name = published.json["result"]["invitations"][0]
+    granted = cli("consents", "grant", "cyd@shop.example", "--collection-point", "by phone")
+    assert granted.code == 0
+    withdrawn = cli("consents", "withdraw", "cyd@shop.example")
+    assert withdrawn.code == 0
+    assert name in withdrawn.out
+    assert "withdrawn" in cli("consents", "list", "cyd@shop.example").out
+    assert "unsubscribed" in cli("invitations", "get", name).out
+
+
+def test_what_waits_can_be_listed_cancelled_and_explained(cli: Cli, shop: str) -> None:
+    published = cli(
+        "events", "publish", "checkout", "--channel", shop, "--id", "w1", "--order", "w1",
+        "--email", "dan@shop.example", "--consent", "review", "--send-at", "now+2d", "--json",
+    )  # fmt: skip
+    name = published.json["result"]["invitations"][0]
+    short = name.rpartition("/")[2]
+    assert short in cli("invitations", "list", "--channel", shop, "--to", "now+3d").out
+    assert short not in cli("invitations", "list", "--channel", shop, "--to", "now+1d").out
+    assert short in cli("invitations", "list", "--contact", "dan@shop.example").out
+    cancelled = cli("invitations", "cancel", short)
+    assert cancelled.code == 0
+    assert "by-client" in cancelled.out
+    assert "BY_CLIENT" in cli("invitations", "explain", short).out
+
+
+# --- programs read it too ------------------------------------------------------------------------
+
+
+def test_json_is_proto_json_everywhere(cli: Cli, shop: str) -> None:
+    got = cli("channels", "get", shop, "--json")
+    channel = json_format.ParseDict(got.json, channel_service_pb2.Channel())
+    assert channel.time_zone == "Europe/Madrid"
+    # Options that all commands have may stand anywhere.
+    assert cli("--json", "channels", "get", shop).json == got.json
+    lists = {
+        ("channels", "list"): channel_service_pb2.ListChannelsResponse(),
+        ("caps", "list"): channel_service_pb2.ListCapsResponse(),
+        ("rules", "list"): rule_service_pb2.ListRulesResponse(),
+        ("invitations", "list", "--channel", shop): (
+            invitation_service_pb2.ListInvitationsResponse()
+        ),
+    }
+    for command, answer in lists.items():
+        json_format.ParseDict(cli(*command, "--json").json, answer)
+    assert any(
+        event_type["name"] == "accounts/default/eventTypes/checkout"
+        for event_type in cli("event-types", "list", "--json").json["eventTypes"]
+    )
+
+
+def test_what_json_shows_can_be_written_back(cli: Cli, shop: str, tmp_path: Path) -> None:
+    del shop
+    shown = cli("rules", "get", "at-once", "--json")
+    rule = {k: shown.json[k] for k in ("displayName", "family", "trigger", "steps")}
+    rule["steps"].append(
+        {
+            "id": "reminder",
+            "wait": {"days": 5, "timeOfDay": {"hours": 10}, "base": "BASE_PREVIOUS_STEP_SENT"},
+            "actions": [{"medium": "MEDIUM_EMAIL"}],
+        }
+    )
+    path = tmp_path / "rule.json"
+    path.write_text(json.dumps(rule), encoding="utf-8")
+    made = cli("rules", "create", "from-file", "--file", str(path))
+    assert made.code == 0
+    assert "email 5d after the one before at 10:00" in made.out
+    assert cli("rules", "create", "from-stdin", "--file", "-", stdin=path.read_text()).code == 0
+
+
+def test_a_rule_is_changed_in_part(cli: Cli) -> None:
+    assert not cli(
+        "rules", "create", "changing", "--event", "delivery", "--after", "7d", "--at", "10:00",
+        "--reminder-after", "5d", "--condition", "order.total.units >= 100",
+    ).code  # fmt: skip
+    changed = cli("rules", "update", "changing", "--after", "14d", "--disable-step", "reminder")
+    assert changed.code == 0
+    assert "invitation: email 14d after the event at 10:00" in changed.out
+    assert "(switched off)" in changed.out
+    assert "order.total.units >= 100" in changed.out
+    assert "condition" not in cli("rules", "update", "changing", "--condition", "").out
+    assert cli("rules", "update", "changing").code == 2
+    assert cli("rules", "delete", "changing").code == 0
+    assert cli("rules", "get", "changing").code == 1
+
+
+def test_channels_caps_and_event_types_are_changed_in_part(cli: Cli) -> None:
+    assert not cli(
+        "channels", "create", "lodz", "--time-zone", "Europe/Warsaw", "--locale", "pl_PL"
+    ).code
+    renamed = cli("channels", "update", "lodz", "--display-name", "Łódź", "--json").json
+    assert (renamed["displayName"], renamed["locale"]) == ("Łódź", "pl_PL")
+    assert cli("channels", "delete", "accounts/default/channels/lodz").code == 0
+
+    made = cli(
+        "caps", "create", "weekly", "--limit", "2", "--window", "7d", "--purpose", "review",
+        "--steps", "first", "--unit", "order", "--on-cap", "defer",
+    )  # fmt: skip
+    assert made.code == 0
+    assert "2 orders in 7d, per contact and account" in made.out
+    assert cli("caps", "update", "weekly", "--limit", "3", "--json").json["limit"] == 3
+    assert "weekly" in cli("caps", "list").out
+    assert cli("caps", "delete", "weekly").code == 0
+
+    assert cli("event-types", "create", "gift_wrapped").code == 0
+    assert "active        no" in cli("event-types", "update", "gift_wrapped", "--no-active").out
+
+
+# --- files of events -----------------------------------------------------------------------------
+
+
+def line(number: int, **more: Any) -> str:
+    event = {
+        "id": f"f{number}",
+        "source": "file",
+        "type": "checkout",
+        "channel": "shop",
+        "occurTime": "2026-01-01T00:00:00Z",
+        "contact": {"email": f"f{number}@shop.example"},
+        "order": {"reference": f"f{number}"},
+    }
+    return json.dumps({**event, "occurTime": now_text(), **more})
+
+
+def now_text() -> str:
+    return instant("now-1d").ToJsonString()
+
+
+def test_a_file_of_events_is_published_in_batches(cli: Cli, shop: str, tmp_path: Path) -> None:
+    del shop
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join(line(number) for number in range(1_200)) + "\n", encoding="utf-8")
+    done = cli("events", "publish", "--file", str(path), "--json")
+    assert done.code == 0
+    assert done.json == {"accepted": 1_200, "refused": 0, "unreadable": 0, "batches": 3}
+    again = cli("events", "publish", "--file", str(path))
+    assert (again.code, again.out) == (0, "1,200 events accepted\n")
+
+
+def test_bad_lines_are_named_and_the_others_go_through(cli: Cli, shop: str) -> None:
+    del shop
+    lines = [line(9_001), "not JSON", "", line(9_002, type="unheard_of"), line(9_003)]
+    done = cli("events", "publish", "--file", "-", stdin="\n".join(lines))
+    assert done.code == 1
+    assert done.out == "2 events accepted, 2 refused\n"
+    problems = done.err.splitlines()
+    assert problems[0].startswith("afterword: line 2: not an event")
+    assert problems[1].startswith("afterword: line 4: ")
+    assert len(problems) == 2
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_the_field_to_blame_is_named_in_one_line(cli: Cli, shop: str) -> None:
+    wrong = cli("channels", "create", "x", "--time-zone", "Europe/Madird", "--locale", "es_ES")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err.count("\n") == 1
+    assert wrong.err.startswith("afterword: channel.time_zone: ")
+
+    wrong = cli("rules", "create", "x", "--event", "checkout", "--after", "7d",
+                "--condition", "order.nonsense > 1")  # fmt: skip
+    assert wrong.code == 1
+    assert wrong.err.startswith("afterword: rule.condition")
+
+    wrong = cli("events", "publish", "delivery", "--channel", shop, "--email", "a@shop.example")
+    assert wrong.code == 1
+    assert wrong.err.startswith("afterword: event.id: ")
+
+    wrong = cli("consents", "grant", "a@shop.example")
+    assert wrong.code == 1
+    assert wrong.err.startswith("afterword: collection_point: ")
+
+
+def test_what_does_not_exist_is_said(cli: Cli) -> None:
+    for command in (
+        ("channels", "get", "nowhere"),
+        ("rules", "activate", "nothing", "--channel", "nowhere"),
+        ("explain", "--event", "never"),
+    ):
+        missing = cli(*command)
+        assert missing.code == 1
+        assert missing.err.startswith("afterword: ")
+        assert missing.err.count("\n") == 1
+
+
+def test_validate_only_changes_nothing(cli: Cli) -> None:
+    checked = cli(
+        "channels", "create", "dry", "--time-zone", "UTC", "--locale", "en_US", "--validate-only"
+    )
+    assert checked.code == 0
+    assert cli("channels", "get", "dry").code == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (["rules", "create", "x", "--after", "7d"], "--event is missing"),
+        (["rules", "create", "x", "--event", "checkout"], "--after is missing"),
+        (["rules", "create", "x", "--event", "e", "--after", "7x"], "7x"),
+        (["rules", "create", "x", "--event", "e", "--after", "36h", "--at", "10:00"], "whole days"),
+        (["rules", "create", "x", "--file", "nowhere.json"], "nowhere.json"),
+        (["channels", "update", "x"], "nothing to change"),
+        (["events", "publish"], "which event"),
+        (["events", "publish", "checkout", "--attribute", "x"], "NAME=VALUE"),
+        (["events", "publish", "--file", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["invitations", "list"], "whose"),
+        (["explain"], "--event"),
+        (["nonsense"], "nonsense"),
+        ([], "COMMAND"),
+        (["serve", "--store-partitions", "3"], "store.partitions"),
+        (["demo", "--orders", "0"], "0"),
+    ],
+)
+def test_a_wrong_command_line_is_code_2(cli: Cli, command: list[str], complaint: str) -> None:
+    done = cli(*command)
+    assert (done.code, done.out) == (2, "")
+    assert complaint in done.err.splitlines()[-1]
+
+
+def test_without_a_daemon_the_way_to_start_one_is_told(cli: Cli) -> None:
+    done = cli("channels", "list", "--address", "127.0.0.1:1")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "afterword: nothing answers at 127.0.0.1:1; start the daemon with: make run\n"
+    )
+
+
+# --- help and words ------------------------------------------------------------------------------
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from parsers(child)
+
+
+@pytest.mark.parametrize("parser", list(parsers(build_parser())), ids=lambda parser: parser.prog)
+def test_every_command_and_option_is_explained(parser: argparse.ArgumentParser) -> None:
+    assert parser.description
+    assert parser.format_help()
+    for action in parser._actions:
+        assert action.help or isinstance(action, argparse._SubParsersAction), action.option_strings
+
+
+def test_the_default_address_is_that_of_the_daemon() -> None:
+    assert Grpc().listen == DEFAULT_ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("30s", 30), ("90m", 5_400), ("36h", 129_600), ("7d", 604_800), ("1d12h", 129_600)],
+)
+def test_lengths_of_time_read_as_written(text: str, seconds: int) -> None:
+    assert length(text) == seconds
+    assert length(length_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "7 d", "-7d", "d", "1h2d", "1.5h"])
+def test_other_lengths_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        length(text)
+
+
+@pytest.mark.parametrize("text", ["10", "25:00", "10:00+02:00", "ten"])
+def test_other_times_of_day_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        time_of_day(text)
+
+
+def test_instants_and_amounts_read_as_written() -> None:
+    assert instant("2026-05-01").ToJsonString() == "2026-05-01T00:00:00Z"
+    assert instant("2026-05-01T10:00:00+02:00").ToJsonString() == "2026-05-01T08:00:00Z"
+    assert instant("now+1d").seconds - instant("now-1d").seconds in (172_800, 172_801)
+    amount = money("-49.90 eur")
+    assert (amount.currency_code, amount.units, amount.nanos) == ("EUR", -49, -900_000_000)
+    for text in ("49.90", "EUR 49", "1,000 EUR"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            money(text)
+
+
+def test_changed_fields_tell_unset_from_empty() -> None:
+    before = rule_service_pb2.Rule(display_name="x")
+    after = rule_service_pb2.Rule(display_name="x", stop_when=rule_service_pb2.StopWhen())
+    assert changed_fields(before, before) == []
+    assert changed_fields(before, after) == ["stop_when"]

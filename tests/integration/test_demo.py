@@ -1,0 +1,143 @@
+"""The demo keeps its promises: the same figures every time, and those a plain model predicts."""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+import zoneinfo
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from control.demo import cdnow, story
+from control.demo.cdnow import Purchase
+from control.demo.run import run_demo
+
+pytestmark = pytest.mark.integration
+
+ORDERS = 600
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Return the figures of two runs."""
+    folder = tmp_path_factory.mktemp("demo")
+    figures = []
+    for number in range(2):
+        path = folder / f"{number}.json"
+        assert run_demo(orders=ORDERS, json_path=path, quiet=True) == 0
+        figures.append(msgspec.json.decode(path.read_bytes()))
+    return figures
+
+
+def test_the_figures_are_the_same_every_time(runs: list[dict[str, Any]]) -> None:
+    first, second = ({**run, "wall_seconds": None} for run in runs)
+    assert first == second
+
+
+def test_the_books_balance_and_every_mail_arrived_once(runs: list[dict[str, Any]]) -> None:
+    figures = runs[0]
+    assert figures["problems"] == []
+    assert figures["orders"] == ORDERS
+    assert figures["events_accepted"] == figures["events_published"]
+    assert figures["pending"] == figures["imbalance"] == 0
+    assert figures["sent"] == figures["invitations_sent"] + figures["reminders_sent"]
+    assert figures["mails_received"] == figures["message_ids"] == figures["sent"]
+    ended = figures["sent"] + sum(figures["not_sent"].values())
+    assert figures["invitations_planned"] == ended
+
+
+def test_every_figure_is_what_a_plain_model_predicts(runs: list[dict[str, Any]]) -> None:
+    figures, model = runs[0], Model()
+    model.run(cdnow.load(ORDERS))
+    assert {
+        "invitations_sent": figures["invitations_sent"],
+        "reminders_sent": figures["reminders_sent"],
+        "deferrals_by_cap": figures["deferrals_by_cap"],
+        **figures["not_sent"],
+    } == dict(model.counts)
+
+
+def test_three_orders_are_explained(runs: list[dict[str, Any]]) -> None:
+    sent, skipped, deferred = runs[0]["examples"]
+    assert sent["summary"].startswith("sent")
+    assert "NO_CONSENT" in skipped["summary"]
+    assert any(line["stage"] == "consent" and not line["passed"] for line in skipped["decisions"])
+    assert any(line["stage"] == "cap" and not line["passed"] for line in deferred["decisions"])
+
+
+def test_nothing_is_left_behind(
+    runs: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run_demo(orders=3, json_path=None, quiet=True) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the model ----------------------------------------------------------------------------------
+
+
+class Model:
+    """The demo's rule and cap in fifty lines: one heap per customer, no daemon, no store."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def run(self, purchases: list[Purchase]) -> None:
+        by_customer: dict[str, list[Purchase]] = {}
+        for purchase in purchases:
+            by_customer.setdefault(purchase.customer, []).append(purchase)
+        for customer, orders in by_customer.items():
+            if story.has_consented(customer):
+                self._customer(orders)
+            else:
+                self.counts["SKIPPED NO_CONSENT"] += len(orders)
+
+    def _customer(self, orders: list[Purchase]) -> None:
+        zone = zoneinfo.ZoneInfo(story.shop_of(orders[0].customer).time_zone)
+        orders = sorted(orders, key=story.order_time)
+        agenda: list[tuple[int, int, int, str]] = []
+        """(when, 1 for what is told at a day's end, rank of the order, what)."""
+        first_due: dict[int, int] = {}
+        for rank, order in enumerate(orders):
+            first_due[rank] = ten_o_clock(story.order_time(order).date(), 7, zone)
+            agenda.append((first_due[rank], 0, rank, "invitation"))
+            if (written := story.review_time(order)) is not None:
+                told_ms = (int(written.timestamp() * 1_000) // DAY_MS + 1) * DAY_MS
+                agenda.append((told_ms, 1, rank, "review"))
+        heapq.heapify(agenda)
+        reviewed: set[int] = set()
+        stamp_ms = -(10**15)
+        while agenda:
+            now_ms, _, rank, what = heapq.heappop(agenda)
+            if what == "review":
+                reviewed.add(rank)
+            elif rank in reviewed:
+                self._reviewed(what, now_ms)
+            elif what == "reminder":
+                self.counts["reminders_sent"] += 1
+            elif now_ms - stamp_ms >= 14 * DAY_MS:
+                self.counts["invitations_sent"] += 1
+                stamp_ms = now_ms
+                sent_day = datetime.datetime.fromtimestamp(now_ms / 1_000, zone).date()
+                heapq.heappush(agenda, (ten_o_clock(sent_day, 5, zone), 0, rank, "reminder"))
+            elif stamp_ms + 14 * DAY_MS > first_due[rank] + 30 * DAY_MS:
+                self.counts["EXPIRED NO_SLOT"] += 1
+            else:
+                self.counts["deferrals_by_cap"] += 1
+                heapq.heappush(agenda, (stamp_ms + 14 * DAY_MS, 0, rank, what))
+
+    def _reviewed(self, what: str, now_ms: int) -> None:
+        del what, now_ms
+        self.counts["CANCELLED REVIEWED"] += 1
+
+
+def ten_o_clock(day: datetime.date, days_later: int, zone: zoneinfo.ZoneInfo) -> int:
+    """Return 10:00 local time so many days later, epoch ms."""
+    day += datetime.timedelta(days=days_later)
+    return int(datetime.datetime.combine(day, datetime.time(10), zone).timestamp() * 1_000)
