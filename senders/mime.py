@@ -26,7 +26,6 @@ import email.utils
 import html
 import re
 import unicodedata
-from base64 import b64encode
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -61,8 +60,8 @@ _QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
-_Piece = bytes | tuple[str, bool]
-"""A ready piece, or (name of a value, whether it is escaped for HTML)."""
+_Skeleton = tuple[tuple[bytes, ...], tuple[tuple[int, str, bool], ...]]
+"""Ready pieces, some empty; and where a value goes: (index, name, whether escaped for HTML)."""
 
 
 class MimeRenderer:
@@ -245,16 +244,16 @@ def _is_plain(text: str) -> bool:
 
 def _encoded_words(text: str) -> str:
     """Return RFC 2047 encoded words, one a line; no character is split between two (5.3)."""
-    whole = text.encode()
-    words = [whole] if len(whole) <= ENCODED_WORD_BYTES else [b""]
-    if len(whole) > ENCODED_WORD_BYTES:
-        for character in text:
-            raw = character.encode()
-            if len(words[-1]) + len(raw) > ENCODED_WORD_BYTES:
-                words.append(raw)
-            else:
-                words[-1] += raw
-    return "\r\n ".join([f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words])
+    raw, start, words = text.encode(), 0, []
+    while start < len(raw):
+        end = start + ENCODED_WORD_BYTES
+        while end < len(raw) and raw[end] & 0xC0 == 0x80:
+            # In the middle of a character: cut before its first byte.
+            end -= 1
+        word = binascii.b2a_base64(raw[start:end], newline=False).decode()
+        words.append(f"=?utf-8?b?{word}?=")
+        start = end
+    return "\r\n ".join(words)
 
 
 @lru_cache(maxsize=256)
@@ -266,45 +265,43 @@ def _date(seconds: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _skeleton(family: int, language: str, known: frozenset[str]) -> tuple[_Piece, ...]:
+def _skeleton(family: int, language: str, known: frozenset[str]) -> _Skeleton:
     """Return the rest of a message after the recipient's headers, all but the values encoded."""
     body = templates.body_of(family, language, known)
-    pieces: list[_Piece] = [
+    pieces = [
         "Auto-Submitted: auto-generated\r\n"
         f"Content-Language: {language}\r\n"
         "MIME-Version: 1.0\r\n"
         f'Content-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n'.encode()
     ]
+    slots: list[tuple[int, str, bool]] = []
     for subtype, part in (("plain", body.text), ("html", body.html)):
         pieces.append(
             f"--{BOUNDARY}\r\n"
             f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
             "Content-Transfer-Encoding: quoted-printable\r\n\r\n".encode()
         )
-        for index, piece in enumerate(part):
-            if index % 2:
-                pieces.append((piece, subtype == "html"))
-            else:
-                # A soft line break on each side of a value lets both be encoded apart.
-                soft = b"" if index == len(part) - 1 else b"=\r\n"
-                pieces.append(_quoted_printable(piece) + soft)
-        pieces.append(b"\r\n")
+        for literal, name in zip(part[::2], part[1::2], strict=False):
+            # A soft line break on each side of a value lets both be encoded apart.
+            pieces.append(_quoted_printable(literal) + b"=\r\n")
+            slots.append((len(pieces), name, subtype == "html"))
+            pieces.append(b"")
+        pieces.append(_quoted_printable(part[-1]) + b"\r\n")
     pieces.append(f"--{BOUNDARY}--\r\n".encode())
-    return tuple(pieces)
+    return tuple(pieces), tuple(slots)
 
 
-def _fill(pieces: tuple[_Piece, ...], values: dict[str, str]) -> bytes:
-    encoded: dict[_Piece, bytes] = {}
-    filled = []
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            filled.append(piece)
-            continue
-        if piece not in encoded:
-            name, is_html = piece
+def _fill(skeleton: _Skeleton, values: dict[str, str]) -> bytes:
+    pieces, slots = skeleton
+    filled = list(pieces)
+    encoded: dict[tuple[str, bool], bytes] = {}
+    for index, name, is_html in slots:
+        ready = encoded.get((name, is_html))
+        if ready is None:
             text = " ".join(values[name].split())
-            encoded[piece] = _quoted_printable(html.escape(text) if is_html else text) + b"=\r\n"
-        filled.append(encoded[piece])
+            ready = _quoted_printable(html.escape(text) if is_html else text) + b"=\r\n"
+            encoded[name, is_html] = ready
+        filled[index] = ready
     return b"".join(filled)
 
 

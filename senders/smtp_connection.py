@@ -113,6 +113,7 @@ class SmtpConnection(asyncio.Protocol):
         self._reader = ReplyReader()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Reply] | None = None
+        self._early: deque[Reply] = deque()
         self._expected: deque[Stage] = deque()
         self._unsent: deque[tuple[Stage, bytes]] = deque()
         self._opening: Job | None = None
@@ -172,7 +173,7 @@ class SmtpConnection(asyncio.Protocol):
         reply = await self._ask(b"STARTTLS\r\n")
         if not reply.is_ok:
             raise Refused(reply.told("STARTTLS"))
-        if not self._reader.is_empty:
+        if self._early or not self._reader.is_empty:
             # Somebody in between wrote ahead, to be believed later as if encrypted (CVE-2011-0411).
             raise Refused("STARTTLS: the server spoke before the encryption")
         assert self._transport is not None and server.context is not None
@@ -184,12 +185,16 @@ class SmtpConnection(asyncio.Protocol):
         self._transport = wrapped
 
     async def _ask(self, command: bytes) -> Reply:
+        if self._early:
+            raise Refused("the server spoke out of turn")
         self._write(command)
         return await self._reply()
 
     async def _reply(self) -> Reply:
         if self._is_ended:
             raise Refused(self._end_detail)
+        if self._early:
+            return self._early.popleft()
         self._waiter = asyncio.get_running_loop().create_future()
         return await self._waiter
 
@@ -243,8 +248,12 @@ class SmtpConnection(asyncio.Protocol):
         self.is_ready = False
 
     def _on_reply(self, reply: Reply) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(reply)
+        if not self.is_ready:
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(reply)
+            else:
+                # The greeting may be here before anybody waits for it.
+                self._early.append(reply)
             return
         if not self._expected:
             # Mostly 421: the server says good-bye to a session that was idle for too long.
@@ -292,7 +301,8 @@ class SmtpConnection(asyncio.Protocol):
     def _on_final(self, reply: Reply) -> None:
         job, self._closing = self._closing, None
         if job is not None:
-            self._pool.settle(job, delivery_of(Stage.FINAL, reply, job.retry_after_ms))
+            after_ms = 0 if reply.is_ok else job.retry_after_ms
+            self._pool.settle(job, delivery_of(Stage.FINAL, reply, after_ms))
         if self._opening is None:
             self.begin()
 

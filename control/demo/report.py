@@ -1,0 +1,77 @@
+"""The result of the demo as people read it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from control.demo.examples import Example
+from control.demo.figures import Figures
+
+WIDTH = 98
+_LABEL_CHARS = 34
+_NUMBER_CHARS = 7
+
+
+def text(figures: Figures) -> str:
+    """Return the whole report."""
+    lines = [*_table(figures)]
+    for example in figures.examples:
+        lines += ["", *_example(example)]
+    lines += ["", _verdict(figures)]
+    return "\n".join(lines)
+
+
+def _table(figures: Figures) -> Iterator[str]:
+    not_sent = sum(figures.not_sent.values())
+    yield _row("orders", figures.orders, f"{figures.first_day} to {figures.last_day}, "
+               f"{figures.customers:,} customers, 2 shops in 2 time zones")  # fmt: skip
+    yield _row("reviews written", figures.reviews, "")
+    yield _row("events accepted", figures.events_accepted, "over gRPC, each answered when durable")
+    yield ""
+    yield _row("messages planned", figures.invitations_planned, "first messages and reminders")
+    yield _row("  invitations sent", figures.invitations_sent, "7 days after the order at 10:00")
+    yield _row(
+        "  reminders sent", figures.reminders_sent, "5 days later at 10:00, if no review came"
+    )
+    for name, count in figures.not_sent.items():
+        yield _row(f"  {name.lower().replace('_', ' ')}", count, _REASONS.get(name, ""))
+    yield _row("  pending", figures.pending, "")
+    yield _row(
+        "deferred by the cap", figures.deferrals_by_cap, "one request in 14 days, then later"
+    )
+    yield ""
+    yield _row("books", figures.imbalance, f"{figures.invitations_planned:,} planned = "
+               f"{figures.sent:,} sent + {not_sent:,} not sent + {figures.pending:,} pending"
+               if not figures.imbalance else "OUT OF BALANCE")  # fmt: skip
+    yield _row("mails received by the sink", figures.mails_received,
+               f"{figures.message_ids:,} different Message-IDs; {figures.sent:,} were sent")  # fmt: skip
+    yield _row("wall time", f"{figures.wall_seconds:.1f} s", "")
+
+
+_REASONS = {
+    "SKIPPED NO_CONSENT": "the customer had not agreed",
+    "CANCELLED REVIEWED": "the review was already written",
+    "EXPIRED NO_SLOT": "the cap left no moment within 30 days",
+    "EXPIRED TOO_LATE": "its time had run out",
+}
+
+
+def _row(label: str, value: int | str, note: str) -> str:
+    number = f"{value:,}" if isinstance(value, int) else value
+    return f"{label:<{_LABEL_CHARS}}{number:>{_NUMBER_CHARS}}  {note}".rstrip()
+
+
+def _example(example: Example) -> Iterator[str]:
+    yield f"{example.question} Order {example.order}, shop {example.channel}: {example.summary}"
+    for line in example.decisions:
+        head = f"  {line.time or '':<19}  {line.stage:<9} {'yes' if line.passed else 'no':<4}"
+        yield from textwrap.wrap(
+            line.text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)
+        )
+
+
+def _verdict(figures: Figures) -> str:
+    if figures.problems:
+        return "\n".join(f"PROBLEM: {problem}" for problem in figures.problems)
+    return "All is well: nothing pending, the books balance, every mail arrived once."
