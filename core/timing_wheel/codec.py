@@ -26,7 +26,7 @@ from core.records import CONSENT, member_of, pack48, unpack48
 
 _COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBB")
 _STOP_HEAD = struct.Struct("<8sBH")
-_PLAN_HEAD = struct.Struct("<BBBBBBBBHI6s6s8s8sHB")
+_PLAN_HEAD = struct.Struct("<BBBBBHI6s6s8s8sBBBBBHB")
 _STOP_TYPE = struct.Struct("<HB")
 _COMMIT_ANSWER = struct.Struct("<BBBH")
 _PLAN_ANSWER = struct.Struct("<6sBB6sBH")
@@ -48,10 +48,10 @@ def pack_plan(plan: Plan, slot_index: int) -> bytes:
     """Return the plan argument that `birth.lua` draws."""
     stops = plan.stop_types
     head = _PLAN_HEAD.pack(
-        plan.medium, plan.purpose, plan.step, plan.flags, plan.priority, plan.needs_consent,
-        plan.state, plan.reason, plan.channel_number, plan.rule_number,
-        plan.due_ms.to_bytes(6, "little"), plan.expire_ms.to_bytes(6, "little"), plan.order_key,
-        plan.message_key, slot_index, len(stops),
+        plan.step, plan.medium, plan.purpose, 0, plan.flags, plan.channel_number,
+        plan.rule_number, plan.due_ms.to_bytes(6, "little"), plan.expire_ms.to_bytes(6, "little"),
+        plan.order_key, plan.message_key, plan.priority, 0, plan.needs_consent, plan.state,
+        plan.reason, slot_index, len(stops),
     )  # fmt: skip
     if not stops:
         return head

@@ -8,39 +8,57 @@ local function flag(flags, one)
   return math.floor(flags / one) % 2 == 1
 end
 
-local function unit_tag(flags, tag, order_key)
-  if flag(flags, CAP_ORDER_UNIT) and order_key ~= NO_KEY then return order_key end
+-- A cap set as tables, read once for all items of a call that name it.
+local function parse_caps(raw)
+  local caps = {}
+  for at = 1, #raw, CAP do
+    local limit, window, flags, longest = unpack_('<HI6BI6', raw, at + 4)
+    caps[#caps + 1] = {
+      ledger = sub(raw, at, at + 3), limit = limit, window = window, longest = longest,
+      per_order = flag(flags, CAP_ORDER_UNIT), skips = flag(flags, CAP_SKIP),
+      counted = flag(flags, CAP_COUNTED), checked = flag(flags, CAP_CHECKED),
+    }
+  end
+  return caps
+end
+
+local function unit_tag(cap, tag, order_key)
+  if cap.per_order and order_key ~= NO_KEY then return order_key end
   return tag
 end
 
 -- When the ledger has room again, or nil if it has now; `false` if it never will (limit 0).
-local function cap_freed(stamps, ledger, own, limit, window, now_ms)
-  if limit == 0 then return false end
+local function cap_freed(stamps, cap, own, now_ms)
+  if cap.limit == 0 then return false end
+  if stamps == '' then return nil end
   local times = {}
-  local at = find_entry(stamps, STAMP, 0, ledger)
+  local at = find_entry(stamps, STAMP, 0, cap.ledger)
   while at do
     local t = unpack_('<I6', stamps, at + 12)
-    if now_ms - t < window and sub(stamps, at + 4, at + 11) ~= own then times[#times + 1] = t end
-    at = find_entry(stamps, STAMP, 0, ledger, at + STAMP)
+    if now_ms - t < cap.window and sub(stamps, at + 4, at + 11) ~= own then
+      times[#times + 1] = t
+    end
+    at = find_entry(stamps, STAMP, 0, cap.ledger, at + STAMP)
   end
-  if #times < limit then return nil end
+  if #times < cap.limit then return nil end
   table.sort(times)
-  return times[#times - limit + 1] + window
+  return times[#times - cap.limit + 1] + cap.window
 end
 
--- Verdict of all caps: 'pass' | 'skip' | 'defer', the freed instant, the ledger that decided.
+-- Verdict of all caps: 'pass' | 'skip' | 'defer' | 'expire', the freed instant, the ledger that
+-- decided.
 local function caps_check(stamps, caps, tag, order_key, now_ms, expire_ms)
   local until_ms, ledger, horizon = 0, nil, expire_ms
-  for at = 1, #caps, CAP do
-    local limit, window, flags, longest = unpack_('<HI6BI6', caps, at + 4)
-    if flag(flags, CAP_CHECKED) then
-      local name = sub(caps, at, at + 3)
-      local own = unit_tag(flags, tag, order_key)
-      local freed = cap_freed(stamps, name, own, limit, window, now_ms)
+  for i = 1, #caps do
+    local cap = caps[i]
+    if cap.checked then
+      local freed = cap_freed(stamps, cap, unit_tag(cap, tag, order_key), now_ms)
       if freed ~= nil then
-        if freed == false or flag(flags, CAP_SKIP) then return 'skip', 0, name end
-        if longest > 0 and now_ms + longest + 1 < horizon then horizon = now_ms + longest + 1 end
-        if freed > until_ms then until_ms, ledger = freed, name end
+        if freed == false or cap.skips then return 'skip', 0, cap.ledger end
+        if cap.longest > 0 and now_ms + cap.longest + 1 < horizon then
+          horizon = now_ms + cap.longest + 1
+        end
+        if freed > until_ms then until_ms, ledger = freed, cap.ledger end
       end
     end
   end
@@ -49,30 +67,40 @@ local function caps_check(stamps, caps, tag, order_key, now_ms, expire_ms)
   return 'defer', until_ms, ledger
 end
 
+local function drop_old_stamps(stamps, now_ms)
+  local parts = {}
+  for at = 1, #stamps, STAMP do
+    if now_ms - unpack_('<I6', stamps, at + 12) < STAMP_KEPT_MS then
+      parts[#parts + 1] = sub(stamps, at, at + STAMP - 1)
+    end
+  end
+  return table.concat(parts)
+end
+
+-- True if the unit has a stamp inside the window already.
+local function is_stamped(stamps, key, window, now_ms)
+  local at = find_entry(stamps, STAMP, 0, key)
+  while at do
+    if now_ms - unpack_('<I6', stamps, at + 12) < window then return true end
+    at = find_entry(stamps, STAMP, 0, key, at + STAMP)
+  end
+  return false
+end
+
 -- Stamps with this entry's units added, and those dropped that no cap can count any more.
 local function caps_reserve(stamps, caps, tag, order_key, now_ms)
-  local kept = stamps
-  if #stamps > 0 and now_ms - unpack_('<I6', stamps, 13) >= STAMP_KEPT_MS then
-    local parts = {}
-    for at = 1, #stamps, STAMP do
-      if now_ms - unpack_('<I6', stamps, at + 12) < STAMP_KEPT_MS then
-        parts[#parts + 1] = sub(stamps, at, at + STAMP - 1)
+  if stamps ~= '' and now_ms - unpack_('<I6', stamps, 13) >= STAMP_KEPT_MS then
+    stamps = drop_old_stamps(stamps, now_ms)
+  end
+  local before, added = stamps, ''
+  for i = 1, #caps do
+    local cap = caps[i]
+    if cap.counted then
+      local unit = unit_tag(cap, tag, order_key)
+      if before == '' or not is_stamped(before, cap.ledger .. unit, cap.window, now_ms) then
+        added = added .. pack('<c4c8I6', cap.ledger, unit, now_ms)
       end
     end
-    kept = table.concat(parts)
   end
-  for at = 1, #caps, CAP do
-    local _, window, flags = unpack_('<HI6B', caps, at + 4)
-    if flag(flags, CAP_COUNTED) then
-      local key = sub(caps, at, at + 3) .. unit_tag(flags, tag, order_key)
-      local old = find_entry(kept, STAMP, 0, key)
-      local stands = false
-      while old do
-        if now_ms - unpack_('<I6', kept, old + 12) < window then stands = true end
-        old = find_entry(kept, STAMP, 0, key, old + STAMP)
-      end
-      if not stands then kept = kept .. key .. pack('<I6', now_ms) end
-    end
-  end
-  return kept
+  return before .. added
 end

@@ -2,6 +2,17 @@
 local NO_CONSENT, CONSENT_WITHDRAWN = 1, 2
 local GRANTED, WITHDRAWN, PENDING = 1, 3, 4
 
+-- The scope key of a channel, from the two bytes of its number.
+local channel_keys = {}
+local function channel_key_of(number)
+  local key = channel_keys[number]
+  if not key then
+    key = number .. '\0\0\0\0\0\0'
+    channel_keys[number] = key
+  end
+  return key
+end
+
 local function consent_covers(scope, key, channel_key, order_key)
   return scope == 0 or (scope == 1 and key == channel_key)
     or (scope == 2 and key ~= NO_KEY and key == order_key)

@@ -27,7 +27,7 @@ local ended, flying = {}, {}
 local function covered(at)
   local m, p = byte(rec.refs, at + 10, at + 11)
   if m ~= medium or p ~= purpose then return false end
-  local channel_key = sub(rec.refs, at + 14, at + 15) .. '\0\0\0\0\0\0'
+  local channel_key = channel_key_of(sub(rec.refs, at + 14, at + 15))
   return consent_covers(scope, scope_key, channel_key, sub(rec.refs, at + 48, at + 55))
 end
 

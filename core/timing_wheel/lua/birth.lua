@@ -1,8 +1,9 @@
 -- Library: how a plan becomes an invitation, shared by commit and settle.
 -- A plan argument, packed by `core/timing_wheel/codec.py`:
---   medium B, purpose B, step B, flags B, priority B, needs_consent B, state B, reason B,
---   channel H, rule I4, due I6, expire I6, order key 8, message key 8, slot key index H,
---   number of stops B, then (event type number H, reason B) for each.
+--   1 step B, medium B, purpose B, attempts B, flags B, channel H, rule I4, due I6, expire I6;
+--   24 order key 8, message key 8; 40 priority B, spare B: these three stand so in the reference.
+--   42 needs_consent B, state B, reason B, slot key index H, number of stops B, then (event type
+--   number H, reason B) for each.
 local NEAR, FAR = 1, 0
 local DUPLICATE = 15
 
@@ -36,16 +37,18 @@ end
 -- State and reason at birth. `checks_consent` is false for the later steps of a run: the gate
 -- looks again when they are due.
 local function birth_state(rec, plan, checks_consent)
-  local medium, purpose = byte(plan, 1, 2)
-  local needs_consent, state, reason = byte(plan, 6, 8)
-  local order_key, message_key = sub(plan, 27, 34), sub(plan, 35, 42)
+  local needs_consent, state, reason = byte(plan, 42, 44)
   if state ~= SCHEDULED then return state, reason end
-  local stopped = tombstone_reason(rec, order_key, plan, 46, byte(plan, 45))
-  if stopped then return CANCELLED, stopped end
-  if key_is_held(rec, message_key) then return SKIPPED, DUPLICATE end
+  local order_key = sub(plan, 24, 31)
+  if rec.tombstones ~= '' then
+    local stopped = tombstone_reason(rec, order_key, plan, 48, byte(plan, 47))
+    if stopped then return CANCELLED, stopped end
+  end
+  if rec.refs ~= '' and key_is_held(rec, sub(plan, 32, 39)) then return SKIPPED, DUPLICATE end
   if checks_consent and needs_consent == 1 then
-    local channel_key = sub(plan, 9, 10) .. '\0\0\0\0\0\0'
-    local ok, why, pending = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
+    local medium, purpose = byte(plan, 2, 3)
+    local ok, why, pending = consent_decide(rec.consents, channel_key_of(sub(plan, 6, 7)), order_key,
+      purpose, medium)
     if not ok and not pending then return SKIPPED, why end
   end
   return SCHEDULED, 0
@@ -56,7 +59,7 @@ end
 local function give_birth(rec, contact, plan, detail, body, event_key, now_ms, loaded, out, checks)
   local state, reason = birth_state(rec, plan, checks)
   local sequence = rec.next
-  local channel, rule, due, expire = unpack_('<HI4I6I6', plan, 9)
+  local channel, rule, due = unpack_('<HI4I6', plan, 6)
   local mark = NO_KEY
   local member = member_of(contact, sequence, channel)
   local lane = FAR
@@ -70,7 +73,7 @@ local function give_birth(rec, contact, plan, detail, body, event_key, now_ms, l
       out.near[#out.near + 1] = due
       out.near[#out.near + 1] = member
     else
-      local index = unpack_('<H', plan, 43)
+      local index = unpack_('<H', plan, 45)
       local zadd = out.slots[index]
       if not zadd then
         zadd = {}
@@ -81,12 +84,11 @@ local function give_birth(rec, contact, plan, detail, body, event_key, now_ms, l
     end
   else
     mark = pack('<I6', now_ms) .. '\0\0'
-    count('s:' .. state .. ':' .. reason, 1)
+    count_end(state, reason)
     out.lines[#out.lines + 1] = outcome_line(member, state, reason, rule, now_ms, 0)
   end
-  rec.refs = rec.refs .. pack('<I6', sequence) .. char(state, reason, 0) .. sub(plan, 3, 3)
-    .. sub(plan, 1, 2) .. '\0' .. sub(plan, 4, 4) .. sub(plan, 9, 26) .. mark .. event_key
-    .. sub(plan, 27, 42) .. pack('<I6', body) .. sub(plan, 5, 5) .. '\0'
+  rec.refs = rec.refs .. pack('<I6BBBc23c8c8c16I6c2', sequence, state, reason, 0, sub(plan, 1, 23),
+    mark, event_key, sub(plan, 24, 39), body, sub(plan, 40, 41))
   out.details[#out.details + 1] = member
   out.details[#out.details + 1] = detail
   return pack('<I6BBI6BH', sequence, state, reason, due, lane, channel), state

@@ -43,7 +43,7 @@ if before then
 end
 
 local out = {lines = {}, bodies = {}}
-local removed, deferred, notes, taken = {}, {}, {}, {}
+local removed, deferred, notes, taken, cap_sets = {}, {}, {}, {}, {}
 
 local function move(rec, at, member, due, wait)
   local refs = rec.refs
@@ -59,20 +59,24 @@ local function note(member, until_ms, ledger, code)
 end
 
 -- Consent and caps of one waiting, due entry. Returns code, state, reason, due.
-local function gate(rec, contact, at, member, item)
+local function gate(rec, contact, at, member, item, due, expire)
   local refs = rec.refs
-  local expire, due = unpack_('<I6', refs, at + 26), unpack_('<I6', refs, at + 20)
   local order_key = sub(refs, at + 48, at + 55)
   if byte(items, item + 18) == 1 then
     local medium, purpose = byte(refs, at + 10, at + 11)
-    local channel_key = sub(refs, at + 14, at + 15) .. '\0\0\0\0\0\0'
+    local channel_key = channel_key_of(sub(refs, at + 14, at + 15))
     local ok, why = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
     if not ok then
       end_ref(rec, contact, at, SKIPPED, why, now_ms, out)
       return ENDED, SKIPPED, why, due
     end
   end
-  local caps = ARGV[11 + byte(items, item + 22)]
+  local set = byte(items, item + 22)
+  local caps = cap_sets[set]
+  if not caps then
+    caps = parse_caps(ARGV[11 + set])
+    cap_sets[set] = caps
+  end
   local tag = '\0\0' .. sub(member, 9, 14)
   local verdict, until_ms, ledger =
     caps_check(rec.stamps, caps, tag, order_key, now_ms, expire)
@@ -123,7 +127,7 @@ local function decide(rec, contact, member, item)
     state, reason, code = EXPIRED, TOO_LATE, ENDED
     end_ref(rec, contact, at, state, reason, now_ms, out)
   else
-    code, state, reason, due = gate(rec, contact, at, member, item)
+    code, state, reason, due = gate(rec, contact, at, member, item, due, expire)
   end
   return code, state, reason, due, byte(rec.refs, at + 12)
 end

@@ -79,7 +79,7 @@ local function apply(rec, contact, head, body, arg, out)
   local stopped = {}
   for _ = 1, stops do at = stop_refs(rec, contact, head, at, out, stopped) end
   add_tombstone(rec, head, event_time)
-  rec.events = rec.events .. event_key .. char(disposition) .. pack('<I6', now_ms)
+  rec.events = rec.events .. pack('<c8BI6', event_key, disposition, now_ms)
   rec.dirty = true
   local parts, first, waits = {}, rec.next, false
   for i = 1, plans do
@@ -94,7 +94,7 @@ local function apply(rec, contact, head, body, arg, out)
     out.kept[#out.kept + 1] = body
   end
   if primary == 1 then count('e:' .. disposition, 1) end
-  return char(0, disposition, plans) .. pack('<H', #stopped) .. table.concat(parts)
+  return pack('<BBBH', 0, disposition, plans, #stopped) .. table.concat(parts)
     .. table.concat(stopped), arg
 end
 

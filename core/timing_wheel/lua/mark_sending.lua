@@ -23,7 +23,7 @@ local function look(rec, contact, member, needs_consent)
   end
   if needs_consent == 0 then return 1 end
   local medium, purpose = byte(rec.refs, at + 10, at + 11)
-  local channel_key = sub(rec.refs, at + 14, at + 15) .. '\0\0\0\0\0\0'
+  local channel_key = channel_key_of(sub(rec.refs, at + 14, at + 15))
   local order_key = sub(rec.refs, at + 48, at + 55)
   local ok, why = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
   if ok then return 1 end

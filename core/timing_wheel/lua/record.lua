@@ -16,14 +16,12 @@ end
 -- @bound CONTACT_EVENTS_MAX
 -- @bound CONTACT_INVITATIONS_MAX
 local function keep_newest(section, width, most)
-  if #section <= width * most then return section end
   return sub(section, #section - width * most + 1)
 end
 
 -- Ended references beyond the bound go, oldest first; those that wait or are in flight stay.
 local function trim_refs(refs)
   local excess = #refs / REF - CONTACT_INVITATIONS_MAX
-  if excess <= 0 then return refs end
   local parts = {}
   for at = 1, #refs, REF do
     if excess > 0 and byte(refs, at + 6) >= SENT then
@@ -50,13 +48,21 @@ local function trim_consents(consents)
   return consents
 end
 
--- Brings every section back within its bound.
+-- Brings every section back within its bound; the sizes are compared first, because most are small.
 local function trim_record(rec)
-  rec.stamps = keep_newest(rec.stamps, STAMP, CONTACT_STAMPS_MAX)
-  rec.tombstones = keep_newest(rec.tombstones, TOMBSTONE, CONTACT_TOMBSTONES_MAX)
-  rec.events = keep_newest(rec.events, SEEN, CONTACT_EVENTS_MAX)
-  rec.refs = trim_refs(rec.refs)
-  rec.consents = trim_consents(rec.consents)
+  if #rec.stamps > STAMP * CONTACT_STAMPS_MAX then
+    rec.stamps = keep_newest(rec.stamps, STAMP, CONTACT_STAMPS_MAX)
+  end
+  if #rec.tombstones > TOMBSTONE * CONTACT_TOMBSTONES_MAX then
+    rec.tombstones = keep_newest(rec.tombstones, TOMBSTONE, CONTACT_TOMBSTONES_MAX)
+  end
+  if #rec.events > SEEN * CONTACT_EVENTS_MAX then
+    rec.events = keep_newest(rec.events, SEEN, CONTACT_EVENTS_MAX)
+  end
+  if #rec.refs > REF * CONTACT_INVITATIONS_MAX then rec.refs = trim_refs(rec.refs) end
+  if #rec.consents > CONSENT * CONTACT_CONSENTS_MAX then
+    rec.consents = trim_consents(rec.consents)
+  end
 end
 
 local function parse_record(raw)
@@ -118,24 +124,33 @@ local function write_records(key, records)
   if #args > 0 then redis.call('HSET', key, unpack(args)) end
 end
 
--- Counters of the conservation law, summed over the call and written once.
-local counts = {}
+-- Counters of the conservation law, summed over the call and written once. What has ended is counted
+-- by number, because making its name costs more than the rest.
+local counts, end_counts = {}, {}
 local function count(field, by)
   counts[field] = (counts[field] or 0) + by
 end
 
+local function count_end(state, reason)
+  local number = state * 256 + reason
+  end_counts[number] = (end_counts[number] or 0) + 1
+end
+
 local function write_counts(key)
+  for number, by in pairs(end_counts) do
+    redis.call('HINCRBY', key, 's:' .. math.floor(number / 256) .. ':' .. number % 256, by)
+  end
   for field, by in pairs(counts) do
     if by ~= 0 then redis.call('HINCRBY', key, field, by) end
   end
 end
 
 local function outcome_line(member, state, reason, rule, now_ms, attempts)
-  return member .. pack('<BBI4I6B', state, reason, rule, now_ms, attempts) .. '\0\0\0'
+  return pack('<c16BBI4I6BBBB', member, state, reason, rule, now_ms, attempts, 0, 0, 0)
 end
 
 local function member_of(contact, sequence, channel)
-  return contact .. pack('>I6H', sequence, channel)
+  return pack('>c8I6H', contact, sequence, channel)
 end
 
 -- True if another invitation of the contact still needs this body.
@@ -157,7 +172,7 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out)
     .. pack('<I6', now_ms) .. '\0\0' .. sub(refs, at + 40)
   rec.dirty = true
   count(old == IN_FLIGHT and 'in_flight' or 'scheduled', -1)
-  count('s:' .. state .. ':' .. reason, 1)
+  count_end(state, reason)
   local sequence = unpack_('<I6', refs, at)
   local channel, rule = unpack_('<HI4', refs, at + 14)
   out.lines[#out.lines + 1] = outcome_line(
