@@ -62,13 +62,17 @@ def refuse_unknown(message: Message, field: str) -> None:
         )
 
 
-def refuse_unknown_deeply(message: Message, field: str) -> None:
-    """Refuse unknown fields in a message and everything in it."""
-    refuse_unknown(message, field)
+def refuse_unknown_deeply(message: Message, field: str = "") -> None:
+    """Refuse unknown fields in a message and everything in it.
+
+    Args:
+        field: path of the message, "" for a request itself.
+    """
+    refuse_unknown(message, field or "request")
     for descriptor, value in message.ListFields():
         if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
             continue
-        path = f"{field}.{descriptor.name}"
+        path = f"{field}.{descriptor.name}" if field else descriptor.name
         if descriptor.is_repeated:
             for index, one in enumerate(value):
                 refuse_unknown_deeply(one, f"{path}[{index}]")

@@ -24,7 +24,7 @@ from afterword.googleapis import money_pb2
 from afterword.v1 import event_pb2, types_pb2
 from control.demo.cdnow import Purchase
 
-ACCOUNT: Final = "accounts/demo"
+ACCOUNT: Final = "accounts/default"
 SOURCE: Final = "cdnow"
 
 WITHOUT_CONSENT_ONE_IN: Final = 7

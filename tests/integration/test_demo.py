@@ -126,7 +126,7 @@ class Model:
                 stamp_ms = now_ms
                 sent_day = datetime.datetime.fromtimestamp(now_ms / 1_000, zone).date()
                 heapq.heappush(agenda, (ten_o_clock(sent_day, 5, zone), 0, rank, "reminder"))
-            elif stamp_ms + 14 * DAY_MS > first_due[rank] + 30 * DAY_MS:
+            elif stamp_ms + 14 * DAY_MS >= first_due[rank] + 30 * DAY_MS:
                 self.counts["EXPIRED NO_SLOT"] += 1
             else:
                 self.counts["deferrals_by_cap"] += 1

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import email
+import re
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -199,6 +201,17 @@ def test_hostile_names_stay_names(name: str) -> None:
     message = parse(render(make_letter(event=make_event(first_name=name, last_name=""))))
     (to,) = message["To"].addresses
     assert (to.display_name, to.addr_spec) == (name, "anna@example.com")
+
+
+@pytest.mark.parametrize("character", ["ä", "ł", "例", "😀"])
+def test_no_character_is_split_between_two_encoded_words(character: str) -> None:
+    for shift in range(4):
+        raw = render(make_letter(subject="x" * shift + character * 60))
+        words = re.findall(rb"=\?utf-8\?b\?([^?]*)\?=", raw.partition(b"Subject: ")[2])
+        assert len(words) > 2
+        for word in words:
+            assert len(word) <= 75 - len("=?utf-8?b??=")
+            base64.b64decode(word, validate=True).decode()
 
 
 @pytest.mark.parametrize("name", ["Łukasz" * 30, "n" * 300, "😀" * 40])

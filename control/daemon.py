@@ -1,0 +1,295 @@
+"""The daemon, put together: the only place that constructs adapters.
+
+Decides: the order in which things start and stop.
+
+    start   HTTP (alive, not ready) -> server of the store -> store -> registry -> accounts -> engine
+            -> gRPC -> health SERVING
+    stop    health NOT_SERVING -> go_away on streams, new calls refused -> calls under way end ->
+            engine drains -> claims are kept or given back -> everything closes in reverse
+
+Start and stop may be called twice; stop also after a start that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from afterword.v1 import (
+    channel_service_pb2_grpc,
+    consent_service_pb2_grpc,
+    event_service_pb2_grpc,
+    invitation_service_pb2_grpc,
+    rule_service_pb2_grpc,
+)
+from control import external_server
+from control.auth import Credentials
+from control.cel_frontend import ConditionFrontend
+from control.embedded_server import EmbeddedServer
+from control.http import HttpServer
+from control.metrics import CONTENT_TYPE, Metrics
+from control.server import GrpcServer
+from control.services.channel_service import ChannelService
+from control.services.consent_service import ConsentService
+from control.services.event_service import EventService
+from control.services.invitation_service import InvitationService
+from control.services.publishing import Publisher
+from control.services.rule_service import RuleService
+from control.settings import Fsync, Mail, Settings
+from core.clock import Clock, SystemClock
+from core.engine.engine import Engine
+from core.errors import InvalidField
+from core.model import Medium
+from core.ports import Durability, Transport
+from core.ports import Postbox as PostboxPort
+from core.redis_link import RedisLink
+from core.registry.redis_store import RedisRegistryStore
+from core.registry.registry import Registry
+from core.timing_wheel.redis_store import SCRIPTS, RedisStore
+from senders.outbox import OutboxTransport
+from senders.postbox import Postbox
+from senders.smtp import SmtpTransport
+from senders.smtp_connection import Tls
+
+_LOG = logging.getLogger(__name__)
+
+LINKS = 16
+"""Connections to the store: what one fsync of the server covers grows with them."""
+
+
+class Daemon:
+    """One process of Afterword.
+
+    Args:
+        clock: the machine's if not given; one that is moved by hand makes a virtual daemon, which
+            fires only in `engine.advance_to`.
+        postbox: made from the settings if not given; closed with the daemon in any case.
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, postbox: PostboxPort | None = None
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.grpc_address = ""
+        """Where the API listens, once it does."""
+        self.http_address = ""
+        """Where metrics are, once they are; "" if switched off."""
+        self.failed = asyncio.Event()
+        """Set when the engine ended by itself, which it never should."""
+        self.engine: Engine
+        self.registry: Registry
+        self.embedded: EmbeddedServer | None = None
+        self._postbox = postbox
+        self._server: GrpcServer | None = None
+        self._events: EventService | None = None
+        self._loop: asyncio.Task[None] | None = None
+        self._stack: AsyncExitStack | None = None
+
+    # Life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start everything; calls are served when this returns. Idempotent.
+
+        Raises:
+            InvalidField: the settings do not fit this machine.
+            FailedPrecondition: the store cannot be used as it is.
+            StoreUnavailable: the store cannot be reached.
+        """
+        if self._stack is not None:
+            return
+        self.settings.validate()
+        credentials = Credentials.load(self.settings.auth.tokens_file)
+        self._stack = AsyncExitStack()
+        try:
+            await self._start(self._stack, credentials)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, stack: AsyncExitStack, credentials: Credentials) -> None:
+        http = await self._open_http(stack)
+        store, registry_store = await self._open_stores(stack)
+        self.registry = await Registry.open(registry_store, self.clock)
+        self.registry.on_bite.append(store.require_registry)
+        for account in credentials.accounts:
+            await self.registry.ensure_account(account, self.settings.life.default_caps)
+        postbox = self._postbox or _postbox(self.settings)
+        stack.push_async_callback(postbox.close)
+        self.engine = Engine(store, self.registry, postbox, self.clock)
+        stack.push_async_callback(self.engine.stop)
+        await self.engine.start()
+        if http is not None:
+            metrics = Metrics(self.engine.stats, store, version(), self._restarts)
+            http.scrape, http.content_type = metrics.scrape, CONTENT_TYPE
+        if not self.clock.is_virtual:
+            self._loop = asyncio.create_task(self.engine.run())
+            self._loop.add_done_callback(self._engine_ended)
+        self._server = GrpcServer(
+            self.settings.grpc, credentials, self._registers(store.durability)
+        )
+        await self._server.start()
+        self.grpc_address = self._server.address
+
+    async def stop(self) -> None:
+        """Stop everything, what is under way first. Idempotent."""
+        stack, self._stack = self._stack, None
+        if stack is None:
+            return
+        drain_ms = self.settings.life.drain_ms
+        try:
+            if self._server is not None:
+                await self._server.refuse_new()
+                if self._events is not None:
+                    self._events.drain()
+                await self._server.stop(drain_ms)
+            if self._events is not None:
+                await self._events.settle()
+            if self._loop is not None:
+                await self.engine.drain(drain_ms)
+                await asyncio.gather(self._loop, return_exceptions=True)
+        finally:
+            self._server = self._events = self._loop = None
+            await stack.aclose()
+
+    @property
+    def is_ready(self) -> bool:
+        """True while calls are served and the store is there."""
+        return (
+            self._server is not None
+            and self._server.gate.is_open
+            and (self.embedded is None or self.embedded.is_ready)
+        )
+
+    def _engine_ended(self, task: asyncio.Task[None]) -> None:
+        if self._stack is None:
+            return
+        error = None if task.cancelled() else task.exception()
+        told = type(error).__name__ if error is not None else "no error"
+        _LOG.critical("the engine has ended by itself: %s", told)
+        self.failed.set()
+
+    def _restarts(self) -> int:
+        return 0 if self.embedded is None else self.embedded.restarts
+
+    # Parts ------------------------------------------------------------------------------------
+
+    async def _open_http(self, stack: AsyncExitStack) -> HttpServer | None:
+        if not self.settings.http.listen:
+            return None
+        http = HttpServer(self.settings.http.listen, lambda: self.is_ready)
+        await http.start()
+        stack.push_async_callback(http.stop)
+        self.http_address = http.address
+        return http
+
+    async def _open_stores(self, stack: AsyncExitStack) -> tuple[RedisStore, RedisRegistryStore]:
+        options = self.settings.store
+        if options.redis_url:
+            address = external_server.parse_url(options.redis_url)
+            url = options.redis_url
+            links = [
+                RedisLink(
+                    address.where, tuple(SCRIPTS.values()), username=address.username,
+                    password=address.password,
+                )
+                for _ in range(LINKS)
+            ]  # fmt: skip
+            stack.push_async_callback(_close_all, links)
+            durability = await external_server.examine(links[0])
+        else:
+            self.embedded = EmbeddedServer(
+                Path(options.data_dir), binary=options.redis_server, fsync=options.fsync
+            )
+            await self.embedded.start()
+            stack.push_async_callback(self.embedded.stop)
+            url = f"unix://{self.embedded.socket_path}"
+            path = self.embedded.socket_path
+            links = [RedisLink(path, tuple(SCRIPTS.values())) for _ in range(LINKS)]
+            stack.push_async_callback(_close_all, links)
+            is_synced = options.fsync is Fsync.ALWAYS
+            durability = Durability.FSYNCED if is_synced else Durability.MEMORY
+        store = await RedisStore.open(
+            links,
+            partition_count=options.partitions,
+            slot_width_ms=options.slot_width_ms,
+            is_virtual=self.clock.is_virtual,
+            durability=durability,
+        )
+        registry_store = RedisRegistryStore.connect(url)
+        stack.push_async_callback(registry_store.close)
+        return store, registry_store
+
+    def _registers(self, durability: Durability) -> list[partial[None]]:
+        """Return what adds each service to a server."""
+        engine, registry, clock = self.engine, self.registry, self.clock
+        publisher = Publisher(engine.acceptor, clock, engine.stats)
+        self._events = EventService(publisher, registry, durability)
+        return [
+            partial(event_service_pb2_grpc.add_EventServiceServicer_to_server, self._events),
+            partial(
+                channel_service_pb2_grpc.add_ChannelServiceServicer_to_server,
+                ChannelService(registry),
+            ),
+            partial(
+                rule_service_pb2_grpc.add_RuleServiceServicer_to_server,
+                RuleService(registry, ConditionFrontend()),
+            ),
+            partial(
+                consent_service_pb2_grpc.add_ConsentServiceServicer_to_server,
+                ConsentService(engine.consents, engine.identity, registry, clock),
+            ),
+            partial(
+                invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server,
+                InvitationService(engine.reader, engine.explainer, engine.identity, clock),
+            ),
+        ]
+
+
+async def _close_all(links: Sequence[RedisLink]) -> None:
+    for link in links:
+        await link.close()
+
+
+def version() -> str:
+    """Return the version of Afterword, "unknown" where it is not installed."""
+    try:
+        return importlib.metadata.version("afterword")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def outbox_folder(settings: Settings) -> Path:
+    """Return where mail goes if there is no SMTP server."""
+    return Path(settings.mail.outbox_dir or Path(settings.store.data_dir) / "outbox")
+
+
+def _postbox(settings: Settings) -> Postbox:
+    mail = settings.mail
+    transport: Transport
+    if mail.host:
+        transport = SmtpTransport(
+            mail.host, mail.port, connections=mail.connections, user=mail.user,
+            password=_password(mail), tls=Tls.STARTTLS if mail.starttls else Tls.NONE,
+        )  # fmt: skip
+    else:
+        folder = outbox_folder(settings)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        transport = OutboxTransport(folder)
+    return Postbox({Medium.EMAIL: transport})
+
+
+def _password(mail: Mail) -> str:
+    if not mail.password_file:
+        return ""
+    try:
+        return Path(mail.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise InvalidField(
+            f"cannot read {mail.password_file}: {error.strerror}", field="mail.password_file"
+        ) from None

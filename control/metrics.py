@@ -1,0 +1,174 @@
+"""What Prometheus sees: the plain integers of the engine and the store's counters, by their names.
+
+Decides: names, labels and units of metrics. Milliseconds inside, seconds outside, converted here only.
+Never: counts anything itself. No label has values that clients choose.
+
+The store's counters survive restarts; those of the process begin at 0 with it, as counters may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from core.errors import StoreUnavailable
+from core.model import Disposition, Reason, State
+from core.ports import Counters, Durability, Store
+from core.stats import LATENESS_BOUNDS_MS, Stats
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+STORE_ANSWER_S = 5
+
+_COUNTERS = {
+    "events_received": "Events that came in, refused ones included.",
+    "events_refused": "Events that were refused.",
+    "events_duplicate": "Events that had been published before.",
+    "invitations_planned": "Invitations created by events.",
+    "invitations_stopped": "Waiting invitations that an event ended.",
+    "claims": "Claim calls.",
+    "claimed": "Invitations taken to be sent.",
+    "deferred_by_cap": "Deferrals because a frequency cap was full.",
+    "ended_at_gate": "Invitations that a gate ended.",
+    "gone": "Due entries that had ended otherwise.",
+    "sent": "Invitations that a transport took.",
+    "retried": "Hand-overs put off to be tried again.",
+    "settled_too_late": "Outcomes that came after their claim had been taken back.",
+    "reclaimed": "Claims taken back after their lease.",
+    "leases_lost": "Partitions lost to another daemon.",
+    "store_errors": "Store operations without an answer.",
+    "round_errors": "Rounds that failed.",
+}
+
+
+class Metrics(Collector):
+    """Reads a daemon's numbers when asked.
+
+    Args:
+        restarts: how often the embedded server was started again.
+    """
+
+    def __init__(
+        self, stats: Stats, store: Store, version: str, restarts: Callable[[], int]
+    ) -> None:
+        self._stats = stats
+        self._store = store
+        self._version = version
+        self._restarts = restarts
+        self._counters: list[Counters] = []
+        self._is_store_up = False
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    async def scrape(self) -> bytes:
+        """Return everything in the text format. What the store said last is told while it is away."""
+        try:
+            async with asyncio.timeout(STORE_ANSWER_S):
+                found = await self._store.counters(range(self._store.meta.partition_count))
+            self._counters = list(found.values())
+            self._is_store_up = True
+        except (StoreUnavailable, TimeoutError):
+            self._is_store_up = False
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        yield self._info()
+        yield from self._law()
+        yield from self._process()
+        yield self._lateness()
+
+    def _info(self) -> Metric:
+        labels = {
+            "version": self._version,
+            "durability": Durability(self._store.durability).name.lower(),
+            "partitions": str(self._store.meta.partition_count),
+        }
+        family = GaugeMetricFamily("afterword_build_info", "What runs here.", labels=list(labels))
+        family.add_metric(list(labels.values()), 1)
+        return family
+
+    def _law(self) -> Iterator[Metric]:
+        """Yield the conservation law (R6) and the events behind it."""
+        held = self._counters
+        yield CounterMetricFamily(
+            "afterword_store_invitations_planned",
+            "Invitations ever created.",
+            value=sum(one.planned for one in held),
+        )
+        pending = GaugeMetricFamily(
+            "afterword_invitations_pending", "Invitations that have not ended.", labels=["state"]
+        )
+        pending.add_metric(["scheduled"], sum(one.scheduled for one in held))
+        pending.add_metric(["in_flight"], sum(one.in_flight for one in held))
+        yield pending
+        ended = CounterMetricFamily(
+            "afterword_invitations_ended",
+            "Invitations that have ended.",
+            labels=["state", "reason"],
+        )
+        ends: Counter[tuple[int, int]] = Counter()
+        events: Counter[int] = Counter()
+        for one in held:
+            ends.update(one.ended)
+            events.update(one.events)
+        for (state, reason), count in sorted(ends.items()):
+            ended.add_metric([State(state).name.lower(), Reason(reason).name.lower()], count)
+        yield ended
+        yield GaugeMetricFamily(
+            "afterword_invitations_imbalance",
+            "Planned minus pending minus ended, over all partitions: not 0 means a bug or a loss.",
+            value=sum(abs(one.imbalance) for one in held),
+        )
+        taken = CounterMetricFamily(
+            "afterword_store_events",
+            "Events applied, by what became of them.",
+            labels=["disposition"],
+        )
+        for disposition, count in sorted(events.items()):
+            taken.add_metric([Disposition(disposition).name.lower()], count)
+        yield taken
+        yield GaugeMetricFamily(
+            "afterword_store_up", "1 if the store answered.", value=int(self._is_store_up)
+        )
+
+    def _process(self) -> Iterator[Metric]:
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"afterword_{name}", text, value=getattr(self._stats, name))
+        yield GaugeMetricFamily(
+            "afterword_wheel_entries",
+            "Invitations of the near horizon in memory.",
+            value=self._stats.wheel_entries,
+        )
+        yield CounterMetricFamily(
+            "afterword_embedded_server_restarts",
+            "How often the embedded server was started again.",
+            value=self._restarts(),
+        )
+
+    def _lateness(self) -> Metric:
+        """Return how late claims were: the lag."""
+        stats = self._stats
+        buckets, total = [], 0
+        for bound_ms, count in zip((*LATENESS_BOUNDS_MS, None), stats.lateness_count, strict=True):
+            total += count
+            label = "+Inf" if bound_ms is None else str(bound_ms / 1_000)
+            buckets.append((label, float(total)))
+        family = HistogramMetricFamily(
+            "afterword_dispatch_lag_seconds", "From due to claimed, of each invitation claimed."
+        )
+        family.add_metric([], buckets, sum_value=stats.lateness_sum_ms / 1_000)
+        return family

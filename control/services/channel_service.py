@@ -1,0 +1,174 @@
+"""ChannelService: see channel_service.proto for the contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from afterword.v1 import channel_service_pb2 as pb2
+from afterword.v1 import channel_service_pb2_grpc
+from control.conversion import caps, channels, checks, masks, names, pages
+from control.services.updates import caller, found, operation, update
+from core.registry.registry import Registry
+from core.registry.resources import Cap, Channel
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_CAPS = "caps/{cap}"
+
+
+class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
+    """Manages channels and frequency caps."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    # Channels ---------------------------------------------------------------------------------
+
+    async def CreateChannel(
+        self, request: pb2.CreateChannelRequest, context: Context
+    ) -> pb2.Channel:
+        """Add a channel."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        names.parent_account(request.parent, who.account)
+        channel_id = checks.resource_id(request.channel_id, "channel_id")
+        new = channels.channel_from_proto(request.channel, who.account, channel_id)
+        created = await self._registry.create_channel(
+            new, op_id, request.validate_only, actor=who.actor
+        )
+        return channels.channel_to_proto(created)
+
+    async def GetChannel(self, request: pb2.GetChannelRequest, context: Context) -> pb2.Channel:
+        """Read a channel."""
+        account = caller().account
+        channel_id = names.channel_id(request.name, account, "name")
+        present = self._registry.snapshot.channel(account, channel_id)
+        return channels.channel_to_proto(found(present, request.name))
+
+    async def ListChannels(
+        self, request: pb2.ListChannelsRequest, context: Context
+    ) -> pb2.ListChannelsResponse:
+        """List channels by id."""
+        account = caller().account
+        names.parent_account(request.parent, account)
+        shown, token = pages.page(
+            self._registry.snapshot.channels(account),
+            lambda channel: channel.id,
+            f"channels {account}",
+            request.page_size,
+            request.page_token,
+        )
+        return pb2.ListChannelsResponse(
+            channels=[channels.channel_to_proto(one) for one in shown], next_page_token=token
+        )
+
+    async def UpdateChannel(
+        self, request: pb2.UpdateChannelRequest, context: Context
+    ) -> pb2.Channel:
+        """Change a channel."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        name = request.channel.name
+        channel_id = names.channel_id(name, who.account, "channel.name")
+
+        def present() -> Channel:
+            return found(self._registry.snapshot.channel(who.account, channel_id), name)
+
+        def changed(before: Channel) -> Channel:
+            pb = masks.merged(
+                channels.channel_to_proto(before), request.channel, request.update_mask,
+                channels.OUTPUT_ONLY,
+            )  # fmt: skip
+            return channels.channel_from_proto(pb, who.account, channel_id)
+
+        async def write(new: Channel, etag: str) -> Channel:
+            return await self._registry.update_channel(
+                new, etag, op_id, request.validate_only, actor=who.actor
+            )
+
+        written = await update(self._registry, request.channel.etag, present, changed, write)
+        return channels.channel_to_proto(written)
+
+    async def DeleteChannel(self, request: pb2.DeleteChannelRequest, context: Context) -> Empty:
+        """Delete a channel."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        channel_id = names.channel_id(request.name, who.account, "name")
+        await self._registry.delete_channel(
+            who.account, channel_id, request.etag, op_id, request.validate_only, actor=who.actor
+        )
+        return Empty()
+
+    # Caps -------------------------------------------------------------------------------------
+
+    async def CreateCap(self, request: pb2.CreateCapRequest, context: Context) -> pb2.Cap:
+        """Add a frequency cap."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        names.parent_account(request.parent, who.account)
+        cap_id = checks.resource_id(request.cap_id, "cap_id")
+        new = caps.cap_from_proto(request.cap, who.account, cap_id)
+        created = await self._registry.create_cap(
+            new, op_id, request.validate_only, actor=who.actor
+        )
+        return caps.cap_to_proto(created)
+
+    async def GetCap(self, request: pb2.GetCapRequest, context: Context) -> pb2.Cap:
+        """Read a cap."""
+        account = caller().account
+        (cap_id,) = names.ids(request.name, account, _CAPS, "name")
+        return caps.cap_to_proto(found(self._registry.snapshot.cap(account, cap_id), request.name))
+
+    async def ListCaps(
+        self, request: pb2.ListCapsRequest, context: Context
+    ) -> pb2.ListCapsResponse:
+        """List caps by id."""
+        account = caller().account
+        names.parent_account(request.parent, account)
+        shown, token = pages.page(
+            self._registry.snapshot.caps(account),
+            lambda cap: cap.id,
+            f"caps {account}",
+            request.page_size,
+            request.page_token,
+        )
+        return pb2.ListCapsResponse(
+            caps=[caps.cap_to_proto(one) for one in shown], next_page_token=token
+        )
+
+    async def UpdateCap(self, request: pb2.UpdateCapRequest, context: Context) -> pb2.Cap:
+        """Change a cap."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        name = request.cap.name
+        (cap_id,) = names.ids(name, who.account, _CAPS, "cap.name")
+
+        def present() -> Cap:
+            return found(self._registry.snapshot.cap(who.account, cap_id), name)
+
+        def changed(before: Cap) -> Cap:
+            pb = masks.merged(
+                caps.cap_to_proto(before), request.cap, request.update_mask, caps.OUTPUT_ONLY
+            )
+            return caps.cap_from_proto(pb, who.account, cap_id)
+
+        async def write(new: Cap, etag: str) -> Cap:
+            return await self._registry.update_cap(
+                new, etag, op_id, request.validate_only, actor=who.actor
+            )
+
+        return caps.cap_to_proto(
+            await update(self._registry, request.cap.etag, present, changed, write)
+        )
+
+    async def DeleteCap(self, request: pb2.DeleteCapRequest, context: Context) -> Empty:
+        """Delete a cap."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        (cap_id,) = names.ids(request.name, who.account, _CAPS, "name")
+        await self._registry.delete_cap(
+            who.account, cap_id, request.etag, op_id, request.validate_only, actor=who.actor
+        )
+        return Empty()

@@ -1,0 +1,150 @@
+"""InvitationService: see invitation_service.proto for the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from afterword.v1 import invitation_service_pb2 as pb2
+from afterword.v1 import invitation_service_pb2_grpc
+from control.conversion import checks, consents, names, pages, times
+from control.conversion.invitations import explanation_to_proto, invitation_to_proto
+from control.services.updates import caller, operation
+from core import bounds
+from core.clock import Clock
+from core.engine.explain import Explainer
+from core.engine.identity import Identity
+from core.engine.reader import InvitationView, Reader
+from core.errors import FailedPrecondition, OutOfRange
+from core.model import Reason, State
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+WAITING_AHEAD_MS = 30 * bounds.DAY_MS
+"""How far a list of what waits looks ahead if it does not say."""
+
+
+class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
+    """Reads, cancels and explains invitations."""
+
+    def __init__(
+        self, reader: Reader, explainer: Explainer, identity: Identity, clock: Clock
+    ) -> None:
+        self._reader = reader
+        self._explainer = explainer
+        self._identity = identity
+        self._clock = clock
+
+    async def GetInvitation(
+        self, request: pb2.GetInvitationRequest, context: Context
+    ) -> pb2.Invitation:
+        """Read an invitation."""
+        account = caller().account
+        member = names.member(request.name, account, "name")
+        return invitation_to_proto(await self._reader.get(account, member))
+
+    async def ListInvitations(
+        self, request: pb2.ListInvitationsRequest, context: Context
+    ) -> pb2.ListInvitationsResponse:
+        """List invitations by contact, by order, or those waiting in a channel."""
+        account = caller().account
+        names.parent_account(request.parent, account)
+        kind = request.WhichOneof("by")
+        if kind == "due":
+            return await self._waiting(request, account)
+        if kind == "contact":
+            key = consents.contact_key_of(request.contact, account, self._identity)
+            views = await self._reader.by_contact(account, key)
+            scope = f"contact {account} {key.hex()}"
+        elif kind == "order":
+            names.channel_id(request.order.channel, account, "order.channel")
+            reference = checks.text(
+                request.order.order_reference, "order.order_reference",
+                bounds.REFERENCE_CHARS_MAX, is_required=True,
+            )  # fmt: skip
+            views = await self._reader.by_order(account, request.order.channel, reference)
+            key = self._identity.order_key(account, request.order.channel, reference)
+            scope = f"order {account} {key.hex()}"
+        else:
+            checks.missing("by", "contact, order or due")
+        return _page(views, scope, request)
+
+    async def _waiting(
+        self, request: pb2.ListInvitationsRequest, account: str
+    ) -> pb2.ListInvitationsResponse:
+        due = request.due
+        names.channel_id(due.channel, account, "due.channel")
+        start_ms = times.optional_instant_ms(due, "start_time", "due")
+        end_ms = self._clock.now_ms() + WAITING_AHEAD_MS
+        if due.HasField("end_time"):
+            end_ms = times.instant_ms(due.end_time, "due.end_time")
+        if end_ms < start_ms:
+            raise OutOfRange(
+                "due.end_time must not lie before due.start_time", field="due.end_time"
+            )
+        # The end of an open list moves with the clock, so it is no part of which list it is.
+        scope = f"due {account} {due.channel} {start_ms}"
+        views, after = await self._reader.waiting(
+            account, due.channel, start_ms, end_ms, pages.size(request.page_size),
+            pages.after(request.page_token, scope),
+        )  # fmt: skip
+        return pb2.ListInvitationsResponse(
+            invitations=[invitation_to_proto(view) for view in views],
+            next_page_token=pages.token(scope, after),
+        )
+
+    async def CancelInvitation(
+        self, request: pb2.CancelInvitationRequest, context: Context
+    ) -> pb2.Invitation:
+        """Cancel an invitation that still waits."""
+        operation(request, request.request_id)
+        account = caller().account
+        member = names.member(request.name, account, "name")
+        if not request.validate_only:
+            return invitation_to_proto(await self._reader.cancel(account, member))
+        view = await self._reader.get(account, member)
+        ref = view.reference
+        if ref.state != State.SCHEDULED and (ref.state, ref.reason) != (
+            State.CANCELLED,
+            Reason.BY_CLIENT,
+        ):
+            raise FailedPrecondition(
+                f"only a waiting invitation can be cancelled; this one is {State(ref.state).name}",
+                field="name",
+            )
+        return invitation_to_proto(view)
+
+    async def Explain(self, request: pb2.ExplainRequest, context: Context) -> pb2.ExplainResponse:
+        """Tell every decision about an invitation or an event."""
+        account = caller().account
+        names.parent_account(request.parent, account)
+        kind = request.WhichOneof("subject")
+        if kind == "invitation":
+            member = names.member(request.invitation, account, "invitation")
+            told = await self._explainer.invitation(account, member)
+        elif kind == "event":
+            if not request.event.id:
+                checks.missing("event.id", "the id of the event, as published")
+            told = await self._explainer.event(account, request.event.source, request.event.id)
+        else:
+            checks.missing("subject", "an `invitation` or an `event`")
+        return explanation_to_proto(told)
+
+
+def _page(
+    views: Sequence[InvitationView], scope: str, request: pb2.ListInvitationsRequest
+) -> pb2.ListInvitationsResponse:
+    """Return one page of a list in the order of creation: it only grows at its end."""
+    size_max, after = pages.size(request.page_size), pages.after(request.page_token, scope)
+    start = 0
+    if after:
+        seen = [view.member.hex() for view in views]
+        start = seen.index(after) + 1 if after in seen else 0
+    shown = views[start : start + size_max]
+    more = start + size_max < len(views)
+    return pb2.ListInvitationsResponse(
+        invitations=[invitation_to_proto(view) for view in shown],
+        next_page_token=pages.token(scope, shown[-1].member.hex()) if more else "",
+    )
