@@ -34,7 +34,7 @@ from control.demo.figures import (
 from control.demo.progress import Progress
 from control.demo.replay import DAY_MS, Told, set_up, tell_story
 from control.demo.sink import Mail, SinkProcess
-from control.settings import Grpc, Http, Life, Settings, StoreOptions
+from control.settings import Fsync, Grpc, Http, Life, Settings, StoreOptions
 from core.clock import ManualClock, monotonic_ns
 from core.model import Medium
 from senders.postbox import Postbox
@@ -91,11 +91,17 @@ async def _demo(purchases: Sequence[Purchase], folder: Path, *, is_quiet: bool) 
 
 
 def _settings(folder: Path) -> Settings:
-    """Return an embedded server in the folder, a free port, no metrics and no default caps."""
+    """Return an embedded server in the folder, a free port, no metrics and no default caps.
+
+    The folder is thrown away, and a year and a half passes in seconds with a handful of messages at
+    each stop: so slots are a day wide, and the disk is synced every second instead of for each answer.
+    """
     return Settings(
         grpc=Grpc(listen="127.0.0.1:0"),
         http=Http(listen=""),
-        store=StoreOptions(data_dir=str(folder / "data")),
+        store=StoreOptions(
+            data_dir=str(folder / "data"), slot_width_ms=DAY_MS, fsync=Fsync.EVERYSEC
+        ),
         life=Life(default_caps=False),
     )
 

@@ -219,8 +219,7 @@ async def test_a_cap_is_created_changed_and_deleted(shop: Shop) -> None:
     assert changed.limit == 1
     assert await shop.channels.GetCap(pb2.GetCapRequest(name=created.name)) == changed
     assert changed.name in [
-        cap.name
-        for cap in (await shop.channels.ListCaps(pb2.ListCapsRequest(parent=PARENT))).caps
+        cap.name for cap in (await shop.channels.ListCaps(pb2.ListCapsRequest(parent=PARENT))).caps
     ]
     await shop.channels.DeleteCap(pb2.DeleteCapRequest(name=created.name))
     with refused() as refusal:
@@ -234,9 +233,7 @@ async def test_a_limit_of_zero_is_not_the_same_as_none(shop: Shop) -> None:
     created = await shop.channels.CreateCap(create_cap(cap))
     assert created.HasField("limit")
     unset = await shop.channels.UpdateCap(
-        pb2.UpdateCapRequest(
-            cap=pb2.Cap(name=created.name), update_mask=FieldMask(paths=["limit"])
-        )
+        pb2.UpdateCapRequest(cap=pb2.Cap(name=created.name), update_mask=FieldMask(paths=["limit"]))
     )
     assert not unset.HasField("limit"), "an unset limit is no cap, and must not become 0"
     await shop.channels.DeleteCap(pb2.DeleteCapRequest(name=created.name))

@@ -232,9 +232,7 @@ async def test_an_update_is_a_new_revision(shop: Shop) -> None:
     assert changed.display_name == rule_pb().display_name
     with refused() as refusal:
         await shop.rules.UpdateRule(
-            pb2.UpdateRuleRequest(
-                rule=pb2.Rule(name=name, family=pb2.Rule.FAMILY_PRODUCT_REVIEW)
-            )
+            pb2.UpdateRuleRequest(rule=pb2.Rule(name=name, family=pb2.Rule.FAMILY_PRODUCT_REVIEW))
         )
     assert refusal.field == "rule.family"
     with refused() as refusal:
@@ -333,9 +331,9 @@ async def test_concurrent_activations_leave_one_winner(shop: Shop) -> None:
     ])  # fmt: skip
     listed = await shop.rules.ListActivations(pb2.ListActivationsRequest(parent=channel))
     states = [one.state for one in listed.activations]
-    assert sorted(states) == [pb2.Activation.STATE_ACTIVE] + [
-        pb2.Activation.STATE_SUPERSEDED
-    ] * (len(rules) - 1)
+    assert sorted(states) == [pb2.Activation.STATE_ACTIVE] + [pb2.Activation.STATE_SUPERSEDED] * (
+        len(rules) - 1
+    )
 
 
 async def test_switching_off_is_idempotent(shop: Shop) -> None:
@@ -363,9 +361,7 @@ async def test_a_channel_must_have_what_a_rule_needs(shop: Shop) -> None:
     )
     rule = await shop.create_rule()
     with refused() as refusal:
-        await shop.rules.ActivateRule(
-            pb2.ActivateRuleRequest(name=rule, channel=answer.name)
-        )
+        await shop.rules.ActivateRule(pb2.ActivateRuleRequest(name=rule, channel=answer.name))
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
     assert "email_sender" in refusal.problem.message
 

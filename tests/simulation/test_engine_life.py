@@ -236,9 +236,7 @@ async def test_a_deferred_delivery_is_tried_again_with_the_same_id(store: Store)
         await shop.publish(shop.event())
         await shop.until("2026-03-09 00:00")
         assert shop.mails() == [("2026-03-08 09:02", ANA, False)]
-        views = await shop.engine.reader.by_order(
-            ACCOUNT, "accounts/shop/channels/madrid", "1"
-        )
+        views = await shop.engine.reader.by_order(ACCOUNT, "accounts/shop/channels/madrid", "1")
         assert views[0].reference.attempts == 3
 
 
@@ -269,9 +267,7 @@ async def test_a_restart_finds_what_waits_and_what_was_deferred(store: Store) ->
         from senders.postbox import Postbox
 
         await shop.engine.stop()
-        shop.engine = Engine(
-            store, shop.registry, Postbox({Medium.EMAIL: shop.post}), shop.clock
-        )
+        shop.engine = Engine(store, shop.registry, Postbox({Medium.EMAIL: shop.post}), shop.clock)
         await shop.engine.start()
         await shop.until("2026-04-30 00:00")
         assert len(shop.mails()) == 4
@@ -288,9 +284,10 @@ async def test_explain_tells_the_whole_story(store: Store) -> None:
         assert [d.stage for d in told.decisions] == ["accept", "rule", "plan", "consent", "send"]
         held = await shop.engine.explainer.invitation(ACCOUNT, answers[1].members[0])
         assert "waits until 2026-03-22 10:00 Europe/Madrid" in held.summary
-        assert "cap requests (1 in 14 days) was full" in [
-            d.text for d in held.decisions if d.stage == "cap"
-        ][0]
+        assert (
+            "cap requests (1 in 14 days) was full"
+            in [d.text for d in held.decisions if d.stage == "cap"][0]
+        )
         refused = await shop.engine.explainer.event(ACCOUNT, "test", "checkout-3")
         assert "no consent" in refused.summary
         await shop.publish(shop.event("store_visit", order="9"))

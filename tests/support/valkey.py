@@ -45,7 +45,7 @@ class ValkeyServer:
 
     def start(self) -> None:
         """Start, and return once it answers."""
-        binary = os.environ.get('AFTERWORD_TEST_SERVER') or server_binary()
+        binary = os.environ.get("AFTERWORD_TEST_SERVER") or server_binary()
         assert binary is not None, "no valkey-server or redis-server to test with"
         assert self._process is None, "it runs already"
         self._process = subprocess.Popen(
