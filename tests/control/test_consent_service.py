@@ -9,9 +9,14 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from afterword.v1 import channel_service_pb2, event_pb2, event_service_pb2, types_pb2
+from afterword.v1 import (
+    channel_service_pb2,
+    event_pb2,
+    event_service_pb2,
+    invitation_service_pb2,
+    types_pb2,
+)
 from afterword.v1 import consent_service_pb2 as pb2
-from afterword.v1 import invitation_service_pb2
 from tests.control.kit import NOW_MS, PARENT, Shop, event_pb, refused, unique
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

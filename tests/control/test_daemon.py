@@ -21,7 +21,7 @@ from afterword.v1 import event_service_pb2, invitation_service_pb2, rule_service
 from control import serve
 from control.daemon import Daemon
 from control.server import SERVICES
-from control.settings import Grpc, Settings
+from control.settings import Grpc
 from core.clock import ManualClock, SystemClock
 from core.errors import FailedPrecondition, InvalidField
 from tests.control.kit import (
@@ -271,24 +271,3 @@ async def test_mail_leaves_by_the_real_clock(tmp_path: Path) -> None:
         assert event.contact.email.encode() in found[0].read_bytes()
     finally:
         await daemon.stop()
-
-
-async def test_wrong_settings_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    code = await asyncio.to_thread(_run, Settings(grpc=Grpc(listen="nowhere")))
-    assert code == serve.BAD_SETTINGS
-    assert "grpc.listen" in capsys.readouterr().err
-
-
-def _run(settings: Settings) -> int:
-    async def run() -> int:
-        daemon = Daemon(settings)
-        try:
-            await daemon.start()
-        except InvalidField as error:
-            import sys
-
-            print(error, file=sys.stderr)
-            return serve.BAD_SETTINGS
-        return serve.OK
-
-    return asyncio.run(run())

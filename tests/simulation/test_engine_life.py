@@ -286,7 +286,7 @@ async def test_explain_tells_the_whole_story(store: Store) -> None:
         assert "waits until 2026-03-22 10:00 Europe/Madrid" in held.summary
         assert (
             "cap requests (1 in 14 days) was full"
-            in [d.text for d in held.decisions if d.stage == "cap"][0]
+            in next(d.text for d in held.decisions if d.stage == "cap")
         )
         refused = await shop.engine.explainer.event(ACCOUNT, "test", "checkout-3")
         assert "no consent" in refused.summary
