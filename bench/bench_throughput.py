@@ -44,6 +44,7 @@ from senders.postbox import Postbox
 EVENTS = int(os.environ.get("AFTERWORD_BENCH_N", "60000"))
 BATCH = 500
 LINKS = 16
+START_SECONDS_MAX = 30.0
 START_MS = 1_772_355_600_000
 """2026-03-01 09:00 UTC."""
 DUE_MS = START_MS + 8 * 86_400_000
@@ -203,8 +204,8 @@ def serve(folder: str, address: str, pipe: Any) -> None:
         daemon = Daemon(settings, postbox=Postbox({Medium.EMAIL: CountingTransport()}))
         await daemon.start()
         await configure(daemon.registry)
-        assert daemon.server_pid is not None
-        pipe.send(daemon.server_pid)
+        assert daemon.embedded is not None
+        pipe.send(daemon.embedded.pid)
         await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
         await daemon.stop()
 
@@ -222,9 +223,15 @@ async def ingest(count: int) -> Figure:
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory(prefix="aw-bench-") as folder:
         address = f"unix:{folder}/api.sock"
-        process = context.Process(target=serve, args=(f"{folder}/data", address, theirs))
+        process = context.Process(
+            target=serve, args=(f"{folder}/data", address, theirs), daemon=True
+        )
         process.start()
-        server_pid = await asyncio.get_running_loop().run_in_executor(None, ours.recv)
+        started = await asyncio.get_running_loop().run_in_executor(
+            None, ours.poll, START_SECONDS_MAX
+        )
+        assert started, "the daemon did not start"
+        server_pid = ours.recv()
         assert process.pid is not None
         async with grpc.aio.insecure_channel(address) as channel:
             # The messages are serialised beforehand: the client's cost is not the question.

@@ -121,7 +121,10 @@ class Daemon:
             await self.registry.ensure_account(account, self.settings.life.default_caps)
         postbox = self._postbox or _postbox(self.settings)
         stack.push_async_callback(postbox.close)
-        self.engine = Engine(store, self.registry, postbox, self.clock)
+        # An embedded server lies behind a file lock: nobody else can be alive on it (E12).
+        self.engine = Engine(
+            store, self.registry, postbox, self.clock, is_exclusive=self.embedded is not None
+        )
         stack.push_async_callback(self.engine.stop)
         await self.engine.start()
         if http is not None:

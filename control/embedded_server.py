@@ -257,8 +257,7 @@ class EmbeddedServer:
             if _try_lock(self._server_lock):
                 return
             _LOG.warning("a server of an earlier daemon still runs; ending it")
-            await ask()
-            if await _lock_within(self._server_lock, TAKEOVER_STEP_MS):
+            if await ask() and await _lock_within(self._server_lock, TAKEOVER_STEP_MS):
                 return
         raise FailedPrecondition(
             f"a server still uses {self.folder} and does not stop; its process id is in "
@@ -266,24 +265,34 @@ class EmbeddedServer:
             field="store.data_dir",
         )
 
-    async def _ask_to_shut_down(self) -> None:
+    async def _ask_to_shut_down(self) -> bool:
+        """Ask over the socket; False if nobody listens there."""
         link = RedisLink(self._socket_path, timeout_ms=TAKEOVER_STEP_MS)
-        with contextlib.suppress(StoreUnavailable):
-            await link.call("SHUTDOWN", "NOSAVE")
-        await link.close()
+        try:
+            await link.connect()
+            # Its answer to this is that it hangs up.
+            with contextlib.suppress(StoreUnavailable):
+                await link.call("SHUTDOWN", "NOSAVE")
+        except StoreUnavailable:
+            return False
+        finally:
+            await link.close()
+        return True
 
-    async def _terminate(self) -> None:
-        self._signal_leftover(signal.SIGTERM)
+    async def _terminate(self) -> bool:
+        return self._signal_leftover(signal.SIGTERM)
 
-    async def _kill(self) -> None:
-        self._signal_leftover(signal.SIGKILL)
+    async def _kill(self) -> bool:
+        return self._signal_leftover(signal.SIGKILL)
 
-    def _signal_leftover(self, number: signal.Signals) -> None:
+    def _signal_leftover(self, number: signal.Signals) -> bool:
         """Signal the process that wrote the pid file, if it really works in our folder."""
         with contextlib.suppress(OSError, ValueError):
             pid = int((self.folder / "server.pid").read_text(encoding="ascii"))
             if os.readlink(f"/proc/{pid}/cwd") == str(self.folder):
                 os.kill(pid, number)
+                return True
+        return False
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

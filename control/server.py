@@ -40,7 +40,7 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_MS),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MIN_MS),
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MAX_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_GRACE_MS),
 )

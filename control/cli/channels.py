@@ -171,7 +171,9 @@ def _show(channel: api.Channel, options: argparse.Namespace) -> None:
             ("locale", channel.locale),
             (
                 "sender",
-                f"{sender.display_name} <{sender.address}>".strip() if sender.address else "",
+                f"{sender.display_name} <{sender.address}>"
+                if sender.display_name
+                else sender.address,
             ),
             ("reply to", sender.reply_to),
             ("consent", word(api.Channel.ConsentMode, "CONSENT_MODE_", channel.consent_mode)),

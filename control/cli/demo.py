@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from control.cli.parsers import SubParsers
+from control.cli.problems import FAILED, report
+from core.errors import AfterwordError
 
 _DESCRIPTION = """\
 Replay 6,919 real purchases of a CD shop (January 1997 to June 1998) through a daemon that starts for
@@ -42,4 +44,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo."""
     from control.demo.run import run_demo
 
-    return run_demo(orders=options.orders, json_path=options.json, quiet=options.quiet)
+    try:
+        return run_demo(orders=options.orders, json_path=options.json, quiet=options.quiet)
+    except AfterwordError as error:
+        report(str(error))
+        return FAILED

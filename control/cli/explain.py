@@ -6,7 +6,7 @@ import argparse
 
 from afterword.v1 import event_service_pb2
 from afterword.v1 import invitation_service_pb2 as api
-from control.cli.output import print_json, print_table, time_text
+from control.cli.output import print_json, print_story, time_text
 from control.cli.parsers import SubParsers, add_verb
 from control.cli.session import Session
 from control.cli.values import UsageError, word
@@ -49,7 +49,7 @@ def show_explanation(answer: api.ExplainResponse, as_json: bool) -> None:
         print(f"event: {word(disposition, 'DISPOSITION_', answer.disposition)}")
     zone = next((invitation.time_zone for invitation in answer.invitations), "")
     print()
-    print_table(
+    print_story(
         ("WHEN", "STAGE", "", "WHAT WAS SEEN AND DECIDED"),
         (
             (

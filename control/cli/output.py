@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
+import textwrap
 import zoneinfo
 from collections.abc import Iterable, Sequence
 
 from google.protobuf import json_format, timestamp_pb2
 from google.protobuf.message import Message
+
+WIDTH = 100
+"""Of prose where there is no terminal to ask."""
+PROSE_CHARS_MIN = 40
 
 
 def print_json(message: Message) -> None:
@@ -27,6 +33,19 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip())
+
+
+def print_story(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows whose last cell is prose: a table with that column wrapped to the terminal."""
+    stories = [tuple(row) for row in rows]
+    used = sum(max(len(row[at]) for row in (heads, *stories)) + 2 for at in range(len(heads) - 1))
+    room = max(shutil.get_terminal_size((WIDTH, 24)).columns - used, PROSE_CHARS_MIN)
+    blank = (" ",) * (len(heads) - 1)
+    wrapped = []
+    for *cells, prose in stories:
+        first, *more = textwrap.wrap(prose, room) or [""]
+        wrapped += [(*cells, first), *((*blank, line) for line in more)]
+    print_table(heads, wrapped)
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:

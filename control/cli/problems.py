@@ -18,9 +18,7 @@ def explain_error(error: grpc.RpcError, address: str) -> str:
     """Return one line, or one for each field to blame."""
     problem = errors.details(error)
     if problem.field_violations:
-        return "\n".join(
-            f"{violation.field}: {violation.description}" for violation in problem.field_violations
-        )
+        return "\n".join(_blame(violation) for violation in problem.field_violations)
     if problem.reason:
         return problem.message
     if problem.code is grpc.StatusCode.UNAVAILABLE:
@@ -30,6 +28,13 @@ def explain_error(error: grpc.RpcError, address: str) -> str:
     if problem.code is grpc.StatusCode.UNIMPLEMENTED:
         return f"{address} answers, but does not know this call: another version, or not Afterword"
     return f"{problem.code.name}: {problem.message}"
+
+
+def _blame(violation: errors.FieldViolation) -> str:
+    """Return the field and what would be right, the field once."""
+    if violation.description.startswith(violation.field):
+        return violation.description
+    return f"{violation.field}: {violation.description}"
 
 
 def report(text: str) -> None:

@@ -27,6 +27,8 @@ EVENT_TYPE_ID = re.compile(r"[a-z0-9][-_a-z0-9]{1,61}[a-z0-9]")
 # Control characters, and the two separators that some software takes for line breaks.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _EMAIL = re.compile(r"[^\s@<>\x00-\x1f\x7f]+@[^\s@<>\x00-\x1f\x7f]+")
+PLAIN_EMAIL = re.compile(r"[!-;=?A-~]+@[!-;=?A-~]+")
+"""Addresses that are certainly good, nearly all: ASCII without space, brackets and a second "@"."""
 _PHONE = re.compile(r"\+[1-9][0-9]{1,14}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z]{4})?([_-]([A-Za-z]{2}|[0-9]{3}))?")
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
@@ -116,24 +118,6 @@ def event_type_id(value: str, field: str) -> str:
     if value == "all" or not EVENT_TYPE_ID.fullmatch(value):
         raise InvalidField(f"{field} must be {right}", field=field)
     return value
-
-
-def is_plain_email(value: str) -> bool:
-    """Return whether an address is certainly good: true for nearly all that are.
-
-    The same verdict as `email`, at a third of its cost.
-    """
-    local, _, domain = value.partition("@")
-    return (
-        bool(local and domain)
-        and "@" not in domain
-        and value.isascii()
-        and value.isprintable()
-        and " " not in value
-        and "<" not in value
-        and ">" not in value
-        and len(value) <= bounds.EMAIL_CHARS_MAX
-    )
 
 
 def email(value: str, field: str) -> str:

@@ -6,9 +6,9 @@ types is asked later. A refusal names the field and says what would be right.
 Shape: each field is read once, because each read crosses into the protobuf runtime. Strings that may
 hold no control characters are looked at together; only if that finds something, one by one.
 
-Unknown fields are refused here as well as in configuration: a client that is newer than the server
-hears of it, instead of losing a consent or a stop which this server cannot see. That costs about 0.1
-us for each message inside an event.
+Unknown fields, those of a client newer than the server, are refused in the event itself, its contact
+and its consents, because they may say that somebody must not be written to. What only describes (order,
+items, parcel, review) may have some; they are left out.
 
 What depends on the time of receipt is checked but never stored: an event that is published again must
 give the same value, or it would not be recognised.
@@ -19,10 +19,11 @@ Cost: below 8 us for an event with contact, order and one consent; `bench/bench_
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn
 
 from google.protobuf.struct_pb2 import Struct as AttributesPb
 from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from afterword.v1 import event_pb2
@@ -34,12 +35,15 @@ from core.model import Contact, Event, Evidence, Medium, Purpose
 ATTRIBUTES_BYTES_MAX = 16_384
 CONSENTS_MAX = 16
 SOURCE_CHARS_MAX = 63
+SHORT_CHARS_MAX = 2_000
+"""The size of an event with longer texts is measured."""
 
 _EVIDENCE_PURPOSES: frozenset[int] = frozenset(
     {Purpose.REVIEW, Purpose.MARKETING, Purpose.DATA_FORWARDING}
 )
 _MEDIA: frozenset[int] = frozenset(Medium) - {Medium.UNSPECIFIED}
 _NOBODY = Contact()
+_is_plain_email = checks.PLAIN_EMAIL.fullmatch
 
 # One call that reads many fields costs less than the statements that read them one by one.
 _FIELDS = attrgetter(
@@ -61,46 +65,53 @@ def event_from_proto(pb: event_pb2.Event, now_ms: int) -> Event:
     Raises:
         InvalidField, OutOfRange: naming the field from "event" on.
     """
-    if pb.ByteSize() > bounds.EVENT_BYTES_MAX:
-        raise OutOfRange(
-            f"an event has at most {bounds.EVENT_BYTES_MAX:,} bytes serialised", field="event"
-        )
     if len(UnknownFieldSet(pb)):
         checks.refuse_unknown(pb, "event")
     event_id, source, event_type, channel, locale, system, system_version, consents = _FIELDS(pb)
+    text = f"{event_id}{source}{event_type}{channel}{system}{system_version}"
+    # Measuring an event costs as much as reading its contact, so that is left out where nothing
+    # large can be: the other parts together are bounded to a part of what is allowed.
+    may_be_large = len(text) > SHORT_CHARS_MAX or len(consents) > 1
     if (
         not event_type
         or not channel
-        or len(event_id) > bounds.EVENT_ID_CHARS_MAX
         or len(source) > SOURCE_CHARS_MAX
-        or not f"{event_id}{source}{event_type}{channel}{system}{system_version}".isprintable()
+        or len(event_type) > bounds.ID_CHARS_MAX
+        or len(text) > bounds.EVENT_ID_CHARS_MAX
+        or not text.isprintable()
     ):
         _check_strings(pb)
     if locale and not checks.is_locale(locale):
         checks.locale(locale, "event.locale")
     has = pb.HasField
-    if not has("occur_time"):
-        checks.missing("event.occur_time", "when it happened, by the shop's clock")
-    occur_ms = _occur_ms(pb.occur_time, now_ms)
+    occur_ms = _occur_ms(pb.occur_time, now_ms) if has("occur_time") else _no_occur_time()
+    contact, order, cart, shipment, review = _NOBODY, None, None, None, None
+    if has("contact"):
+        contact = contact_from_proto(pb.contact, "event.contact")
+        may_be_large = may_be_large or len(contact.session_id) > SHORT_CHARS_MAX
+    if has("order"):
+        order = event_parts.order(pb.order)
+        may_be_large = may_be_large or bool(order.items) or len(order.status) > SHORT_CHARS_MAX
+    if has("cart"):
+        cart, may_be_large = event_parts.cart(pb.cart), True
+    if has("shipment"):
+        shipment, may_be_large = event_parts.shipment(pb.shipment), True
+    if has("review"):
+        review, may_be_large = event_parts.review(pb.review), True
+    attributes: dict[str, Any] = {}
+    if has("attributes"):
+        attributes, may_be_large = _attributes(pb.attributes), True
+    if may_be_large and pb.ByteSize() > bounds.EVENT_BYTES_MAX:
+        raise OutOfRange(
+            f"an event has at most {bounds.EVENT_BYTES_MAX:,} bytes serialised", field="event"
+        )
     return Event(
-        event_id,
-        source,
-        event_type,
-        channel,
-        occur_ms,
-        _contact(pb.contact) if has("contact") else _NOBODY,
-        event_parts.order(pb.order) if has("order") else None,
-        event_parts.cart(pb.cart) if has("cart") else None,
-        event_parts.shipment(pb.shipment) if has("shipment") else None,
-        event_parts.review(pb.review) if has("review") else None,
+        event_id, source, event_type, channel, occur_ms, contact, order, cart, shipment, review,
         _consents(consents) if consents else [],
         _activation_date(pb, occur_ms) if has("activation_date") else "",
         _requested_send_ms(pb, now_ms) if has("requested_send_time") else 0,
-        locale,
-        system,
-        system_version,
-        _attributes(pb.attributes) if has("attributes") else {},
-    )
+        locale, system, system_version, attributes,
+    )  # fmt: skip
 
 
 def _check_strings(pb: event_pb2.Event) -> None:
@@ -117,13 +128,14 @@ def _check_strings(pb: event_pb2.Event) -> None:
     checks.text(pb.system_version, "event.system_version", bounds.EVENT_BYTES_MAX)
 
 
-def _occur_ms(time: Any, now_ms: int) -> int:
-    seconds, nanos = time.seconds, time.nanos
-    occur_ms = seconds * 1_000 + nanos // times.NANOS_PER_MS
-    if now_ms - bounds.EVENT_AGE_MAX_MS <= occur_ms <= now_ms + bounds.EVENT_AHEAD_MAX_MS and (
+def _occur_ms(time: Timestamp, now_ms: int) -> int:
+    nanos = time.nanos
+    occur_ms = time.seconds * 1_000 + nanos // times.NANOS_PER_MS
+    if (
         0 <= nanos < times.NANOS_PER_SECOND
+        and -bounds.EVENT_AGE_MAX_MS <= occur_ms - now_ms <= bounds.EVENT_AHEAD_MAX_MS
     ):
-        return int(occur_ms)
+        return occur_ms
     times.instant_ms(time, "event.occur_time")
     raise OutOfRange(
         f"event.occur_time must be at most {bounds.EVENT_AGE_MAX_MS // bounds.DAY_MS} days ago and at "
@@ -132,8 +144,8 @@ def _occur_ms(time: Any, now_ms: int) -> int:
     )
 
 
-def _contact(pb: event_pb2.Contact) -> Contact:
-    return contact_from_proto(pb, "event.contact")
+def _no_occur_time() -> NoReturn:
+    checks.missing("event.occur_time", "when it happened, by the shop's clock")
 
 
 def contact_from_proto(pb: event_pb2.Contact, field: str) -> Contact:
@@ -144,18 +156,14 @@ def contact_from_proto(pb: event_pb2.Contact, field: str) -> Contact:
         email, phone, reference, first_name, last_name, session_id, locale, time_zone, country,
     ) = _CONTACT_FIELDS(pb)  # fmt: skip
     if email:
-        if not checks.is_plain_email(email):
+        if _is_plain_email(email) is None or len(email) > bounds.EMAIL_CHARS_MAX:
             email = checks.email(email, f"{field}.email")
     elif not phone and not reference:
         checks.missing(field, "an email, a phone or a reference says whom it concerns")
     if phone:
         checks.phone(phone, f"{field}.phone")
-    if (
-        len(reference) > bounds.REFERENCE_CHARS_MAX
-        or len(first_name) > bounds.NAME_CHARS_MAX
-        or len(last_name) > bounds.NAME_CHARS_MAX
-        or not f"{reference}{first_name}{last_name}{session_id}".isprintable()
-    ):
+    text = f"{reference}{first_name}{last_name}{session_id}"
+    if len(text) > bounds.NAME_CHARS_MAX or not text.isprintable():
         checks.text(reference, f"{field}.reference", bounds.REFERENCE_CHARS_MAX)
         checks.text(first_name, f"{field}.first_name", bounds.NAME_CHARS_MAX)
         checks.text(last_name, f"{field}.last_name", bounds.NAME_CHARS_MAX)
@@ -185,24 +193,24 @@ def _consents(found: Any) -> list[Evidence]:
         raise OutOfRange(
             f"event.consents has at most {CONSENTS_MAX} entries", field="event.consents"
         )
-    return [_evidence(one, index) for index, one in enumerate(found)]
-
-
-def _evidence(pb: event_pb2.ConsentEvidence, index: int) -> Evidence:
-    purpose, medium, given, collection_point, text_version = _EVIDENCE_FIELDS(pb)
-    if (
-        purpose not in _EVIDENCE_PURPOSES
-        or (medium not in _MEDIA and (medium or purpose != Purpose.DATA_FORWARDING))
-        or len(collection_point) > bounds.TEXT_CHARS_MAX
-        or len(text_version) > bounds.NAME_CHARS_MAX
-        or not f"{collection_point}{text_version}".isprintable()
-        or len(UnknownFieldSet(pb))
-    ):
-        _check_evidence(pb, f"event.consents[{index}]")
-    time_ms = 0
-    if pb.HasField("evidence_time"):
-        time_ms = times.instant_ms(pb.evidence_time, f"event.consents[{index}].evidence_time")
-    return Evidence(purpose, medium, given, time_ms, collection_point, text_version)
+    evidence: list[Evidence] = []
+    for pb in found:
+        purpose, medium, given, collection_point, text_version = _EVIDENCE_FIELDS(pb)
+        if (
+            purpose not in _EVIDENCE_PURPOSES
+            or (medium not in _MEDIA and (medium or purpose != Purpose.DATA_FORWARDING))
+            or len(collection_point) > bounds.TEXT_CHARS_MAX
+            or len(text_version) > bounds.NAME_CHARS_MAX
+            or not f"{collection_point}{text_version}".isprintable()
+            or len(UnknownFieldSet(pb))
+        ):
+            _check_evidence(pb, f"event.consents[{len(evidence)}]")
+        time_ms = 0
+        if pb.HasField("evidence_time"):
+            field = f"event.consents[{len(evidence)}].evidence_time"
+            time_ms = times.instant_ms(pb.evidence_time, field)
+        evidence.append(Evidence(purpose, medium, given, time_ms, collection_point, text_version))
+    return evidence
 
 
 def _check_evidence(pb: event_pb2.ConsentEvidence, field: str) -> None:

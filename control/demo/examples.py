@@ -22,6 +22,8 @@ from control.demo.replay import ANSWER_TIMEOUT_S, CAP_DAYS
 from control.demo.story import ACCOUNT, has_consented, review_time, shop_of
 
 TRIES_MAX: Final = 50
+ALONE_DAYS: Final = 60
+"""After so long no earlier order can hold one back."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -127,8 +129,9 @@ def _alone(purchases: Sequence[Purchase]) -> Iterator[Purchase]:
     """Yield orders that nothing should hold back."""
     gaps = _gap_days(purchases)
     for purchase in _newest_first(purchases):
-        is_undisturbed = has_consented(purchase.customer) and review_time(purchase) is None
-        if is_undisturbed and gaps[purchase.line] is None:
+        gap = gaps[purchase.line]
+        is_alone = gap is None or gap > ALONE_DAYS
+        if is_alone and has_consented(purchase.customer) and review_time(purchase) is None:
             yield purchase
 
 

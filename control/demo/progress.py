@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from control.demo.figures import Count
 from control.demo.replay import Told
+from control.demo.report import reason_text
 from core.clock import monotonic_ns
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Progress:
             ("pending", f"{count.pending:,}"),
             ("sent", f"{count.sent:,}"),
         ]
-        rows += [(name.lower().replace("_", " "), f"{n:,}") for name, n in count.not_sent.items()]
+        rows += [(reason_text(name), f"{n:,}") for name, n in count.not_sent.items()]
         return [*rows, ("events/s", f"{self._told.accepted / seconds:,.0f}")]
 
 
@@ -90,7 +91,7 @@ def _panel(rows: list[tuple[str, str]]) -> Table:
     from rich.table import Table
 
     table = Table(title="Afterword: a shop's eighteen months", show_header=False)
-    table.add_column()
+    table.add_column(min_width=24)
     table.add_column(justify="right", min_width=12)
     for name, value in rows:
         table.add_row(name, value)

@@ -9,6 +9,8 @@ process. All files are in a temporary folder that is removed in the end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -44,6 +46,7 @@ REST_DAYS_MAX: Final = 120
 """After the last event everything must have ended by then: 7 + 30 days, 5 + 7 for a reminder."""
 
 SMTP_CONNECTIONS: Final = 4
+PARTITIONS: Final = 8
 
 
 def run_demo(*, orders: int | None, json_path: Path | None, quiet: bool) -> int:
@@ -54,7 +57,10 @@ def run_demo(*, orders: int | None, json_path: Path | None, quiet: bool) -> int:
         tempfile.TemporaryDirectory(prefix="afterword-demo-") as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        figures = runner.run(_demo(purchases, Path(folder), is_quiet=quiet))
+        try:
+            figures = runner.run(_demo(purchases, Path(folder), is_quiet=quiet))
+        except asyncio.CancelledError:
+            return 1
     seconds = round((monotonic_ns() - began_ns) / 1e9, 2)
     figures = msgspec.structs.replace(figures, wall_seconds=seconds)
     print(report.text(figures), flush=True)
@@ -64,6 +70,7 @@ def run_demo(*, orders: int | None, json_path: Path | None, quiet: bool) -> int:
 
 
 async def _demo(purchases: Sequence[Purchase], folder: Path, *, is_quiet: bool) -> Figures:
+    _tidy_up_when_terminated()
     happenings = story.tell(purchases)
     told = Told(time_ms=happenings[0].time_ms // DAY_MS * DAY_MS)
     async with SinkProcess() as sink, AsyncExitStack() as stack:
@@ -90,17 +97,29 @@ async def _demo(purchases: Sequence[Purchase], folder: Path, *, is_quiet: bool) 
     return _figures(purchases, happenings, told, count, deferrals, mail, examples)
 
 
+def _tidy_up_when_terminated() -> None:
+    """End on SIGTERM as on Ctrl-C: by cancelling, so that servers and files go."""
+    task = asyncio.current_task()
+    assert task is not None
+    # Only the main thread may; elsewhere nobody sends signals.
+    with contextlib.suppress(RuntimeError, ValueError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
 def _settings(folder: Path) -> Settings:
     """Return an embedded server in the folder, a free port, no metrics and no default caps.
 
-    The folder is thrown away, and a year and a half passes in seconds with a handful of messages at
-    each stop: so slots are a day wide, and the disk is synced every second instead of for each answer.
+    Few partitions and wide slots, as a shop of a dozen orders a day would have them. The server
+    writes to disk every second instead of before each answer: nothing of it outlives the demo.
     """
     return Settings(
         grpc=Grpc(listen="127.0.0.1:0"),
         http=Http(listen=""),
         store=StoreOptions(
-            data_dir=str(folder / "data"), slot_width_ms=DAY_MS, fsync=Fsync.EVERYSEC
+            data_dir=str(folder / "data"),
+            fsync=Fsync.EVERYSEC,
+            partitions=PARTITIONS,
+            slot_width_ms=DAY_MS,
         ),
         life=Life(default_caps=False),
     )

@@ -72,7 +72,11 @@ async def serve() -> None:
     print(sink.port, flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await sink.close()
-    print(msgspec.json.encode(sink.mail()).decode(), flush=True)
+    try:
+        print(msgspec.json.encode(sink.mail()).decode(), flush=True)
+    except BrokenPipeError:
+        # Whoever asked has gone; the interpreter must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class SinkProcess:

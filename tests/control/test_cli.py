@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,6 +31,7 @@ from control.settings import Grpc
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 30
 SEND_TIMEOUT_S = 20
 
@@ -51,10 +54,9 @@ class Done(NamedTuple):
 Cli = Callable[..., Done]
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[Daemon]:
     """Run `afterword serve` as it is run by hand, and stop it as Ctrl-C does."""
-    folder = tmp_path_factory.mktemp("daemon")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -64,13 +66,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     environment["AFTERWORD_ADDRESS"] = address
     command = [
         sys.executable, "-P", "-m", "control.cli.main", "serve", "--grpc-listen", address,
-        "--http-listen", "", "--store-data-dir", "data", "--store-fsync", "everysec",
+        "--http-listen", "", "--store-fsync", "everysec",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=folder, env=environment)
     try:
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(START_TIMEOUT_S)
-        yield Daemon(address, folder / "data" / "outbox")
+        yield Daemon(address, folder / "afterword-data" / "outbox")
         process.send_signal(signal.SIGINT)
         assert process.wait(START_TIMEOUT_S) == 0
     finally:
@@ -78,12 +80,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         process.wait()
 
 
-@pytest.fixture
-def cli(daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Return what runs one command against the daemon."""
-    monkeypatch.setenv("AFTERWORD_ADDRESS", daemon.address)
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with served(tmp_path_factory.mktemp("daemon")) as running:
+        yield running
 
-    def run(*arguments: str, stdin: str = "") -> Done:
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Return what runs one command."""
+
+    def main_as_called(*arguments: str, stdin: str = "") -> Done:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         capsys.readouterr()
         try:
@@ -93,6 +100,13 @@ def cli(daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         captured = capsys.readouterr()
         return Done(code, captured.out, captured.err)
 
+    return main_as_called
+
+
+@pytest.fixture
+def cli(run: Cli, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Return what runs one command against the daemon."""
+    monkeypatch.setenv("AFTERWORD_ADDRESS", daemon.address)
     return run
 
 
@@ -197,6 +211,26 @@ def test_what_waits_can_be_listed_cancelled_and_explained(cli: Cli, shop: str) -
     assert cancelled.code == 0
     assert "by-client" in cancelled.out
     assert "BY_CLIENT" in cli("invitations", "explain", short).out
+
+
+def test_the_readme_runs_as_written(
+    run: Cli, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ afterword ((?:.*\\\n)*.*)\n(.*)$", text, re.MULTILINE)
+    assert len(commands) >= 6
+    with served(tmp_path_factory.mktemp("readme")) as daemon:
+        monkeypatch.setenv("AFTERWORD_ADDRESS", daemon.address)
+        for command, answer in commands:
+            done = run(*shlex.split(command.replace("\\\n", "")))
+            is_mistake = answer.startswith("afterword: ")
+            assert done.code == is_mistake, (command, done.err)
+            assert not is_mistake or done.err == f"{answer}\n"
+        until(lambda: len(list(daemon.outbox.glob("*.eml"))) == 1)
+        (python,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        assert DEFAULT_ADDRESS in python
+        exec(compile(python.replace(DEFAULT_ADDRESS, daemon.address), "README.md", "exec"), {})
+        until(lambda: len(list(daemon.outbox.glob("*.eml"))) == 2)
 
 
 # --- programs read it too ------------------------------------------------------------------------
@@ -332,7 +366,7 @@ def test_the_field_to_blame_is_named_in_one_line(cli: Cli, shop: str) -> None:
     wrong = cli("channels", "create", "x", "--time-zone", "Europe/Madird", "--locale", "es_ES")
     assert (wrong.code, wrong.out) == (1, "")
     assert wrong.err.count("\n") == 1
-    assert wrong.err.startswith("afterword: channel.time_zone: ")
+    assert wrong.err.startswith("afterword: channel.time_zone ")
 
     wrong = cli("rules", "create", "x", "--event", "checkout", "--after", "7d",
                 "--condition", "order.nonsense > 1")  # fmt: skip
@@ -341,11 +375,11 @@ def test_the_field_to_blame_is_named_in_one_line(cli: Cli, shop: str) -> None:
 
     wrong = cli("events", "publish", "delivery", "--channel", shop, "--email", "a@shop.example")
     assert wrong.code == 1
-    assert wrong.err.startswith("afterword: event.id: ")
+    assert wrong.err.startswith("afterword: event.id")
 
     wrong = cli("consents", "grant", "a@shop.example")
     assert wrong.code == 1
-    assert wrong.err.startswith("afterword: collection_point: ")
+    assert wrong.err.startswith("afterword: collection_point")
 
 
 def test_what_does_not_exist_is_said(cli: Cli) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shutil
+import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -249,6 +253,50 @@ async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
         assert await shop.create_channel()
 
 
+async def test_a_crash_of_the_embedded_server_is_survived(tmp_path: Path) -> None:
+    async with open_shop(tmp_path) as shop:
+        channel = await shop.create_channel()
+        await shop.create_rule(channel)
+        embedded = shop.daemon.embedded
+        assert embedded is not None
+        for crash in range(1, 3):
+            assert embedded.pid is not None
+            os.kill(embedded.pid, signal.SIGKILL)
+            # Sent while the server is away: the acceptor is patient.
+            answer = await shop.events.Publish(
+                event_service_pb2.PublishRequest(event=event_pb(channel))
+            )
+            assert len(answer.result.invitations) == 1
+            assert embedded.restarts == crash
+
+
+async def test_tls_is_spoken(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(  # noqa: ASYNC221
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2", "-subj",
+            "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    secured = Grpc(listen="localhost:0", tls_cert_file=str(cert), tls_key_file=str(key))
+    settings = replace(settings_for(tmp_path), grpc=secured)
+    async with open_shop(tmp_path, settings) as shop:
+        trusted = grpc.ssl_channel_credentials(cert.read_bytes())
+        async with grpc.aio.secure_channel(shop.daemon.grpc_address, trusted) as channel:
+            assert await Client(channel).create_channel()
+        with refused() as refusal:
+            await shop.create_channel()
+        assert refusal.code is grpc.StatusCode.UNAVAILABLE, "plain text is not answered"
+    key.unlink()
+    with pytest.raises(InvalidField) as caught:
+        await Daemon(settings, clock=ManualClock(NOW_MS)).start()
+    assert caught.value.field == "grpc.tls_cert_file"
+
+
 @pytest.mark.integration
 async def test_mail_leaves_by_the_real_clock(tmp_path: Path) -> None:
     """The whole way on the machine's clock: an event in, a file in the outbox a moment later."""
@@ -266,7 +314,8 @@ async def test_mail_leaves_by_the_real_clock(tmp_path: Path) -> None:
             await client.events.Publish(event_service_pb2.PublishRequest(event=event))
             outbox = tmp_path / "data" / "outbox"
             async with asyncio.timeout(10):
-                while not (found := list(outbox.glob("*.eml"))):
+                # Files have no event to wait for.
+                while not (found := list(outbox.glob("*.eml"))):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         assert event.contact.email.encode() in found[0].read_bytes()
     finally:

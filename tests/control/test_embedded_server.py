@@ -41,7 +41,8 @@ async def server(folder: Path) -> AsyncIterator[EmbeddedServer]:
 
 async def until_ready(server: EmbeddedServer, restarts: int) -> None:
     async with asyncio.timeout(20):
-        while server.restarts < restarts or not server.is_ready:
+        # The product has no event for this: nobody but a test waits for a restart.
+        while server.restarts < restarts or not server.is_ready:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -90,7 +91,8 @@ async def test_it_ends_with_stop_and_starts_again(server: EmbeddedServer) -> Non
     assert pid is not None
     await server.stop()
     await server.stop()
-    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
     await server.start()
     await server.start()
     link = RedisLink(server.socket_path)
@@ -189,7 +191,7 @@ def script(folder: Path, text: str) -> str:
 
 
 async def test_a_binary_is_found() -> None:
-    assert Path(await server_binary.find()).exists()
+    assert os.access(await server_binary.find(), os.X_OK)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,13 @@ def batch(sequence: int, *events: event_pb2.Event) -> Request:
 
 async def refusal_of(call: Any) -> errors.ErrorDetails:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        while await call.read() is not grpc.aio.EOF:
-            pass
-        raise grpc.aio.AioRpcError(await call.code(), None, None)
+        await _read_to_the_end(call)
     return errors.details(caught.value)
+
+
+async def _read_to_the_end(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
 
 
 async def test_batches_are_acknowledged_in_order(shop: Shop) -> None:
