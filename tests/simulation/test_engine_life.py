@@ -284,9 +284,8 @@ async def test_explain_tells_the_whole_story(store: Store) -> None:
         assert [d.stage for d in told.decisions] == ["accept", "rule", "plan", "consent", "send"]
         held = await shop.engine.explainer.invitation(ACCOUNT, answers[1].members[0])
         assert "waits until 2026-03-22 10:00 Europe/Madrid" in held.summary
-        assert (
-            "cap requests (1 in 14 days) was full"
-            in next(d.text for d in held.decisions if d.stage == "cap")
+        assert "cap requests (1 in 14 days) was full" in next(
+            d.text for d in held.decisions if d.stage == "cap"
         )
         refused = await shop.engine.explainer.event(ACCOUNT, "test", "checkout-3")
         assert "no consent" in refused.summary
