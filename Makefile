@@ -35,7 +35,7 @@ lint: $(INSTALLED) build/googleapis ## Check style, types, layers and the API
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . | head -50; exit 1; }
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-cache --quiet
+	@said=$$($(BIN)/lint-imports --no-cache --no-logo 2>&1) || { echo "$$said"; exit 1; }
 	@$(BIN)/buf lint
 	@$(buf_breaking)
 

@@ -30,6 +30,7 @@ from afterword.v1 import event_service_pb2
 from bench import workloads
 from control.daemon import Daemon
 from control.embedded_server import EmbeddedServer
+from control.serve import spare_the_collector
 from control.settings import Grpc, Http, Life, Settings, StoreOptions
 from core.clock import ManualClock
 from core.engine.engine import ROUND_MAX, Engine
@@ -139,8 +140,10 @@ async def fire(count: int) -> tuple[Figure, Figure]:
         engine = Engine(store, registry, Postbox({Medium.EMAIL: transport}), clock)
         await engine.start()
         assert server.pid is not None
+        spare_the_collector()
         accepted = await accept_all(engine, Meter(os.getpid(), server.pid), count)
         clock.move_to_ms(DUE_MS)
+        spare_the_collector()
         meter = Meter(os.getpid(), server.pid)
         await fire_all(engine, clock)
         figure = meter.read("fire, full gate", count)
@@ -204,6 +207,7 @@ def serve(folder: str, address: str, pipe: Any) -> None:
         daemon = Daemon(settings, postbox=Postbox({Medium.EMAIL: CountingTransport()}))
         await daemon.start()
         await configure(daemon.registry)
+        spare_the_collector()
         assert daemon.embedded is not None
         pipe.send(daemon.embedded.pid)
         await asyncio.get_running_loop().run_in_executor(None, pipe.recv)

@@ -68,7 +68,7 @@ async def _serve(settings: Settings, out: TextIO) -> int:
     try:
         if not await _start(daemon, stopping):
             return OK
-        _spare_the_collector()
+        spare_the_collector()
         for line in describe(daemon):
             print(line, file=out, flush=True)
         await _first(stopping, daemon.failed)
@@ -111,7 +111,7 @@ async def _first(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Let the cycle collector look less often, and never at what lives as long as the process.
 
     A batch makes thousands of objects, none in cycles; looking through them again and again costs a

@@ -62,6 +62,13 @@ _SUMMARIES = {
 }
 
 
+_STOPS = frozenset({
+    Reason.ORDER_CANCELLED, Reason.RETURNED, Reason.PURCHASED, Reason.REVIEWED,
+    Reason.UNSUBSCRIBED, Reason.BY_CLIENT,
+})  # fmt: skip
+"""Reasons that come from somebody or something, at any time."""
+
+
 class Decision(msgspec.Struct):
     """One line of the story."""
 
@@ -254,12 +261,21 @@ def _end(view: InvitationView) -> Decision:
         return Decision("claim", _summary(view), 0, True)
     if ref.state == State.IN_FLIGHT:
         return Decision("send", "claimed; on its way to the transport", 0, True)
-    stage = "send" if ref.state in (State.SENT, State.DELIVERED) else "claim"
-    if ref.settle_ms == view.detail.accept_ms:
-        stage = "accept"
-    return Decision(
-        stage, _summary(view), ref.settle_ms, ref.state in (State.SENT, State.DELIVERED)
-    )
+    passed = ref.state in (State.SENT, State.DELIVERED)
+    return Decision(_stage(view), _summary(view), ref.settle_ms, passed)
+
+
+def _stage(view: InvitationView) -> str:
+    """Return at which stage it ended."""
+    ref, reason = view.reference, Reason(view.reference.reason)
+    if ref.state in (State.SENT, State.DELIVERED):
+        return "send"
+    if reason in _STOPS:
+        return "stop"
+    # What ends before it is due, and was not stopped, ended at birth.
+    if reason == Reason.LATE_EVENT or ref.settle_ms < ref.due_ms:
+        return "accept"
+    return "claim"
 
 
 def _summary(view: InvitationView) -> str:
