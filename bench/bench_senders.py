@@ -72,7 +72,7 @@ def make_letters(count: int) -> list[Letter]:
             is_follow_up=number % 3 == 0,
             locale=("de-DE", "en", "pl", "fr-FR", "es")[number % 5],
             subject="",
-            event=Event(
+            body=Event(
                 id=f"e{number}",
                 source="shop",
                 type="checkout",

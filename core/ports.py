@@ -531,6 +531,9 @@ class Store(Protocol):
 # --- senders -----------------------------------------------------------------------------------
 
 
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
 class Letter(msgspec.Struct):
     """One message about to go out: everything a transport needs to render and hand it over."""
 
@@ -544,12 +547,20 @@ class Letter(msgspec.Struct):
     locale: str
     subject: str
     """From the action; empty for the default of the family."""
-    event: Event
+    body: Event | bytes
+    """The event, or its stored form: read it through `event`."""
     channel: Channel
     attempts: int
     """Hand-overs before this one."""
     send_ms: int
     """Business clock at rendering; the Date of an e-mail."""
+
+    @property
+    def event(self) -> Event:
+        """The event; decoded when a template first asks for it."""
+        if isinstance(self.body, bytes):
+            self.body = _decode_event(self.body)
+        return self.body
 
 
 class Delivery(msgspec.Struct, frozen=True):

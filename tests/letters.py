@@ -54,7 +54,7 @@ def make_letter(
         "is_follow_up": False,
         "locale": "de-AT",
         "subject": "",
-        "event": event or make_event(),
+        "body": event or make_event(),
         "channel": channel or make_channel(),
         "attempts": 0,
         "send_ms": SEND_MS,

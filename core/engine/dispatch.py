@@ -31,7 +31,7 @@ from core.engine.horizon import Horizon, Where
 from core.engine.ownership import Ownership
 from core.engine.planner import Planner
 from core.errors import OwnershipLost, RenderingFailed, StaleRegistry, StoreUnavailable
-from core.model import CONSENT_PURPOSES, Event, Reason, State, WaitReason
+from core.model import CONSENT_PURPOSES, Reason, State, WaitReason
 from core.ports import (
     ClaimAction,
     ClaimAnswer,
@@ -59,7 +59,6 @@ RETRY_LONGEST_MS = 6 * bounds.HOUR_MS
 _PAUSE_MS = 200
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
-_event = msgspec.msgpack.Decoder(Event)
 
 Fired = tuple[int, bytes, Where]
 
@@ -237,7 +236,7 @@ class Dispatcher:
             is_follow_up=ref.step > 0,
             locale=detail.locale,
             subject=subject,
-            event=_event.decode(waiting.body),
+            body=waiting.body,
             channel=channel,
             attempts=ref.attempts,
             send_ms=now_ms,
