@@ -21,7 +21,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -30,6 +31,7 @@ from core.clock import Clock, SystemClock, monotonic_ns
 from core.engine.horizon import Horizon, Where
 from core.engine.ownership import Ownership
 from core.engine.planner import Planner
+from core.engine.settlement import Meaning
 from core.errors import OwnershipLost, RenderingFailed, StaleRegistry, StoreUnavailable
 from core.model import CONSENT_PURPOSES, Reason, State, WaitReason
 from core.ports import (
@@ -52,14 +54,13 @@ from core.stats import Stats
 
 _LOG = logging.getLogger(__name__)
 
-ATTEMPTS_MAX = 12
-"""Hand-overs of one invitation; then it has FAILED."""
-RETRY_FIRST_MS = 30_000
-RETRY_LONGEST_MS = 6 * bounds.HOUR_MS
 _PAUSE_MS = 200
+TRIES_MAX = 10
+"""Attempts at one claim; then its entries wait for their lease or the next look."""
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 
+T = TypeVar("T")
 Fired = tuple[int, bytes, Where]
 
 
@@ -84,11 +85,6 @@ class Claimed(msgspec.Struct):
     entries: list[Ready]
 
 
-def retry_delay_ms(attempts: int, asked_ms: int) -> int:
-    """Return how long to wait before the next hand-over: what was asked for, else doubling."""
-    return max(asked_ms, min(RETRY_FIRST_MS << min(attempts, 20), RETRY_LONGEST_MS))
-
-
 class Dispatcher:
     """Fires due entries of the partitions that this process owns."""
 
@@ -100,7 +96,7 @@ class Dispatcher:
         self._registry = registry
         self._ownership = ownership
         self._horizon = horizon
-        self._planner = planner
+        self._meaning = Meaning(planner, postbox, stats)
         self._postbox = postbox
         self._clock = clock
         self._lease_clock = SystemClock()
@@ -264,11 +260,15 @@ class Dispatcher:
             self._horizon.forget(partition)
             return claimed
         deadline_ms = self._lease_clock.now_ms() + bounds.CLAIM_LEASE_MS
+        items = [one.item for one in entries]
+        revision = self._registry.snapshot.revision
         try:
-            answers = await self._store.claim(
-                partition, owner, token, [one.item for one in entries], now_ms, deadline_ms,
-                self._registry.snapshot.revision,
-            )  # fmt: skip
+            # The same token gives the first answer again, so a lost reply costs nothing (E20).
+            answers = await self._persistently(
+                lambda: self._store.claim(
+                    partition, owner, token, items, now_ms, deadline_ms, revision
+                )
+            )
         except OwnershipLost:
             self._ownership.lose(partition)
             self._horizon.forget(partition)
@@ -287,6 +287,16 @@ class Dispatcher:
             if self._follow(partition, one, answer, now_ms):
                 claimed.entries.append(one)
         return claimed
+
+    async def _persistently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an idempotent call while the store is away, for a short while."""
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return await call()
+            except StoreUnavailable:
+                self._stats.store_errors += 1
+                await asyncio.sleep(_PAUSE_MS / 1_000)
+        return await call()
 
     def _follow(self, partition: int, one: Ready, answer: ClaimAnswer, now_ms: int) -> bool:
         """Draw the consequence of the gate's answer; True if the entry is ours to send."""
@@ -332,26 +342,10 @@ class Dispatcher:
 
     def _settlement(self, one: Ready, delivery: Delivery, now_ms: int) -> Settlement:
         assert one.waiting is not None and one.detail is not None and one.letter is not None
-        member, ref = one.item.member, one.waiting.reference
-        releases = not delivery.was_handed_over
-        kind = delivery.kind
-        if kind is Delivery.Kind.ACCEPTED:
-            plans = self._planner.next_plans(self._registry.snapshot, ref, one.detail, now_ms)
-            return Settlement(member, State.SENT, next_plans=plans)
-        if kind is Delivery.Kind.REJECTED:
-            return Settlement(member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases)
-        if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):
-            return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
-        if kind is not Delivery.Kind.FAILED:
-            attempts = one.letter.attempts
-            due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms)
-            if attempts + 1 < ATTEMPTS_MAX and due_ms < ref.expire_ms:
-                self._stats.retried += 1
-                return Settlement(
-                    member, State.SCHEDULED, Reason.NONE, due_ms,
-                    releases and kind is Delivery.Kind.DEFERRED,
-                )  # fmt: skip
-        return Settlement(member, State.FAILED, Reason.PROVIDER_ERROR, 0, releases)
+        return self._meaning.of(
+            self._registry.snapshot, one.item.member, one.waiting.reference, one.detail,
+            one.letter.attempts, delivery, now_ms,
+        )  # fmt: skip
 
     async def _settle(
         self, claim: Claimed, entries: list[Ready], settlements: list[Settlement], now_ms: int

@@ -47,10 +47,15 @@ class Horizon:
         """How far each partition's lanes have been read since it was gained."""
 
     def insert(self, partition: int, source: Source, member: bytes, due_ms: int) -> None:
-        """Put one entry into the wheel; idempotent."""
+        """Put one entry into the wheel; idempotent, also if it has moved to another lane."""
         where = (partition, source)
-        if self.wheel.insert(member, due_ms, where):
-            self._outstanding[where] = self._outstanding.get(where, 0) + 1
+        before = self.wheel.payload_of(member)
+        self.wheel.insert(member, due_ms, where)
+        if before != where:
+            outstanding = self._outstanding
+            outstanding[where] = outstanding.get(where, 0) + 1
+            if before is not None:
+                outstanding[before] -= 1
 
     def on_near(self, partition: int, plan: CommittedPlan) -> None:
         """Take a hint from a commit: due before the horizon."""
@@ -156,6 +161,8 @@ class Horizon:
         await self._store.drop_empty_slots(spent)
         for p, numbers in spent.items():
             self._open_slots[p] -= set(numbers)
+            for number in numbers:
+                self._outstanding.pop((p, Source(Lane.FAR, number)), None)
 
     def _is_busy(self, partition: int, number: int) -> bool:
         where = (partition, Source(Lane.FAR, number))

@@ -156,6 +156,11 @@ class TimingWheel:
         self._forget(entry)
         return True
 
+    def payload_of(self, entry_id: bytes) -> Any | None:
+        """Return what an entry was inserted with, None if there is none of that id. Cost: O(1)."""
+        entry = self._entries.get(entry_id)
+        return None if entry is None else entry[2]
+
     def _forget(self, entry: Entry) -> None:
         """Take an entry out of the slot that holds it, if one does (invariants 2, 3)."""
         due_ms, entry_id, _ = entry

@@ -27,7 +27,7 @@ SLACK = 1.1
 
 LONG_FILES: dict[str, int] = {
     "core/ports.py": 640,
-    "core/timing_wheel/wheel.py": 420,
+    "core/timing_wheel/wheel.py": 430,
 }
 """File -> lines it may have."""
 

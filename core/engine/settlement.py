@@ -1,0 +1,66 @@
+"""What a delivery means for an invitation.
+
+Decides: sent, tried again and when, or ended, and whether the caps are given back. Values only.
+
+    accepted    SENT, and the next step is planned from now
+    rejected    NOT_DELIVERED: the recipient is refused for good
+    unknown     UNKNOWN where unknown outcomes are held (decision 8), else tried again
+    deferred    tried again, while attempts and life last; else FAILED
+    failed      FAILED
+"""
+
+from __future__ import annotations
+
+from core import bounds
+from core.engine.planner import Planner
+from core.model import Reason, State
+from core.ports import Delivery, Postbox, Settlement
+from core.records import PlanDetail, Reference
+from core.registry.snapshot import Snapshot
+from core.stats import Stats
+
+ATTEMPTS_MAX = 12
+"""Hand-overs of one invitation; then it has FAILED."""
+RETRY_FIRST_MS = 30_000
+RETRY_LONGEST_MS = 6 * bounds.HOUR_MS
+
+
+def retry_delay_ms(attempts: int, asked_ms: int) -> int:
+    """Return how long to wait before the next hand-over: what was asked for, else doubling."""
+    return max(asked_ms, min(RETRY_FIRST_MS << min(attempts, 20), RETRY_LONGEST_MS))
+
+
+class Meaning:
+    """Turns deliveries into settlements."""
+
+    def __init__(self, planner: Planner, postbox: Postbox, stats: Stats) -> None:
+        self._planner = planner
+        self._postbox = postbox
+        self._stats = stats
+
+    def of(
+        self, snapshot: Snapshot, member: bytes, ref: Reference, detail: PlanDetail, attempts: int,
+        delivery: Delivery, now_ms: int,
+    ) -> Settlement:  # fmt: skip
+        """Return how the invitation settles.
+
+        Args:
+            attempts: hand-overs before this one.
+            now_ms: business clock; for a message accepted, when it was sent.
+        """
+        releases = not delivery.was_handed_over
+        kind = delivery.kind
+        if kind is Delivery.Kind.ACCEPTED:
+            plans = self._planner.next_plans(snapshot, ref, detail, now_ms)
+            return Settlement(member, State.SENT, next_plans=plans)
+        if kind is Delivery.Kind.REJECTED:
+            return Settlement(member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases)
+        if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):
+            return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
+        if kind is not Delivery.Kind.FAILED:
+            due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms)
+            if attempts + 1 < ATTEMPTS_MAX and due_ms < ref.expire_ms:
+                self._stats.retried += 1
+                gives_back = releases and kind is Delivery.Kind.DEFERRED
+                return Settlement(member, State.SCHEDULED, Reason.NONE, due_ms, gives_back)
+        return Settlement(member, State.FAILED, Reason.PROVIDER_ERROR, 0, releases)
