@@ -175,7 +175,7 @@ class Acceptor:
         body = _encoder.encode(event)
         return Incoming(
             event, channel, event_type, event_key, contact_key, has_contact, order_key, body,
-            order_key != NO_KEY and ends_orders(snapshot, channel, event_type),
+            order_key != NO_KEY and ends_orders(snapshot, event),
         )  # fmt: skip
 
     def _preview(

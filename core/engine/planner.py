@@ -140,7 +140,7 @@ class Planner:
         """Return what the event ends; a review ends requests of its own kind only (R38)."""
         if incoming.order_key == NO_KEY:
             return ()
-        rules = snapshot.stops(incoming.channel.name, incoming.event.type)
+        rules = snapshot.stops(incoming.event.channel, incoming.event.type)
         if not rules:
             return ()
         review = incoming.event.review
@@ -181,7 +181,7 @@ class Planner:
     def _plans(
         self, snapshot: Snapshot, incoming: Incoming, order: OrderAnswer, now_ms: int
     ) -> list[Plan]:
-        passed, _ = snapshot.matcher(incoming.channel.name, incoming.event.type).match(
+        passed, _ = snapshot.matcher(incoming.event.channel, incoming.event.type).match(
             incoming.event
         )
         plans: list[Plan] = []
@@ -302,11 +302,9 @@ class Planner:
         return tuple(plans)
 
 
-def ends_orders(snapshot: Snapshot, channel: Channel, event_type: EventType) -> bool:
-    """True if events of this type end their order for some rule, present or to come."""
-    return event_type.id in DEFAULT_REVIEW_STOPS or bool(
-        snapshot.stops(channel.name, event_type.id)
-    )
+def ends_orders(snapshot: Snapshot, event: Event) -> bool:
+    """True if events like this one end their order for some rule, present or to come."""
+    return event.type in DEFAULT_REVIEW_STOPS or bool(snapshot.stops(event.channel, event.type))
 
 
 def event_type_of(snapshot: Snapshot, account: str, event: Event) -> EventType:

@@ -82,6 +82,12 @@ def unpack_plans(
 ) -> tuple[tuple[CommittedPlan, ...], int]:
     """Return `count` plan answers from `at` on, and where they end."""
     end = at + 17 * count
+    if count == 1:
+        sequence, state, reason, due, lane, channel = _PLAN_ANSWER.unpack_from(raw, at)
+        number = int.from_bytes(sequence, "little")
+        member = contact_key + number.to_bytes(6, "big") + channel.to_bytes(2, "big")
+        due_ms = int.from_bytes(due, "little")
+        return (CommittedPlan(number, state, reason, due_ms, lane, member),), end
     plans = tuple(
         CommittedPlan(
             sequence := unpack48(f[0]), f[1], f[2], unpack48(f[3]), f[4],

@@ -10,7 +10,7 @@ end
 
 -- A cap set as tables, read once for all items of a call that name it.
 local function parse_caps(raw)
-  local caps = {}
+  local caps = {may_refuse_first = false}
   for at = 1, #raw, CAP do
     local limit, window, flags, longest = unpack_('<HI6BI6', raw, at + 4)
     caps[#caps + 1] = {
@@ -18,6 +18,7 @@ local function parse_caps(raw)
       per_order = flag(flags, CAP_ORDER_UNIT), skips = flag(flags, CAP_SKIP),
       counted = flag(flags, CAP_COUNTED), checked = flag(flags, CAP_CHECKED),
     }
+    if limit == 0 then caps.may_refuse_first = true end
   end
   return caps
 end
@@ -48,6 +49,7 @@ end
 -- Verdict of all caps: 'pass' | 'skip' | 'defer' | 'expire', the freed instant, the ledger that
 -- decided.
 local function caps_check(stamps, caps, tag, order_key, now_ms, expire_ms)
+  if stamps == '' and not caps.may_refuse_first then return 'pass', 0, NO_KEY end
   local until_ms, ledger, horizon = 0, nil, expire_ms
   for i = 1, #caps do
     local cap = caps[i]
@@ -92,15 +94,15 @@ local function caps_reserve(stamps, caps, tag, order_key, now_ms)
   if stamps ~= '' and now_ms - unpack_('<I6', stamps, 13) >= STAMP_KEPT_MS then
     stamps = drop_old_stamps(stamps, now_ms)
   end
-  local before, added = stamps, ''
+  local before, added, now = stamps, '', six(now_ms)
   for i = 1, #caps do
     local cap = caps[i]
     if cap.counted then
       local unit = unit_tag(cap, tag, order_key)
       if before == '' or not is_stamped(before, cap.ledger .. unit, cap.window, now_ms) then
-        added = added .. pack('<c4c8I6', cap.ledger, unit, now_ms)
+        added = added .. cap.ledger .. unit .. now
       end
     end
   end
-  return before .. added
+  return before == '' and added or before .. added
 end

@@ -18,27 +18,35 @@ local function consent_covers(scope, key, channel_key, order_key)
     or (scope == 2 and key ~= NO_KEY and key == order_key)
 end
 
--- Returns allowed, reason, is_pending.
-local function consent_decide(consents, channel_key, order_key, purpose, medium)
-  local withdrawn, best, status, time = -1, -1, 0, 0
+-- Returns allowed, reason, is_pending. The channel's number and the order key are taken out of `source`
+-- only if an entry of that scope asks for them.
+local function consent_decide(consents, source, channel_at, order_at, purpose, medium)
+  local withdrawn, best, best_at, status = -1, -1, 0, 0
   for at = 1, #consents, CONSENT do
     local scope, p, m, s = byte(consents, at, at + 3)
-    if p == purpose and m == medium then
-      local key = sub(consents, at + 4, at + 11)
-      if consent_covers(scope, key, channel_key, order_key) then
+    if p == purpose and m == medium and (s == WITHDRAWN or scope > best) then
+      local covers = scope == 0
+      if scope == 1 then
+        covers = sub(consents, at + 4, at + 11)
+          == channel_key_of(sub(source, channel_at, channel_at + 1))
+      elseif scope == 2 then
+        local key = sub(consents, at + 4, at + 11)
+        covers = key == sub(source, order_at, order_at + 7) and key ~= NO_KEY
+      end
+      if covers and s == WITHDRAWN then
         local t = unpack_('<I6', consents, at + 12)
-        if s == WITHDRAWN then
-          if t > withdrawn then withdrawn = t end
-        elseif scope > best then
-          best, status, time = scope, s, t
-        end
+        if t > withdrawn then withdrawn = t end
+      elseif covers then
+        best, best_at, status = scope, at, s
       end
     end
   end
   if best < 0 then
     return false, withdrawn >= 0 and CONSENT_WITHDRAWN or NO_CONSENT, false
   end
-  if withdrawn >= time then return false, CONSENT_WITHDRAWN, false end
+  if withdrawn >= 0 and withdrawn >= unpack_('<I6', consents, best_at + 12) then
+    return false, CONSENT_WITHDRAWN, false
+  end
   if status == GRANTED then return true, 0, false end
   return false, NO_CONSENT, status == PENDING
 end

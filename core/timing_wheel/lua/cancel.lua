@@ -23,10 +23,10 @@ local answers = {}
 for i = 4, #ARGV do
   local contact = sub(ARGV[i], 1, 8)
   local rec = records[contact]
-  local at = rec and find_ref(rec, (unpack_('>I6', ARGV[i], 9)))
+  local at = rec and find_ref(rec, ARGV[i])
   local now = at and byte(rec.refs, at + 6) or 0
   if now == SCHEDULED then
-    end_ref(rec, contact, at, state, reason, now_ms, out)
+    end_ref(rec, contact, at, state, reason, now_ms, out, ARGV[i])
     now = state
   end
   answers[#answers + 1] = char(now)

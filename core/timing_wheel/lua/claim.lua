@@ -45,6 +45,9 @@ end
 local out = {lines = {}, bodies = {}}
 local removed, deferred, notes, taken, cap_sets = {}, {}, {}, {}, {}
 
+local token8 = sub(token, 1, 8)
+local taken_count = 0
+
 local function move(rec, at, member, due, wait)
   local refs = rec.refs
   rec.refs = sub(refs, 1, at + 7) .. char(wait) .. sub(refs, at + 9, at + 19)
@@ -59,97 +62,101 @@ local function note(member, until_ms, ledger, code)
 end
 
 -- Consent and caps of one waiting, due entry. Returns code, state, reason, due.
-local function gate(rec, contact, at, member, item, due, expire)
+local function gate(rec, contact, at, member, needs_consent, set, due, expire)
   local refs = rec.refs
-  local order_key = sub(refs, at + 48, at + 55)
-  if byte(items, item + 18) == 1 then
-    local medium, purpose = byte(refs, at + 10, at + 11)
-    local channel_key = channel_key_of(sub(refs, at + 14, at + 15))
-    local ok, why = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
+  local step, medium, purpose, attempts = byte(refs, at + 9, at + 12)
+  if needs_consent == 1 then
+    local ok, why = consent_decide(rec.consents, refs, at + 14, at + 48, purpose, medium)
     if not ok then
-      end_ref(rec, contact, at, SKIPPED, why, now_ms, out)
+      end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
       return ENDED, SKIPPED, why, due
     end
   end
-  local set = byte(items, item + 22)
   local caps = cap_sets[set]
   if not caps then
     caps = parse_caps(ARGV[11 + set])
     cap_sets[set] = caps
   end
-  local tag = '\0\0' .. sub(member, 9, 14)
-  local verdict, until_ms, ledger =
-    caps_check(rec.stamps, caps, tag, order_key, now_ms, expire)
-  if verdict == 'skip' then
-    note(member, 0, ledger, 2)
-    end_ref(rec, contact, at, SKIPPED, CAPPED, now_ms, out)
-    return ENDED, SKIPPED, CAPPED, due
-  elseif verdict == 'expire' then
-    note(member, until_ms, ledger, 1)
-    end_ref(rec, contact, at, EXPIRED, NO_SLOT, now_ms, out)
-    return ENDED, EXPIRED, NO_SLOT, due
-  elseif verdict == 'defer' then
-    note(member, until_ms, ledger, 1)
-    move(rec, at, member, until_ms, CAPPED_WAIT)
-    return DEFERRED, SCHEDULED, 0, until_ms
+  if #caps > 0 then
+    local order_key = sub(refs, at + 48, at + 55)
+    local tag = '\0\0' .. sub(member, 9, 14)
+    local verdict, until_ms, ledger =
+      caps_check(rec.stamps, caps, tag, order_key, now_ms, expire)
+    if verdict == 'skip' then
+      note(member, 0, ledger, 2)
+      end_ref(rec, contact, at, SKIPPED, CAPPED, now_ms, out, member)
+      return ENDED, SKIPPED, CAPPED, due
+    elseif verdict == 'expire' then
+      note(member, until_ms, ledger, 1)
+      end_ref(rec, contact, at, EXPIRED, NO_SLOT, now_ms, out, member)
+      return ENDED, EXPIRED, NO_SLOT, due
+    elseif verdict == 'defer' then
+      note(member, until_ms, ledger, 1)
+      move(rec, at, member, until_ms, CAPPED_WAIT)
+      return DEFERRED, SCHEDULED, 0, until_ms
+    end
+    rec.stamps = caps_reserve(rec.stamps, caps, tag, order_key, now_ms)
   end
-  rec.stamps = caps_reserve(rec.stamps, caps, tag, order_key, now_ms)
-  rec.refs = sub(refs, 1, at + 5) .. char(IN_FLIGHT, 0, 0) .. sub(refs, at + 9, at + 11)
-    .. char(math.min(255, byte(refs, at + 12) + 1)) .. sub(refs, at + 13, at + 31)
-    .. sub(token, 1, 8) .. sub(refs, at + 40)
+  if attempts < 255 then attempts = attempts + 1 end
+  -- The three bytes that stay are written again: one call instead of cutting them out.
+  rec.refs = sub(refs, 1, at + 5) .. char(IN_FLIGHT, 0, 0, step, medium, purpose, attempts)
+    .. sub(refs, at + 13, at + 31) .. token8 .. sub(refs, at + 40)
   rec.dirty = true
-  count('scheduled', -1)
-  count('in_flight', 1)
-  taken[#taken + 1] = member
-  return CLAIMED, IN_FLIGHT, 0, due
+  taken_count = taken_count + 1
+  taken[taken_count] = member
+  return CLAIMED, IN_FLIGHT, 0, due, attempts
 end
 
-local function decide(rec, contact, member, item)
-  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+local function decide(rec, contact, member, item, action, needs_consent, state, reason, wait, set)
+  local at = rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= SCHEDULED then return GONE, 0, 0, 0, 0 end
   local due, expire = unpack_('<I6I6', rec.refs, at + 20)
   if due > now_ms then return NOT_DUE, SCHEDULED, 0, due, 0 end
-  local action, _, state, reason, wait = byte(items, item + 17, item + 21)
-  local code
+  local code, attempts
   if action == END then
-    end_ref(rec, contact, at, state, reason, now_ms, out)
+    end_ref(rec, contact, at, state, reason, now_ms, out, member)
     code = ENDED
   elseif action ~= GATE then
     due = unpack_('<I6', items, item + 23)
     if due >= expire then
       state, reason, code = EXPIRED, NO_SLOT, ENDED
-      end_ref(rec, contact, at, state, reason, now_ms, out)
+      end_ref(rec, contact, at, state, reason, now_ms, out, member)
     else
       move(rec, at, member, due, wait)
       state, reason, code = SCHEDULED, 0, DEFERRED
     end
   elseif now_ms >= expire then
     state, reason, code = EXPIRED, TOO_LATE, ENDED
-    end_ref(rec, contact, at, state, reason, now_ms, out)
+    end_ref(rec, contact, at, state, reason, now_ms, out, member)
   else
-    code, state, reason, due = gate(rec, contact, at, member, item, due, expire)
+    code, state, reason, due, attempts =
+      gate(rec, contact, at, member, needs_consent, set, due, expire)
   end
-  return code, state, reason, due, byte(rec.refs, at + 12)
+  return code, state, reason, due, attempts or byte(rec.refs, at + 12)
 end
 
-local contacts, wanted = {}, {}
-for i = 0, count_items - 1 do
-  local contact = sub(items, i * ITEM + 1, i * ITEM + 8)
-  if not wanted[contact] then
-    wanted[contact] = true
-    contacts[#contacts + 1] = contact
+local contacts, members, records, n = {}, {}, {}, 0
+for i = 1, count_items do
+  local member = sub(items, i * ITEM - 28, i * ITEM - 13)
+  local contact = sub(member, 1, 8)
+  members[i] = member
+  if records[contact] == nil then
+    records[contact] = false
+    n = n + 1
+    contacts[n] = contact
   end
 end
-local records = open_records(KEYS[3], contacts)
+open_records(KEYS[3], contacts, records)
 local answers = {}
-for i = 0, count_items - 1 do
-  local item = i * ITEM + 1
-  local member = sub(items, item, item + 15)
+for i = 1, count_items do
+  local item, member = i * ITEM - 28, members[i]
   local contact = sub(member, 1, 8)
-  local code, state, reason, due, attempts = decide(records[contact], contact, member, item)
-  answers[i + 1] = pack('<BBBBI6', code, state, reason, attempts, due)
+  local lane, action, needs_consent, to_state, to_reason, wait, set =
+    byte(items, item + 16, item + 22)
+  local code, state, reason, due, attempts = decide(records[contact], contact, member, item, action,
+    needs_consent, to_state, to_reason, wait, set)
+  answers[i] = pack('<BBBBI6', code, state, reason, attempts, due)
   if code ~= NOT_DUE then
-    local lane = byte(items, item + 16)
     local list = removed[lane]
     if not list then
       list = {}
@@ -158,6 +165,8 @@ for i = 0, count_items - 1 do
     list[#list + 1] = member
   end
 end
+count('scheduled', -taken_count)
+count('in_flight', taken_count)
 local answer = table.concat(answers)
 
 write_records(KEYS[3], records)

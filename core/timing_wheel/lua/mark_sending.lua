@@ -16,18 +16,16 @@ local now_ms, token, total, items = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]
 local out = {lines = {}, bodies = {}, deferred = {}}
 
 local function look(rec, contact, member, needs_consent)
-  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  local at = rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT
     or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
     return 0
   end
   if needs_consent == 0 then return 1 end
   local medium, purpose = byte(rec.refs, at + 10, at + 11)
-  local channel_key = channel_key_of(sub(rec.refs, at + 14, at + 15))
-  local order_key = sub(rec.refs, at + 48, at + 55)
-  local ok, why = consent_decide(rec.consents, channel_key, order_key, purpose, medium)
+  local ok, why = consent_decide(rec.consents, rec.refs, at + 14, at + 48, purpose, medium)
   if ok then return 1 end
-  end_ref(rec, contact, at, SKIPPED, why, now_ms, out)
+  end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
   release_caps(rec, contact, at, member, now_ms, out)
   return 0
 end

@@ -4,7 +4,20 @@ local CONSENT, STAMP, TOMBSTONE, SEEN, REF = 18, 18, 16, 15, 72
 local SCHEDULED, IN_FLIGHT, SENT, SKIPPED, CANCELLED, EXPIRED, UNKNOWN = 1, 2, 3, 6, 7, 8, 10
 local NO_KEY = string.rep('\0', 8)
 local sub, byte, find, char = string.sub, string.byte, string.find, string.char
+local reverse = string.reverse
 local pack, unpack_ = struct.pack, struct.unpack
+
+-- A sequence as six little-endian bytes. Most are small and the same for many contacts, and a look in a
+-- table costs a third of packing.
+local sixes = {}
+local function six(number)
+  local packed = sixes[number]
+  if not packed then
+    packed = pack('<I6', number)
+    sixes[number] = packed
+  end
+  return packed
+end
 
 local function new_record()
   return {next = 1, consents = '', stamps = '', tombstones = '', events = '', refs = ''}
@@ -48,7 +61,7 @@ local function trim_consents(consents)
   return consents
 end
 
--- Brings every section back within its bound; the sizes are compared first, because most are small.
+-- Brings every section back within its bound.
 local function trim_record(rec)
   if #rec.stamps > STAMP * CONTACT_STAMPS_MAX then
     rec.stamps = keep_newest(rec.stamps, STAMP, CONTACT_STAMPS_MAX)
@@ -74,18 +87,26 @@ local function parse_record(raw)
   local g = f + e * SEEN
   return {
     next = next_sequence,
-    consents = sub(raw, a, b - 1),
-    stamps = sub(raw, b, d - 1),
-    tombstones = sub(raw, d, f - 1),
+    consents = c > 0 and sub(raw, a, b - 1) or '',
+    stamps = s > 0 and sub(raw, b, d - 1) or '',
+    tombstones = t > 0 and sub(raw, d, f - 1) or '',
     events = sub(raw, f, g - 1),
-    refs = sub(raw, g, g + r * REF - 1),
+    refs = sub(raw, g),
   }
 end
 
+-- The sizes are compared before anything is trimmed, because most are small.
+local C_MOST, S_MOST = CONSENT * CONTACT_CONSENTS_MAX, STAMP * CONTACT_STAMPS_MAX
+local T_MOST, E_MOST = TOMBSTONE * CONTACT_TOMBSTONES_MAX, SEEN * CONTACT_EVENTS_MAX
+local R_MOST = REF * CONTACT_INVITATIONS_MAX
 local function build_record(rec)
-  return pack('<BI6HHHHH', 1, rec.next, #rec.consents / CONSENT, #rec.stamps / STAMP,
-    #rec.tombstones / TOMBSTONE, #rec.events / SEEN, #rec.refs / REF)
-    .. rec.consents .. rec.stamps .. rec.tombstones .. rec.events .. rec.refs
+  local c, s, t, e, r = rec.consents, rec.stamps, rec.tombstones, rec.events, rec.refs
+  if #r > R_MOST or #e > E_MOST or #s > S_MOST or #c > C_MOST or #t > T_MOST then
+    trim_record(rec)
+    c, s, t, e, r = rec.consents, rec.stamps, rec.tombstones, rec.events, rec.refs
+  end
+  return pack('<BI6HHHHH', 1, rec.next, #c / CONSENT, #s / STAMP, #t / TOMBSTONE, #e / SEEN, #r / REF)
+    .. c .. s .. t .. e .. r
 end
 
 -- Position (1-based) of the entry whose bytes at `offset` are `needle`, or nil.
@@ -98,13 +119,19 @@ local function find_entry(section, width, offset, needle, from)
   return nil
 end
 
-local function find_ref(rec, sequence)
-  return find_entry(rec.refs, REF, 0, pack('<I6', sequence))
+-- Position of a member's reference, or nil. The member names its sequence big-endian.
+local function find_ref(rec, member)
+  local refs, sequence = rec.refs, reverse(sub(member, 9, 14))
+  local at = find(refs, sequence, 1, true)
+  if not at or at % REF == 1 then return at end
+  return find_entry(refs, REF, 0, sequence, at + 1)
 end
 
--- Contact records of a batch: read once, changed in memory, written once.
-local function open_records(key, contacts)
-  local records, raws = {}, {}
+-- Contact records of a batch: read once, changed in memory, written once. `records` may hold
+-- placeholders, which end as nil.
+local function open_records(key, contacts, records)
+  local raws
+  records = records or {}
   if #contacts > 0 then raws = redis.call('HMGET', key, unpack(contacts)) end
   for i = 1, #contacts do
     records[contacts[i]] = raws[i] and parse_record(raws[i]) or nil
@@ -113,15 +140,15 @@ local function open_records(key, contacts)
 end
 
 local function write_records(key, records)
-  local args = {}
+  local args, n = {}, 0
   for contact, rec in pairs(records) do
     if rec.dirty then
-      trim_record(rec)
-      args[#args + 1] = contact
-      args[#args + 1] = build_record(rec)
+      args[n + 1] = contact
+      n = n + 2
+      args[n] = build_record(rec)
     end
   end
-  if #args > 0 then redis.call('HSET', key, unpack(args)) end
+  if n > 0 then redis.call('HSET', key, unpack(args)) end
 end
 
 -- Counters of the conservation law, summed over the call and written once. What has ended is counted
@@ -145,8 +172,9 @@ local function write_counts(key)
   end
 end
 
+-- The attempts are one byte with three spare ones behind it: one number to pack.
 local function outcome_line(member, state, reason, rule, now_ms, attempts)
-  return pack('<c16BBI4I6BBBB', member, state, reason, rule, now_ms, attempts, 0, 0, 0)
+  return pack('<c16BBI4I6I4', member, state, reason, rule, now_ms, attempts)
 end
 
 local function member_of(contact, sequence, channel)
@@ -155,6 +183,7 @@ end
 
 -- True if another invitation of the contact still needs this body.
 local function body_needed(rec, body, except)
+  if #rec.refs == REF then return false end
   local at = find_entry(rec.refs, REF, 64, body)
   while at do
     local state = byte(rec.refs, at + 6)
@@ -164,23 +193,25 @@ local function body_needed(rec, body, except)
   return false
 end
 
--- Ends the reference at `at`; collects what must be written.
-local function end_ref(rec, contact, at, state, reason, now_ms, out)
+-- Ends the reference at `at`; collects what must be written. `born` are references to be added in the
+-- same stroke; `keeps_body` says that one of them needs the body.
+local end_mark
+local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body)
   local refs = rec.refs
-  local old = byte(refs, at + 6)
-  rec.refs = sub(refs, 1, at + 5) .. char(state, reason, 0) .. sub(refs, at + 9, at + 31)
-    .. pack('<I6', now_ms) .. '\0\0' .. sub(refs, at + 40)
+  local old, _, _, _, _, _, attempts = byte(refs, at + 6, at + 12)
+  end_mark = end_mark or pack('<I6H', now_ms, 0)
+  rec.refs = sub(refs, 1, at + 5) .. char(state, reason, 0) .. sub(refs, at + 9, at + 31) .. end_mark
+    .. sub(refs, at + 40) .. (born or '')
   rec.dirty = true
   count(old == IN_FLIGHT and 'in_flight' or 'scheduled', -1)
   count_end(state, reason)
-  local sequence = unpack_('<I6', refs, at)
   local channel, rule = unpack_('<HI4', refs, at + 14)
-  out.lines[#out.lines + 1] = outcome_line(
-    member_of(contact, sequence, channel), state, reason, rule, now_ms, byte(refs, at + 12))
+  if not member then member = member_of(contact, (unpack_('<I6', refs, at)), channel) end
+  local lines = out.lines
+  lines[#lines + 1] = outcome_line(member, state, reason, rule, now_ms, attempts)
+  if keeps_body then return end
   local body = sub(refs, at + 64, at + 69)
-  if not body_needed(rec, body, at) then
-    out.bodies[#out.bodies + 1] = contact .. pack('>I6', (unpack_('<I6', body)))
-  end
+  if not body_needed(rec, body, at) then out.bodies[#out.bodies + 1] = contact .. reverse(body) end
 end
 
 local function write_ends(bodies_key, outcomes_key, out)

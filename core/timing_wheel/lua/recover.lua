@@ -37,7 +37,7 @@ local records = open_records(KEYS[3], contacts)
 local function take_back(member, token)
   local contact = sub(member, 1, 8)
   local rec = records[contact]
-  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  local at = rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT
     or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
     return
@@ -46,7 +46,7 @@ local function take_back(member, token)
   local due, state = unpack_('<I6', refs, at + 20), SCHEDULED
   if byte(refs, at + 13) % 2 == HOLD_UNKNOWN then
     state = UNKNOWN
-    end_ref(rec, contact, at, UNKNOWN, OUTCOME_UNKNOWN, now_ms, out)
+    end_ref(rec, contact, at, UNKNOWN, OUTCOME_UNKNOWN, now_ms, out, member)
   else
     rec.refs = sub(refs, 1, at + 5) .. char(SCHEDULED, 0, RETRY_WAIT) .. sub(refs, at + 9, at + 31)
       .. NO_KEY .. sub(refs, at + 40)

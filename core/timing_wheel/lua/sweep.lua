@@ -26,7 +26,7 @@ end
 local records = open_records(KEYS[1], contacts)
 for _, member in ipairs(members) do
   local rec = records[sub(member, 1, 8)]
-  local at = rec and find_ref(rec, (unpack_('>I6', member, 9)))
+  local at = rec and find_ref(rec, member)
   if at and byte(rec.refs, at + 6) >= SENT then
     rec.refs = sub(rec.refs, 1, at - 1) .. sub(rec.refs, at + REF)
     rec.dirty = true
