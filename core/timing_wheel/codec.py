@@ -22,51 +22,51 @@ from core.ports import (
     SettleAnswer,
     Settlement,
 )
-from core.records import CONSENT, member_of, pack48, unpack48
+from core.records import CONSENT, NO_KEY, member_of, pack48, unpack48
 
 _COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBB")
 _STOP_HEAD = struct.Struct("<8sBH")
-_PLAN_HEAD = struct.Struct("<BBBBBHI6s6s8s8sBBBBBHB")
+_PLAN_HEAD = struct.Struct("<BBBBBHI6s6s8x8s8s8sBBBBBH2s6sH15sB")
 _STOP_TYPE = struct.Struct("<HB")
 _COMMIT_ANSWER = struct.Struct("<BBBH")
-_PLAN_ANSWER = struct.Struct("<6sBB6sBH")
+_PLAN_ANSWER = struct.Struct("<6sBBB6sH")
 _CLAIM_ITEM = struct.Struct("<16sBBBBBBB6s")
 _CLAIM_ANSWER = struct.Struct("<BBBB6s")
 _CAP = struct.Struct("<4sH6sB6s")
-_SETTLEMENT = struct.Struct("<16sBB6sBB")
+_SETTLEMENT = struct.Struct("<16sBBBB6s")
 _MARK = struct.Struct("<8s8s8sH")
 _NOTE = struct.Struct("<8s8sH6sH")
 _TOMBSTONE = struct.Struct("<H6s")
 _WOKEN = struct.Struct("<16s6s")
 
 assert _CLAIM_ITEM.size == 29
+assert _PLAN_HEAD.size == 88
 assert _PLAN_ANSWER.size == 17
 assert _SETTLEMENT.size == 26
 
 
-def pack_plan(plan: Plan, slot_index: int) -> bytes:
-    """Return the plan argument that `birth.lua` draws."""
-    stops = plan.stop_types
+def pack_plan(plan: Plan, slot_index: int, event_key: bytes = NO_KEY) -> bytes:
+    """Return the plan as `birth.lua` draws it."""
+    stops, channel = plan.stop_types, plan.channel_number
+    due = plan.due_ms.to_bytes(6, "little")
     head = _PLAN_HEAD.pack(
-        plan.step, plan.medium, plan.purpose, 0, plan.flags, plan.channel_number,
-        plan.rule_number, plan.due_ms.to_bytes(6, "little"), plan.expire_ms.to_bytes(6, "little"),
-        plan.order_key, plan.message_key, plan.priority, 0, plan.needs_consent, plan.state,
-        plan.reason, slot_index, len(stops),
+        plan.step, plan.medium, plan.purpose, 0, plan.flags, channel, plan.rule_number, due,
+        plan.expire_ms.to_bytes(6, "little"), event_key, plan.order_key, plan.message_key,
+        plan.priority, 0, plan.needs_consent, plan.state, plan.reason, slot_index,
+        channel.to_bytes(2, "big"), due, channel, b"%015d" % plan.due_ms, len(stops),
     )  # fmt: skip
     if not stops:
         return head
     return head + b"".join(map(_STOP_TYPE.pack, stops, plan.stop_reasons))
 
 
-def pack_commit(commit: Commit) -> bytes:
-    """Return the head argument that `commit.lua` draws."""
+def pack_commit(commit: Commit, plans: Sequence[bytes]) -> bytes:
+    """Return the head argument that `commit.lua` draws; the plans are packed already."""
     head = _COMMIT_HEAD.pack(
-        commit.event_key, commit.contact_key, commit.disposition, commit.is_primary,
+        commit.contact_key, commit.event_key, commit.disposition, commit.is_primary,
         commit.event_time_ms.to_bytes(6, "little"), commit.tombstone_order, commit.tombstone_type,
         len(commit.consents), len(commit.stops), len(commit.plans),
     )  # fmt: skip
-    if not commit.consents and not commit.stops:
-        return head
     parts = [head]
     for scope, purpose, medium, status, scope_key, time_ms in commit.consents:
         parts.append(CONSENT.pack(scope, purpose, medium, status, scope_key, pack48(time_ms)))
@@ -74,6 +74,7 @@ def pack_commit(commit: Commit) -> bytes:
         numbers = stop.rule_numbers
         parts.append(_STOP_HEAD.pack(stop.order_key, stop.reason, len(numbers)))
         parts.append(struct.pack(f"<{len(numbers)}I", *numbers))
+    parts += plans
     return b"".join(parts)
 
 
@@ -83,14 +84,14 @@ def unpack_plans(
     """Return `count` plan answers from `at` on, and where they end."""
     end = at + 17 * count
     if count == 1:
-        sequence, state, reason, due, lane, channel = _PLAN_ANSWER.unpack_from(raw, at)
+        sequence, state, reason, lane, due, channel = _PLAN_ANSWER.unpack_from(raw, at)
         number = int.from_bytes(sequence, "little")
         member = contact_key + number.to_bytes(6, "big") + channel.to_bytes(2, "big")
         due_ms = int.from_bytes(due, "little")
         return (CommittedPlan(number, state, reason, due_ms, lane, member),), end
     plans = tuple(
         CommittedPlan(
-            sequence := unpack48(f[0]), f[1], f[2], unpack48(f[3]), f[4],
+            sequence := unpack48(f[0]), f[1], f[2], unpack48(f[4]), f[3],
             member_of(contact_key, sequence, f[5]),
         )
         for f in _PLAN_ANSWER.iter_unpack(raw[at:end])
@@ -147,11 +148,10 @@ def unpack_claims(raw: bytes) -> list[ClaimAnswer]:
 
 
 def pack_settlement(settlement: Settlement) -> bytes:
-    """Return one settlement argument."""
+    """Return one settlement as `settle.lua` draws it; its plans follow it."""
     return _SETTLEMENT.pack(
-        settlement.member, settlement.state, settlement.reason,
-        settlement.due_ms.to_bytes(6, "little"), settlement.releases_caps,
-        len(settlement.next_plans),
+        settlement.member, settlement.state, settlement.reason, settlement.releases_caps,
+        len(settlement.next_plans), settlement.due_ms.to_bytes(6, "little"),
     )  # fmt: skip
 
 

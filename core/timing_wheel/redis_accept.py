@@ -126,12 +126,15 @@ class RedisAccept(RedisBase):
         slots: dict[int, int] = {}
         arguments: list[bytes | int] = [now_ms, width, len(batch)]
         for commit in batch:
-            arguments.append(codec.pack_commit(commit))
+            plans = [
+                codec.pack_plan(
+                    plan, slots.setdefault(plan.due_ms // width, len(slots)), commit.event_key
+                )
+                for plan in commit.plans
+            ]
+            arguments.append(codec.pack_commit(commit, plans))
             arguments.append(commit.body)
-            for plan in commit.plans:
-                index = slots.setdefault(plan.due_ms // width, len(slots))
-                arguments.append(codec.pack_plan(plan, index))
-                arguments.append(plan.detail)
+            arguments += [plan.detail for plan in commit.plans]
         names = [
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
             keys.near, keys.outcomes(now_ms // bounds.DAY_MS), *map(keys.slot, slots),

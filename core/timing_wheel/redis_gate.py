@@ -90,22 +90,22 @@ class RedisGate(RedisBase):
         await self._ready()
         keys, width = self._keys[partition], self.meta.slot_width_ms
         slots: dict[int, int] = {}
-        plans: list[bytes] = []
+        packed: list[bytes] = []
+        details: list[bytes] = []
         for settlement in settlements:
+            packed.append(codec.pack_settlement(settlement))
             for plan in settlement.next_plans:
                 index = slots.setdefault(plan.due_ms // width, len(slots))
-                plans += (codec.pack_plan(plan, index), plan.detail)
+                packed.append(codec.pack_plan(plan, index))
+                details.append(plan.detail)
         names = [
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
             keys.near, keys.outcomes(now_ms // bounds.DAY_MS), keys.claims, keys.claim_deadlines,
             keys.deferred, *map(keys.slot, slots),
         ]  # fmt: skip
-        packed = b"".join(map(codec.pack_settlement, settlements))
-        raw = check(
-            await self._send(
-                partition, "settle", names, [now_ms, width, token, len(settlements), packed, *plans]
-            )
-        )
+        arguments: list[bytes | int] = [now_ms, width, token, len(settlements), b"".join(packed)]
+        arguments += details
+        raw = check(await self._send(partition, "settle", names, arguments))
         return codec.unpack_settlements(raw, settlements)
 
     async def recover(

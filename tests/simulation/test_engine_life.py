@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from core import bounds
 from core.errors import EventIdReused, FailedPrecondition, InvalidField, NotFound
-from core.model import Contact, Disposition, Reason, State
+from core.model import (
+    ConsentStatus,
+    Contact,
+    Disposition,
+    Medium,
+    Purpose,
+    Reason,
+    State,
+)
 from core.ports import Delivery, Store
 from tests.support.shop import ACCOUNT, one_in_14_days, open_shop, review_rule
 
@@ -318,3 +329,42 @@ async def test_an_event_without_anybody_is_refused(store: Store) -> None:
         with pytest.raises(InvalidField) as refused:
             await shop.publish(shop.event("store_visit", order="", contact=Contact()))
         assert refused.value.field == "event.contact"
+
+
+async def test_e4_a_claim_that_waited_looks_at_the_consent_once_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "HAND_OVER_MS", -1)
+    claim = store.claim
+    async with open_shop(store) as shop:
+        (answer,) = await shop.publish(shop.event())
+
+        async def claim_then_withdraw(*arguments: Any) -> Any:
+            verdicts = await claim(*arguments)
+            await shop.engine.consents.withdraw(
+                ACCOUNT, answer.contact_key, Purpose.REVIEW, Medium.EMAIL, "", "test"
+            )
+            return verdicts
+
+        monkeypatch.setattr(store, "claim", claim_then_withdraw)
+        await shop.until("2026-04-30 00:00")
+        assert shop.mails() == []
+        assert await shop.ends() == {(State.SKIPPED, Reason.CONSENT_WITHDRAWN): 1}
+
+
+async def test_r19_a_withdrawal_ends_what_waits_and_a_grant_revives_nothing(store: Store) -> None:
+    async with open_shop(store) as shop:
+        (answer,) = await shop.publish(shop.event())
+        book, key = shop.engine.consents, answer.contact_key
+        asked = (ACCOUNT, key, Purpose.REVIEW, Medium.EMAIL, "")
+        view, ended, flying = await book.withdraw(*asked, "test")
+        assert (ended, flying) == (list(answer.members), [])
+        shop.clock.move_to_ms(shop.clock.now_ms() + 1)
+        granted = await book.grant(*asked, 0, "https://shop.example/form", "v1", "test")
+        assert (view.status, granted.status) == (ConsentStatus.WITHDRAWN, ConsentStatus.GRANTED)
+        await shop.until("2026-04-30 00:00")
+        assert shop.mails() == []
+        assert await shop.ends() == {(State.SKIPPED, Reason.UNSUBSCRIBED): 1}
+        await shop.publish(shop.event(order="2", consent=None))
+        await shop.until("2026-06-30 00:00")
+        assert len(shop.mails()) == 2

@@ -1,20 +1,24 @@
 -- Library: how a plan becomes an invitation, shared by commit and settle.
--- A plan argument, packed by `core/timing_wheel/codec.py`:
---   1 step B, medium B, purpose B, attempts B, flags B, channel H, rule I4, due I6, expire I6;
---   24 order key 8, message key 8; 40 priority B, spare B: these three stand so in the reference.
---   42 needs_consent B, state B, reason B, slot key index H, number of stops B, then (event type
---   number H, reason B) for each.
+-- A plan, packed by `core/timing_wheel/codec.py`; it stands at `p` in a longer string:
+--   0 bytes 9 to 63 of the reference as they will stand there: step B, medium B, purpose B,
+--     attempts B, flags B, channel H, rule I4, due I6, expire I6, mark 8 (zeros), event key 8,
+--     order key 8, message key 8
+--   55 priority B, spare B: the end of the reference
+--   57 needs_consent B, state B, reason B, slot key index H, channel again as members have it 2,
+--   64 due I6, channel H: as answers have them, 72 due as 15 digits: a score that needs no printing
+--   87 number of stops B, then (event type number H, reason B) for each.
+local PLAN, STOP_WIDTH = 88, 3
 local NEAR, FAR = 1, 0
 local DUPLICATE = 15
 
 -- The reason of the first tombstone of the order that ends this plan, or nil.
-local function tombstone_reason(rec, order_key, plan, at, stops)
-  if stops == 0 or #rec.tombstones == 0 then return nil end
+local function tombstone_reason(rec, order_key, raw, at, stops)
+  if stops == 0 then return nil end
   local found = find_entry(rec.tombstones, TOMBSTONE, 0, order_key)
   while found do
     local number = unpack_('<H', rec.tombstones, found + 8)
     for i = 0, stops - 1 do
-      local stop, reason = unpack_('<HB', plan, at + i * 3)
+      local stop, reason = unpack_('<HB', raw, at + i * STOP_WIDTH)
       if stop == number then return reason end
     end
     found = find_entry(rec.tombstones, TOMBSTONE, 0, order_key, found + TOMBSTONE)
@@ -36,70 +40,86 @@ end
 
 -- State and reason at birth. `checks_consent` is false for the later steps of a run: the gate
 -- looks again when they are due.
-local function birth_state(rec, plan, checks_consent)
-  local needs_consent, state, reason = byte(plan, 42, 44)
+local function birth_state(rec, raw, p, checks_consent)
+  local needs_consent, state, reason = byte(raw, p + 57, p + 59)
   if state ~= SCHEDULED then return state, reason end
-  local order_key = sub(plan, 24, 31)
   if rec.tombstones ~= '' then
-    local stopped = tombstone_reason(rec, order_key, plan, 48, byte(plan, 47))
+    local stopped = tombstone_reason(rec, sub(raw, p + 39, p + 46), raw, p + PLAN, byte(raw, p + 87))
     if stopped then return CANCELLED, stopped end
   end
-  if rec.refs ~= '' and key_is_held(rec, sub(plan, 32, 39)) then return SKIPPED, DUPLICATE end
+  if rec.refs ~= '' and key_is_held(rec, sub(raw, p + 47, p + 54)) then return SKIPPED, DUPLICATE end
   if checks_consent and needs_consent == 1 then
-    local medium, purpose = byte(plan, 2, 3)
-    local ok, why, pending = consent_decide(rec.consents, channel_key_of(sub(plan, 6, 7)), order_key,
-      purpose, medium)
+    local medium, purpose = byte(raw, p + 1, p + 2)
+    local ok, why, pending = consent_decide(rec.consents, raw, p + 5, p + 39, purpose, medium)
     if not ok and not pending then return SKIPPED, why end
   end
   return SCHEDULED, 0
 end
 
--- Appends the reference and collects index entries; returns what the caller answers.
--- `out`: near, slots (key index -> zadd arguments), numbers, details, lines.
-local function give_birth(rec, contact, plan, detail, body, event_key, now_ms, loaded, out, checks)
-  local state, reason = birth_state(rec, plan, checks)
-  local sequence = rec.next
-  local channel, rule, due = unpack_('<HI4I6', plan, 6)
-  local mark = NO_KEY
-  local member = member_of(contact, sequence, channel)
-  local lane = FAR
-  rec.next = sequence + 1
-  rec.dirty = true
-  count('planned', 1)
+-- Makes a reference and collects index entries. Returns the reference, which the caller adds to the
+-- record, and its state; its answer goes to the end of `answers`.
+-- `body` is the body's sequence as six bytes; `event_key` is nil if the plan has it already.
+-- `out`: near, slots (key index -> zadd arguments), details, lines.
+local planned, begun = 0, 0
+local function give_birth(rec, contact, raw, p, detail, body, event_key, now_ms, out, answers, checks)
+  local state, reason = birth_state(rec, raw, p, checks)
+  local sequence = six(rec.next)
+  local member = contact .. reverse(sequence) .. sub(raw, p + 62, p + 63)
+  local lane, plan = FAR, nil
+  rec.next = rec.next + 1
+  planned = planned + 1
+  if event_key then
+    plan = sub(raw, p, p + 30) .. event_key .. sub(raw, p + 39, p + 54)
+  else
+    plan = sub(raw, p, p + 54)
+  end
   if state == SCHEDULED then
-    count('scheduled', 1)
-    if due < loaded then
+    begun = begun + 1
+    local due, zadd = sub(raw, p + 72, p + 86), out.near
+    if due < out.loaded then
       lane = NEAR
-      out.near[#out.near + 1] = due
-      out.near[#out.near + 1] = member
     else
-      local index = unpack_('<H', plan, 45)
-      local zadd = out.slots[index]
+      local low, high = byte(raw, p + 60, p + 61)
+      local index = low + high * 256
+      zadd = out.slots[index]
       if not zadd then
         zadd = {}
         out.slots[index] = zadd
       end
-      zadd[#zadd + 1] = due
-      zadd[#zadd + 1] = member
     end
+    local n = #zadd
+    zadd[n + 1] = due
+    zadd[n + 2] = member
   else
-    mark = pack('<I6', now_ms) .. '\0\0'
+    plan = sub(plan, 1, 23) .. pack('<I6H', now_ms, 0) .. sub(plan, 32)
     count_end(state, reason)
-    out.lines[#out.lines + 1] = outcome_line(member, state, reason, rule, now_ms, 0)
+    out.lines[#out.lines + 1] =
+      outcome_line(member, state, reason, (unpack_('<I4', plan, 8)), now_ms, 0)
   end
-  rec.refs = rec.refs .. pack('<I6BBBc23c8c8c16I6c2', sequence, state, reason, 0, sub(plan, 1, 23),
-    mark, event_key, sub(plan, 24, 39), body, sub(plan, 40, 41))
-  out.details[#out.details + 1] = member
-  out.details[#out.details + 1] = detail
-  return pack('<I6BBI6BH', sequence, state, reason, due, lane, channel), state
+  local details = out.details
+  local n = #details
+  details[n + 1] = member
+  details[n + 2] = detail
+  n = #answers
+  answers[n + 1] = sequence
+  answers[n + 2] = char(state, reason, lane)
+  answers[n + 3] = sub(raw, p + 64, p + 71)
+  return sequence .. char(state, reason, 0) .. plan .. body .. sub(raw, p + 55, p + 56), state
+end
+
+-- `loaded_until` as digits, so that the due times of plans compare with it as they are.
+local function loaded_until(meta_key)
+  return string.format('%015.0f', tonumber(redis.call('HGET', meta_key, 'loaded_until') or 0))
 end
 
 -- Writes index entries and details. `first_slot` is the position of the first slot key in KEYS.
 local function write_births(out, details_key, slots_key, near_key, meta_key, first_slot, width)
+  count('planned', planned)
+  count('scheduled', begun)
   if #out.details > 0 then redis.call('HSET', details_key, unpack(out.details)) end
   for index, zadd in pairs(out.slots) do
     redis.call('ZADD', KEYS[first_slot + index], unpack(zadd))
-    local number = math.floor(zadd[1] / width)
+    local number = math.floor(tonumber(zadd[1]) / width)
     redis.call('ZADD', slots_key, number, number)
   end
   if #out.near > 0 then

@@ -137,7 +137,7 @@ end
 
 local contacts, members, records, n = {}, {}, {}, 0
 for i = 1, count_items do
-  local member = sub(items, i * ITEM - 28, i * ITEM - 13)
+  local member = sub(items, (i - 1) * ITEM + 1, (i - 1) * ITEM + 16)
   local contact = sub(member, 1, 8)
   members[i] = member
   if records[contact] == nil then
@@ -149,7 +149,7 @@ end
 open_records(KEYS[3], contacts, records)
 local answers = {}
 for i = 1, count_items do
-  local item, member = i * ITEM - 28, members[i]
+  local item, member = (i - 1) * ITEM + 1, members[i]
   local contact = sub(member, 1, 8)
   local lane, action, needs_consent, to_state, to_reason, wait, set =
     byte(items, item + 16, item + 22)

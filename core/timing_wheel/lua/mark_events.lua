@@ -6,20 +6,30 @@
 -- Returns: one string, 10 bytes a mark: is_new B, is_same_body B, contact key 8
 -- Atomicity: all marks or none; the mark is never proof that the event was applied.
 -- Cost: O(marks)
-local sub = string.sub
+local sub, byte, call = string.sub, string.byte, redis.call
 local marks, answers = ARGV[2], {}
+
+-- Until the first generation has passed there is none before it: one question for all buckets then
+-- saves one for each mark.
+local before = {}
+for i = 2, #KEYS, 2 do before[i / 2] = KEYS[i] end
+local has_before = #before > 0 and call('EXISTS', unpack(before)) > 0
+
 for i = 0, tonumber(ARGV[1]) - 1 do
   local at = i * 26 + 1
   local key, value = sub(marks, at, at + 7), sub(marks, at + 8, at + 23)
-  local pair = struct.unpack('<H', marks, at + 24)
-  local held = redis.call('HGET', KEYS[pair * 2 + 2], key)
-  if not held and redis.call('HSETNX', KEYS[pair * 2 + 1], key, value) == 0 then
-    held = redis.call('HGET', KEYS[pair * 2 + 1], key)
+  local low, high = byte(marks, at + 24, at + 25)
+  local present = low * 2 + high * 512 + 1
+  local held = has_before and call('HGET', KEYS[present + 1], key)
+  if not held and call('HSETNX', KEYS[present], key, value) == 0 then
+    held = call('HGET', KEYS[present], key)
   end
   if not held then
-    answers[i + 1] = '\1\1' .. sub(value, 9, 16)
+    answers[i * 2 + 1] = '\1\1'
+    answers[i * 2 + 2] = sub(value, 9, 16)
   else
-    answers[i + 1] = (sub(held, 1, 8) == sub(value, 1, 8) and '\0\1' or '\0\0') .. sub(held, 9, 16)
+    answers[i * 2 + 1] = sub(held, 1, 8) == sub(value, 1, 8) and '\0\1' or '\0\0'
+    answers[i * 2 + 2] = sub(held, 9, 16)
   end
 end
 return table.concat(answers)

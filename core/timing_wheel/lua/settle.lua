@@ -8,8 +8,9 @@
 -- KEYS[12...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] claim token 16
 -- ARGV[4] number of settlements, <= 128
--- ARGV[5] settlements, 26 bytes each: member 16, state B, reason B, due I6, releases B, plans B
--- ARGV[6...] (plan, detail) for each plan, in the order of the settlements
+-- ARGV[5] settlements: member 16, state B, reason B, releases B, plans B, due I6, then its plans as
+--   `birth.lua` draws them, without event key
+-- ARGV[6...] detail for each plan, in the order of the settlements
 -- Returns: one string; for each settlement: is_settled B, plans B, woken B, 17 bytes a plan (as
 --   commit), 22 bytes a woken entry (member 16, due I6)
 -- Atomicity: all or nothing. An entry that was reclaimed meanwhile answers is_settled 0.
@@ -22,68 +23,85 @@ local ITEM = 26
 local RETRY_WAIT = 2
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local items = ARGV[5]
-local loaded = tonumber(redis.call('HGET', KEYS[1], 'loaded_until') or 0)
+local token8 = sub(token, 1, 8)
 local lease = redis.call('HGET', KEYS[9], token)
-local out = {near = {}, slots = {}, details = {}, lines = {}, bodies = {}, deferred = {}}
-local done = {}
+local out = {
+  near = {}, slots = {}, details = {}, lines = {}, bodies = {}, deferred = {},
+  loaded = loaded_until(KEYS[1]),
+}
+local done, done_count = {}, 0
 
-local function births(rec, contact, at, plans, arg)
-  local event_key = sub(rec.refs, at + 40, at + 47)
-  local body = unpack_('<I6', rec.refs, at + 64)
-  local parts = {}
-  for i = 1, plans do
-    parts[i] = give_birth(rec, contact, ARGV[arg], ARGV[arg + 1], body, event_key, now_ms, loaded,
-      out, false)
-    arg = arg + 2
+-- The references of the next steps. All but the last are added here, because the next one must see
+-- them; the last is returned, to be added when the settled one is written. Second: does one wait?
+local function births(rec, contact, at, plans, p, arg, answers)
+  local event_key, body = sub(rec.refs, at + 40, at + 47), sub(rec.refs, at + 64, at + 69)
+  local ref, state
+  local waits = false
+  for i = 0, plans - 1 do
+    if ref then rec.refs = rec.refs .. ref end
+    ref, state = give_birth(rec, contact, items, p, ARGV[arg + i], body, event_key, now_ms, out,
+      answers, false)
+    waits = waits or state == SCHEDULED
+    p = p + PLAN + STOP_WIDTH * byte(items, p + PLAN - 1)
   end
-  return table.concat(parts)
+  return ref, waits
 end
 
-local function settle(rec, contact, member, item, arg)
-  local state, reason = byte(items, item + 16, item + 17)
-  local releases, plans = byte(items, item + 24, item + 25)
-  local at = lease and rec and find_ref(rec, (unpack_('>I6', member, 9)))
-  if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT
-    or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
-    return '\0\0\0'
+local function settle(rec, contact, member, item, state, reason, releases, plans, arg, answers)
+  local at = lease and rec and find_ref(rec, member)
+  if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT or sub(rec.refs, at + 32, at + 39) ~= token8 then
+    answers[#answers + 1] = '\0\0\0'
+    return
   end
   done[member] = true
-  local born = births(rec, contact, at, plans, arg)
+  done_count = done_count + 1
+  local place, born, waits = #answers + 1, '', false
+  answers[place] = ''
+  if plans > 0 then born, waits = births(rec, contact, at, plans, item + ITEM, arg, answers) end
   if state == SCHEDULED then
-    local due = unpack_('<I6', items, item + 18)
+    local due = unpack_('<I6', items, item + 20)
     local refs = rec.refs
     rec.refs = sub(refs, 1, at + 5) .. char(SCHEDULED, reason, RETRY_WAIT)
-      .. sub(refs, at + 9, at + 19) .. pack('<I6', due) .. sub(refs, at + 26, at + 31) .. NO_KEY
-      .. sub(refs, at + 40)
+      .. sub(refs, at + 9, at + 19) .. six(due) .. sub(refs, at + 26, at + 31) .. NO_KEY
+      .. sub(refs, at + 40) .. born
     rec.dirty = true
     count('in_flight', -1)
     count('scheduled', 1)
     out.deferred[#out.deferred + 1] = due
     out.deferred[#out.deferred + 1] = member
   else
-    end_ref(rec, contact, at, state, reason, now_ms, out)
+    end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits)
   end
   local woken = ''
-  if releases == 1 then woken = release_caps(rec, contact, at, member, now_ms, out) end
-  return char(1, plans, #woken / 22) .. born .. woken
+  if releases == 1 then
+    woken = release_caps(rec, contact, at, member, now_ms, out)
+    answers[#answers + 1] = woken
+  end
+  answers[place] = char(1, plans, #woken / 22)
 end
 
-local contacts, wanted = {}, {}
-for i = 0, total - 1 do
-  local contact = sub(items, i * ITEM + 1, i * ITEM + 8)
-  if not wanted[contact] then
-    wanted[contact] = true
-    contacts[#contacts + 1] = contact
+local contacts, records, places, n, item = {}, {}, {}, 0, 1
+for i = 1, total do
+  local contact = sub(items, item, item + 7)
+  if records[contact] == nil then
+    records[contact] = false
+    n = n + 1
+    contacts[n] = contact
   end
+  places[i] = item
+  local plans = byte(items, item + 19)
+  item = item + ITEM
+  for _ = 1, plans do item = item + PLAN + STOP_WIDTH * byte(items, item + PLAN - 1) end
 end
-local records = open_records(KEYS[3], contacts)
+open_records(KEYS[3], contacts, records)
 local answers, arg = {}, 6
-for i = 0, total - 1 do
-  local item = i * ITEM + 1
+for i = 1, total do
+  item = places[i]
   local member = sub(items, item, item + 15)
   local contact = sub(member, 1, 8)
-  answers[i + 1] = settle(records[contact], contact, member, item, arg)
-  arg = arg + 2 * byte(items, item + 25)
+  local state, reason, releases, plans = byte(items, item + 16, item + 19)
+  settle(records[contact], contact, member, item, state, reason, releases, plans, arg, answers)
+  arg = arg + plans
 end
 
 write_records(KEYS[3], records)
@@ -96,9 +114,11 @@ end
 if lease then
   local members = unpack_('<H', lease, 7)
   local rest = {}
-  for i = 0, members - 1 do
-    local member = sub(lease, 9 + i * 16, 24 + i * 16)
-    if not done[member] then rest[#rest + 1] = member end
+  if done_count < members then
+    for i = 0, members - 1 do
+      local member = sub(lease, 9 + i * 16, 24 + i * 16)
+      if not done[member] then rest[#rest + 1] = member end
+    end
   end
   if #rest == 0 then
     redis.call('HDEL', KEYS[9], token)
