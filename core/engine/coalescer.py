@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 Run = Callable[[dict[int, list[ItemT]]], Awaitable[dict[int, list[AnswerT]]]]
+IN_FLIGHT_MAX = 3
+ITEMS_ENOUGH = 512
+"""Eight for each of 64 partitions; more shares the fixed cost better, but works less at once."""
 _Waiting = tuple[Sequence[tuple[int, ItemT]], "asyncio.Future[list[AnswerT]]"]
 
 
@@ -22,11 +25,18 @@ class Coalescer(Generic[ItemT, AnswerT]):
     Args:
         run: the operation; items by partition in, answers by partition out.
         in_flight_max: calls under way at a time. Two keep the store busy while this process packs.
+        items_enough: a call takes no further batch once it has so many items. Without it all waiting
+            batches would go through every stage in step, and process and store would take turns
+            instead of working at once.
     """
 
-    def __init__(self, run: Run[ItemT, AnswerT], in_flight_max: int = 2) -> None:
+    def __init__(
+        self, run: Run[ItemT, AnswerT], in_flight_max: int = IN_FLIGHT_MAX,
+        items_enough: int = ITEMS_ENOUGH,
+    ) -> None:  # fmt: skip
         self._run = run
         self._in_flight_max = in_flight_max
+        self._items_enough = items_enough
         self._waiting: list[_Waiting[ItemT, AnswerT]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_scheduled = False
@@ -48,11 +58,18 @@ class Coalescer(Generic[ItemT, AnswerT]):
 
     def _flush(self) -> None:
         self._is_scheduled = False
-        waiting, self._waiting = self._waiting, []
+        taken = count = 0
+        while taken < len(self._waiting) and count < self._items_enough:
+            count += len(self._waiting[taken][0])
+            taken += 1
+        waiting, self._waiting = self._waiting[:taken], self._waiting[taken:]
         if waiting:
-            task = asyncio.get_running_loop().create_task(self._call(waiting))
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._call(waiting))
             self._tasks.add(task)
             task.add_done_callback(self._done)
+            if self._waiting:
+                self._schedule(loop)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
