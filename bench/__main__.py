@@ -1,6 +1,7 @@
 """`python -m bench`: the micro benchmarks through pytest-benchmark, then the throughput of the whole.
 
-Options: `--only throughput`, `--only micro`; the number of items comes from AFTERWORD_BENCH_N.
+Options: `--only throughput`, `--only micro`; the number of items comes from AFTERWORD_BENCH_N. It takes
+several minutes.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ def main() -> int:
     status = 0
     if only != "throughput":
         files = sorted(str(path) for path in HERE.glob("bench_*.py"))
-        options = ["--benchmark-only", "--benchmark-columns=min,median,ops,rounds",
-                   "--benchmark-group-by=group", "-q", "-p", "no:randomly"]  # fmt: skip
+        options = [
+            "--benchmark-only", "--benchmark-columns=min,median,ops,rounds",
+            "--benchmark-group-by=group", "--benchmark-max-time=0.5", "--benchmark-min-rounds=3", "-q",
+        ]  # fmt: skip
         status = int(pytest.main([*options, *files]))
     if only != "micro":
         from bench.bench_throughput import report
