@@ -24,7 +24,7 @@ class Coalescer(Generic[ItemT, AnswerT]):
 
     Args:
         run: the operation; items by partition in, answers by partition out.
-        in_flight_max: calls under way at a time. Two keep the store busy while this process packs.
+        in_flight_max: calls under way at a time: enough that the store is busy while this process packs.
         items_enough: a call takes no further batch once it has so many items. Without it all waiting
             batches would go through every stage in step, and process and store would take turns
             instead of working at once.
