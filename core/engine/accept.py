@@ -15,9 +15,7 @@ others of its batch.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -25,8 +23,9 @@ from core import bounds
 from core.clock import Clock
 from core.engine.coalescer import Coalescer
 from core.engine.identity import Identity, body_hash
+from core.engine.patience import patiently
 from core.engine.planner import Incoming, Planner, channel_of, ends_orders, event_type_of
-from core.errors import AfterwordError, EventIdReused, InvalidField, StoreUnavailable
+from core.errors import AfterwordError, EventIdReused, InvalidField
 from core.model import Disposition, Event
 from core.partitions import partition_of
 from core.ports import (
@@ -46,11 +45,9 @@ from core.registry.resources import ID_OPTIONAL_TYPES
 from core.registry.snapshot import Snapshot
 from core.stats import Stats
 
-T = TypeVar("T")
 OnNear = Callable[[int, CommittedPlan], None]
 
-RETRY_FIRST_MS = 20
-RETRY_TOTAL_MS = 15_000
+PATIENCE_MS = 15_000
 """How long a batch is tried again before its caller hears that the store is away."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -87,28 +84,18 @@ class Acceptor:
         self._on_near = on_near
         self._partition_count = store.meta.partition_count
         self._mark = Coalescer[EventMark, MarkAnswer](
-            lambda batch: self._patiently(lambda: store.mark_events(batch, clock.now_ms()))
+            lambda batch: patiently(
+                lambda: store.mark_events(batch, clock.now_ms()), stats, PATIENCE_MS
+            )
         )
         self._note = Coalescer[OrderNote, OrderAnswer](
-            lambda batch: self._patiently(lambda: store.note_orders(batch, clock.now_ms()))
+            lambda batch: patiently(
+                lambda: store.note_orders(batch, clock.now_ms()), stats, PATIENCE_MS
+            )
         )
         self._commit = Coalescer[Commit, CommitAnswer](
-            lambda batch: self._patiently(lambda: store.commit(batch, clock.now_ms()))
+            lambda batch: patiently(lambda: store.commit(batch, clock.now_ms()), stats, PATIENCE_MS)
         )
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an idempotent call while the store is away, for a while."""
-        delay_ms, waited_ms = RETRY_FIRST_MS, 0
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable:
-                self._stats.store_errors += 1
-                if waited_ms >= RETRY_TOTAL_MS:
-                    raise
-                await asyncio.sleep(delay_ms / 1_000)
-                waited_ms += delay_ms
-                delay_ms = min(delay_ms * 2, 1_000)
 
     async def accept(
         self, account: str, events: Sequence[Event], *, validate_only: bool = False
@@ -267,4 +254,4 @@ class Acceptor:
                     self._on_near(partition, plan)
 
 
-assert bounds.EVENT_GENERATION_MS > RETRY_TOTAL_MS, "a retried event is still remembered"
+assert bounds.EVENT_GENERATION_MS > PATIENCE_MS, "a retried event is still remembered"

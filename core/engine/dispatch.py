@@ -21,8 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,6 +29,7 @@ from core import bounds
 from core.clock import Clock, SystemClock, monotonic_ns
 from core.engine.horizon import Horizon, Where
 from core.engine.ownership import Ownership
+from core.engine.patience import patiently
 from core.engine.planner import Planner
 from core.engine.settlement import Meaning
 from core.errors import OwnershipLost, RenderingFailed, StaleRegistry, StoreUnavailable
@@ -55,12 +55,11 @@ from core.stats import Stats
 _LOG = logging.getLogger(__name__)
 
 _PAUSE_MS = 200
-TRIES_MAX = 10
-"""Attempts at one claim; then its entries wait for their lease or the next look."""
+CLAIM_PATIENCE_MS = 1_800
+"""How long one claim is tried; then its entries wait for their lease or the next look."""
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 
-T = TypeVar("T")
 Fired = tuple[int, bytes, Where]
 
 
@@ -264,10 +263,12 @@ class Dispatcher:
         revision = self._registry.snapshot.revision
         try:
             # The same token gives the first answer again, so a lost reply costs nothing (E20).
-            answers = await self._persistently(
+            answers = await patiently(
                 lambda: self._store.claim(
                     partition, owner, token, items, now_ms, deadline_ms, revision
-                )
+                ),
+                self._stats,
+                CLAIM_PATIENCE_MS,
             )
         except OwnershipLost:
             self._ownership.lose(partition)
@@ -279,7 +280,6 @@ class Dispatcher:
             return claimed
         except StoreUnavailable:
             # It may have been claimed: then the lease brings it back.
-            self._stats.store_errors += 1
             await self._put_back_soon([(e.due_ms, e.item.member, e.where) for e in entries])
             return claimed
         self._stats.claims += 1
@@ -287,16 +287,6 @@ class Dispatcher:
             if self._follow(partition, one, answer, now_ms):
                 claimed.entries.append(one)
         return claimed
-
-    async def _persistently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an idempotent call while the store is away, for a short while."""
-        for _ in range(TRIES_MAX - 1):
-            try:
-                return await call()
-            except StoreUnavailable:
-                self._stats.store_errors += 1
-                await asyncio.sleep(_PAUSE_MS / 1_000)
-        return await call()
 
     def _follow(self, partition: int, one: Ready, answer: ClaimAnswer, now_ms: int) -> bool:
         """Draw the consequence of the gate's answer; True if the entry is ours to send."""

@@ -9,15 +9,7 @@
 -- Cost: O(members + references of their contacts)
 -- @include record
 local now_ms, state, reason = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local contacts, wanted = {}, {}
-for i = 4, #ARGV do
-  local contact = sub(ARGV[i], 1, 8)
-  if not wanted[contact] then
-    wanted[contact] = true
-    contacts[#contacts + 1] = contact
-  end
-end
-local records = open_records(KEYS[2], contacts)
+local records = open_contacts(KEYS[2], {unpack(ARGV, 4)})
 local out = {lines = {}, bodies = {}}
 local answers = {}
 for i = 4, #ARGV do

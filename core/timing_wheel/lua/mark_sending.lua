@@ -30,20 +30,13 @@ local function look(rec, contact, member, needs_consent)
   return 0
 end
 
-local contacts, wanted = {}, {}
-for i = 0, total - 1 do
-  local contact = sub(items, i * ITEM + 1, i * ITEM + 8)
-  if not wanted[contact] then
-    wanted[contact] = true
-    contacts[#contacts + 1] = contact
-  end
-end
-local records = open_records(KEYS[3], contacts)
+local members = {}
+for i = 0, total - 1 do members[i + 1] = sub(items, i * ITEM + 1, i * ITEM + 16) end
+local records = open_contacts(KEYS[3], members)
 local answers = {}
-for i = 0, total - 1 do
-  local member = sub(items, i * ITEM + 1, i * ITEM + 16)
+for i, member in ipairs(members) do
   local contact = sub(member, 1, 8)
-  answers[i + 1] = char(look(records[contact], contact, member, byte(items, i * ITEM + 17)))
+  answers[i] = char(look(records[contact], contact, member, byte(items, i * ITEM)))
 end
 write_records(KEYS[3], records)
 write_ends(KEYS[4], KEYS[5], out)

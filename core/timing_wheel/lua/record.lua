@@ -139,6 +139,19 @@ local function open_records(key, contacts, records)
   return records
 end
 
+-- The records of all contacts to which these members (or longer strings that begin so) belong.
+local function open_contacts(key, members)
+  local contacts, wanted = {}, {}
+  for _, member in ipairs(members) do
+    local contact = sub(member, 1, 8)
+    if not wanted[contact] then
+      wanted[contact] = true
+      contacts[#contacts + 1] = contact
+    end
+  end
+  return open_records(key, contacts)
+end
+
 local function write_records(key, records)
   local args, n = {}, 0
   for contact, rec in pairs(records) do

@@ -18,21 +18,17 @@ local tokens = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[2], 'LIMIT', 0,
 local out = {lines = {}, bodies = {}}
 local deferred, answers = {}, {}
 
-local members, contacts, wanted = {}, {}, {}
+local members, token_of = {}, {}
 for _, token in ipairs(tokens) do
   local lease = redis.call('HGET', KEYS[5], token)
   local held = lease and unpack_('<H', lease, 7) or 0
   for i = 0, held - 1 do
     local member = sub(lease, 9 + i * 16, 24 + i * 16)
-    local contact = sub(member, 1, 8)
-    members[#members + 1] = {member, token}
-    if not wanted[contact] then
-      wanted[contact] = true
-      contacts[#contacts + 1] = contact
-    end
+    members[#members + 1] = member
+    token_of[#members] = token
   end
 end
-local records = open_records(KEYS[3], contacts)
+local records = open_contacts(KEYS[3], members)
 
 local function take_back(member, token)
   local contact = sub(member, 1, 8)
@@ -59,7 +55,7 @@ local function take_back(member, token)
   answers[#answers + 1] = member .. pack('<BI6', state, due)
 end
 
-for _, entry in ipairs(members) do take_back(entry[1], entry[2]) end
+for i, member in ipairs(members) do take_back(member, token_of[i]) end
 write_records(KEYS[3], records)
 if #deferred > 0 then
   redis.call('ZADD', KEYS[7], unpack(deferred))

@@ -13,17 +13,9 @@ if total == 0 then
   redis.call('DEL', KEYS[4])
   return 0
 end
-local contacts, wanted, members = {}, {}, {}
-for i = 0, total - 1 do
-  local member = sub(lines, i * 32 + 1, i * 32 + 16)
-  members[#members + 1] = member
-  local contact = sub(member, 1, 8)
-  if not wanted[contact] then
-    wanted[contact] = true
-    contacts[#contacts + 1] = contact
-  end
-end
-local records = open_records(KEYS[1], contacts)
+local members = {}
+for i = 0, total - 1 do members[i + 1] = sub(lines, i * 32 + 1, i * 32 + 16) end
+local records = open_contacts(KEYS[1], members)
 for _, member in ipairs(members) do
   local rec = records[sub(member, 1, 8)]
   local at = rec and find_ref(rec, member)
