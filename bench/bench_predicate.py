@@ -17,7 +17,7 @@ from control import cel_schema
 from control.cel_frontend import ConditionFrontend
 from core.bounds import DAY_MS, HOUR_MS
 from core.model import Contact, Event, Family, Item, Money, Order
-from core.registry.resources import Wait
+from core.registry.rule_parts import Wait
 from core.rules.fields import ROOTS
 from core.rules.lowering import compile_fused
 from core.rules.schedule import due_ms

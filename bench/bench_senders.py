@@ -31,7 +31,8 @@ import uvloop
 
 from core.model import Contact, Event, Family, Item, Medium, Order
 from core.ports import Delivery, Letter
-from core.registry.resources import Channel, EmailSender
+from core.registry.resources import Channel
+from core.registry.rule_parts import EmailSender
 from senders import mime, templates
 from senders.smtp import SmtpTransport
 

@@ -15,19 +15,8 @@ from core.model import (
     Order,
     Purpose,
 )
-from core.registry.resources import (
-    Action,
-    Cap,
-    CapScope,
-    CapSteps,
-    CapUnit,
-    Channel,
-    EmailSender,
-    Rule,
-    Step,
-    Wait,
-    WaitBase,
-)
+from core.registry.resources import Cap, CapScope, CapSteps, CapUnit, Channel, Rule
+from core.registry.rule_parts import Action, EmailSender, Step, Wait, WaitBase
 
 ACCOUNT = "default"
 CHANNEL = f"accounts/{ACCOUNT}/channels/shop"

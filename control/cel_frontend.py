@@ -22,7 +22,7 @@ from control import cel_schema, condition_warnings
 from control.cel_errors import explain, refuse, too_deep
 from core.bounds import EXPRESSION_CHARS_MAX, EXPRESSION_DEPTH_MAX
 from core.model import REVIEW_FAMILIES, Family
-from core.registry.resources import Condition
+from core.registry.rule_parts import Condition
 from core.rules.fields import FIELDS, ROOTS
 from core.rules.lowering import compile_predicate
 from core.rules.tree import cost, depth

@@ -6,7 +6,8 @@ from typing import Any
 
 from core.model import Contact, Event, Family, Item, Medium, Order, Shipment
 from core.ports import Letter
-from core.registry.resources import Channel, EmailSender
+from core.registry.resources import Channel
+from core.registry.rule_parts import EmailSender
 
 SEND_MS = 1_760_000_000_000
 

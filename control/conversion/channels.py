@@ -7,7 +7,8 @@ from afterword.v1 import event_service_pb2
 from control.conversion import checks, times
 from core import bounds
 from core.errors import InvalidField
-from core.registry.resources import Channel, ConsentMode, EmailSender, EventType
+from core.registry.resources import Channel, ConsentMode, EventType
+from core.registry.rule_parts import EmailSender
 
 OUTPUT_ONLY = frozenset({"name", "etag", "create_time", "update_time"})
 EVENT_TYPE_OUTPUT_ONLY = OUTPUT_ONLY | {"shipped"}

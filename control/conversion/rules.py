@@ -15,7 +15,8 @@ from core.errors import InvalidField, OutOfRange
 from core.model import REVIEW_FAMILIES, ActivationState, Family, Medium, Purpose
 from core.registry.catalogue import Catalogue
 from core.registry.documents import channel_name, rule_name
-from core.registry.resources import DEFAULT_REVIEW_STOPS, Activation, Condition, Rule, Step
+from core.registry.resources import DEFAULT_REVIEW_STOPS, Activation, Rule
+from core.registry.rule_parts import Condition, Step
 
 OUTPUT_ONLY = frozenset({
     "name", "revision", "event_type_active", "active_channels", "warnings", "etag", "create_time",

@@ -10,7 +10,7 @@ from control.conversion import checks, times
 from core import bounds
 from core.errors import InvalidField, OutOfRange
 from core.model import Medium, Purpose
-from core.registry.resources import Action, IfPassed, Step, Wait, WaitBase
+from core.registry.rule_parts import Action, IfPassed, Step, Wait, WaitBase
 from senders.templates import validate_subject
 
 WAIT_DAYS_MAX = bounds.WAIT_MAX_MS // bounds.DAY_MS

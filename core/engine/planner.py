@@ -26,15 +26,8 @@ from core.model import (
 )
 from core.ports import Commit, OrderAnswer, Plan, Stop
 from core.records import FLAG_FOLLOW_UP, FLAG_HOLD_UNKNOWN, NO_KEY, PlanDetail, Reference
-from core.registry.resources import (
-    DEFAULT_REVIEW_STOPS,
-    Action,
-    Channel,
-    ConsentMode,
-    EventType,
-    Rule,
-    WaitBase,
-)
+from core.registry.resources import DEFAULT_REVIEW_STOPS, Channel, ConsentMode, EventType, Rule
+from core.registry.rule_parts import Action, WaitBase
 from core.registry.snapshot import Snapshot
 from core.rules.schedule import due_ms, expiry_ms, follow_up_wait, is_late
 from core.rules.zones import resolve_zone

@@ -12,11 +12,22 @@ Units: `*_ms` milliseconds, instants since the epoch.
 from __future__ import annotations
 
 import enum
-from typing import Any
 
 import msgspec
 
 from core.model import ActivationState, Family, Medium, Purpose
+from core.registry.rule_parts import (
+    Condition,
+    DebounceTrigger,
+    DormantTrigger,
+    EmailSender,
+    MediumHours,
+    OncePer,
+    PurchaseTrigger,
+    ReviewSettings,
+    Step,
+    StopEvent,
+)
 
 
 class ConsentMode(enum.IntEnum):
@@ -26,18 +37,35 @@ class ConsentMode(enum.IntEnum):
     SHOP_ATTESTS = 2
 
 
-class WaitBase(enum.IntEnum):
-    """From where a wait counts."""
+class ProductExclusivity(enum.IntEnum):
+    """How many product review rules one channel may have active (B28, R37)."""
 
-    EVENT = 1
-    PREVIOUS_STEP_SENT = 2
+    PER_CHANNEL = 1
+    PER_EVENT_TYPE = 2
 
 
-class IfPassed(enum.IntEnum):
-    """What happens if days and time of day lie before the base (d1.3)."""
+class HistoryScope(enum.IntEnum):
+    """Whose purchases count together for triggers that look at the past (R43)."""
 
-    NEXT_DAY = 1
-    NOW = 2
+    CHANNEL = 1
+    ACCOUNT = 2
+
+
+class OrderMeaning(enum.IntEnum):
+    """What a shop's own order status means."""
+
+    PAID = 1
+    CANCELLED = 2
+    RETURNED = 3
+    REFUNDED = 4
+
+
+class Entitlement(enum.IntEnum):
+    """What an account has booked (B26, C2)."""
+
+    PRODUCT_REVIEWS = 1
+    NOTIFICATIONS = 2
+    AUTOMATIONS = 3
 
 
 class CapScope(enum.IntEnum):
@@ -104,14 +132,6 @@ class EventType(Resource, kw_only=True):
         return f"accounts/{self.account}/eventTypes/{self.id}"
 
 
-class EmailSender(msgspec.Struct):
-    """Who an e-mail comes from."""
-
-    address: str
-    display_name: str = ""
-    reply_to: str = ""
-
-
 class Channel(Resource, kw_only=True):
     """One shop or sales channel."""
 
@@ -120,6 +140,24 @@ class Channel(Resource, kw_only=True):
     email_sender: EmailSender | None = None
     consent_mode: ConsentMode = ConsentMode.REQUIRE_EVIDENCE
     use_activation_date: bool = False
+    hours: tuple[MediumHours, ...] = ()
+    """At most one per medium; a medium without has the defaults of `core.rules.hours`."""
+    country: str = ""
+    """ISO 3166-1 alpha-2: whose public holidays count where the recipient's country is not told."""
+    region: str = ""
+    """ISO 3166-2 subdivision without the country, for holidays of a region."""
+    closed_dates: tuple[str, ...] = ()
+    """Further days "YYYY-MM-DD" that count as public holidays for everybody."""
+    product_exclusivity: ProductExclusivity = ProductExclusivity.PER_CHANNEL
+    checkout_is_paid: bool = True
+    """A checkout or order_created counts as a purchase (R43)."""
+    history_scope: HistoryScope = HistoryScope.CHANNEL
+    order_statuses: dict[str, OrderMeaning] = {}
+    """What the shop's order statuses mean; others mean nothing."""
+    features: tuple[str, ...] = ()
+    """What the shop has switched on, for rules that need it (D10)."""
+    review_event_types_off: tuple[str, ...] = ()
+    """Event types whose review requests are switched off here, service and product alike (B9)."""
 
     @property
     def name(self) -> str:
@@ -150,46 +188,6 @@ class Cap(Resource, kw_only=True):
         return f"accounts/{self.account}/caps/{self.id}"
 
 
-class Wait(msgspec.Struct):
-    """When a step is due. Either `elapsed_ms` or `days` is set, never both."""
-
-    elapsed_ms: int | None = None
-    days: int | None = None
-    time_of_day_ms: int | None = None
-    """Local wall time as ms since midnight; only with `days`."""
-    span_ms: int = 0
-    base: WaitBase = WaitBase.EVENT
-    if_passed: IfPassed = IfPassed.NEXT_DAY
-
-
-class Action(msgspec.Struct):
-    """One message over one medium."""
-
-    medium: Medium
-    subject: str = ""
-    """Empty: the default subject of the family."""
-
-
-class Step(msgspec.Struct):
-    """One message, or one per medium, at one time."""
-
-    id: str
-    wait: Wait
-    actions: list[Action]
-    enabled: bool = True
-
-
-class Condition(msgspec.Struct):
-    """A CEL condition: its text, and the checked tree it was lowered from.
-
-    The tree is nested lists as `core.rules.lowering` documents them, so that a stored rule can be
-    compiled again without the CEL front end.
-    """
-
-    source: str
-    tree: list[Any]
-
-
 class Rule(Resource, kw_only=True):
     """What should follow from an event, in one revision."""
 
@@ -197,13 +195,28 @@ class Rule(Resource, kw_only=True):
     family: Family
     purpose: Purpose
     event_type: str
+    """What sets it off; "" for a rule with another trigger."""
     condition: Condition | None = None
     steps: list[Step]
     stop_when: list[str] = []
+    """Event types that end what waits for the same order."""
     expire_after_ms: int | None = None
     priority: int = 0
     is_deleted: bool = False
     warnings: list[str] = []
+    purchase: PurchaseTrigger | None = None
+    dormant: DormantTrigger | None = None
+    debounce: DebounceTrigger | None = None
+    stops: list[StopEvent] = []
+    """Event types that end what waits by another key than the order."""
+    once_per: OncePer = OncePer.EVENT
+    review: ReviewSettings | None = None
+    required_features: list[str] = []
+    """Features a channel must have when a message falls due, else FEATURE_OFF (D10)."""
+    copied_from: str = ""
+    """Id of the rule it was copied from, for one channel."""
+    automation: str = ""
+    """Id of the predefined automation it was made from."""
 
     @property
     def name(self) -> str:
@@ -222,6 +235,8 @@ class Activation(msgspec.Struct, kw_only=True):
     state: ActivationState
     actor: str = ""
     update_ms: int = 0
+    stop_revision: int = 0
+    """What was planned under this registry revision or an earlier one was stopped (D17, D20)."""
 
     @property
     def name(self) -> str:
@@ -234,6 +249,31 @@ class Account(msgspec.Struct, kw_only=True):
 
     id: str
     create_ms: int = 0
+    entitlements: tuple[Entitlement, ...] = tuple(Entitlement)
+    changed_revision: int = 0
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"accounts/{self.id}"
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change."""
+        return f'"{self.changed_revision:x}"'
+
+
+class Carrier(Resource, kw_only=True):
+    """A carrier that shipments name, and how it is written to (C5, R49)."""
+
+    email: str = ""
+    phone: str = ""
+    locale: str = ""
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"accounts/{self.account}/carriers/{self.id}"
 
 
 SHIPPED_EVENT_TYPES = (
@@ -243,6 +283,10 @@ SHIPPED_EVENT_TYPES = (
     "identify",
 )  # fmt: skip
 """What every account has from its first day."""
+
+PURCHASE_TYPES = frozenset({"payment_received"})
+UNPAID_PURCHASE_TYPES = frozenset({"checkout", "order_created"})
+"""Purchases where `Channel.checkout_is_paid` says so (R43)."""
 
 DEFAULT_REVIEW_STOPS = ("order_cancelled", "return", "review_submitted")
 """stop_when of a review rule that sets none (R39)."""

@@ -29,7 +29,8 @@ import msgspec
 
 from core.bounds import DAY_MS, LATE_EVENT_MS
 from core.model import REVIEW_FAMILIES
-from core.registry.resources import IfPassed, Rule, Wait
+from core.registry.resources import Rule
+from core.registry.rule_parts import IfPassed, Wait
 from core.rules.zones import Clock, clock
 
 EXPIRE_AFTER_REVIEW_MS = 30 * DAY_MS

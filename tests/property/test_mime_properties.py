@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import RenderingFailed
 from core.model import Family
-from core.registry.resources import EmailSender
+from core.registry.rule_parts import EmailSender
 from senders.mime import ascii_address, render
 from senders.templates import LANGUAGES, body_of
 from tests.letters import make_channel, make_event, make_letter

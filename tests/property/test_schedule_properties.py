@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.bounds import DAY_MS
-from core.registry.resources import IfPassed, Wait
+from core.registry.rule_parts import IfPassed, Wait
 from core.rules.schedule import day_of, due_ms, spread_ms
 from core.rules.zones import clock
 

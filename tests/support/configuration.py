@@ -10,19 +10,8 @@ import msgspec
 from core.bounds import DAY_MS
 from core.model import ActivationState, Event, Family, Medium, Purpose
 from core.registry.documents import revision_key
-from core.registry.resources import (
-    Account,
-    Action,
-    Activation,
-    Cap,
-    CapScope,
-    Channel,
-    EmailSender,
-    EventType,
-    Rule,
-    Step,
-    Wait,
-)
+from core.registry.resources import Account, Activation, Cap, CapScope, Channel, EventType, Rule
+from core.registry.rule_parts import Action, EmailSender, Step, Wait
 from core.registry.store import EMPTY_STATE, Change, Kind, RegistryState
 
 ACCOUNT = "shop"

@@ -15,19 +15,8 @@ from core.model import Contact, Event, Evidence, Family, Medium, Order, Purpose,
 from core.ports import Delivery, Letter, Store
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
-from core.registry.resources import (
-    Action,
-    Cap,
-    CapScope,
-    CapSteps,
-    CapUnit,
-    Channel,
-    EmailSender,
-    Rule,
-    Step,
-    Wait,
-    WaitBase,
-)
+from core.registry.resources import Cap, CapScope, CapSteps, CapUnit, Channel, Rule
+from core.registry.rule_parts import Action, EmailSender, Step, Wait, WaitBase
 from core.timing_wheel.memory_store import MemoryStore
 from senders.postbox import Postbox
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from core.model import Contact, Event, Family, Item, Medium, Money, Order, Purpose
-from core.registry.resources import Action, Condition, Rule, Step, Wait
+from core.registry.resources import Rule
+from core.registry.rule_parts import Action, Condition, Step, Wait
 from core.rules.matcher import Evaluation, Matcher, evaluate
 
 

@@ -14,7 +14,7 @@ import pytest
 from core.errors import RenderingFailed
 from core.model import Family
 from core.ports import Letter
-from core.registry.resources import EmailSender
+from core.registry.rule_parts import EmailSender
 from senders.mime import MimeRenderer, ascii_address, render
 from tests.letters import make_channel, make_event, make_letter
 

@@ -26,7 +26,8 @@ from core.model import ActivationState, Family, Medium, Reason, State
 from core.registry import edits, operations, registry, rule_edits
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
-from core.registry.resources import SHIPPED_EVENT_TYPES, CapScope, Condition
+from core.registry.resources import SHIPPED_EVENT_TYPES, CapScope
+from core.registry.rule_parts import Condition
 from core.registry.store import Change
 from tests.support.configuration import (
     ACCOUNT,

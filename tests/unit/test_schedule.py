@@ -10,7 +10,8 @@ import pytest
 from core.bounds import DAY_MS, HOUR_MS, MINUTE_MS
 from core.errors import InvalidField
 from core.model import Family, Medium, Purpose
-from core.registry.resources import Action, IfPassed, Rule, Step, Wait
+from core.registry.resources import Rule
+from core.registry.rule_parts import Action, IfPassed, Step, Wait
 from core.rules.schedule import (
     due_ms,
     elapsed_ms,
