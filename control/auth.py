@@ -52,6 +52,8 @@ class Role(enum.StrEnum):
     """Switch rules on and off: apart from writing them (A33)."""
     CONSENT = "consent"
     """Grant and withdraw consents."""
+    OPERATE = "operate"
+    """Say what the account has booked."""
 
 
 _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
@@ -59,10 +61,12 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "Publish": Role.PUBLISH,
         "BatchPublish": Role.PUBLISH,
         "PublishStream": Role.PUBLISH,
+        "ImportHistory": Role.PUBLISH,
         "ListEventTypes": Role.READ,
         "GetEventType": Role.READ,
         "CreateEventType": Role.CONFIGURE,
         "UpdateEventType": Role.CONFIGURE,
+        "DeleteEventType": Role.CONFIGURE,
     },
     "ChannelService": {
         "CreateChannel": Role.CONFIGURE,
@@ -70,6 +74,13 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "ListChannels": Role.READ,
         "UpdateChannel": Role.CONFIGURE,
         "DeleteChannel": Role.CONFIGURE,
+        "GetAccount": Role.READ,
+        "UpdateAccount": Role.OPERATE,
+        "CreateCarrier": Role.CONFIGURE,
+        "GetCarrier": Role.READ,
+        "ListCarriers": Role.READ,
+        "UpdateCarrier": Role.CONFIGURE,
+        "DeleteCarrier": Role.CONFIGURE,
         "CreateCap": Role.CONFIGURE,
         "GetCap": Role.READ,
         "ListCaps": Role.READ,
@@ -84,6 +95,17 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "DeleteRule": Role.CONFIGURE,
         "ActivateRule": Role.ACTIVATE,
         "DeactivateRule": Role.ACTIVATE,
+        "PauseRule": Role.ACTIVATE,
+        "FreezeRule": Role.ACTIVATE,
+        "StopRule": Role.ACTIVATE,
+        "ResumeRule": Role.ACTIVATE,
+        "DuplicateRule": Role.CONFIGURE,
+        "CopyRule": Role.ACTIVATE,
+        "GetRuleRevision": Role.READ,
+        "GetRuleStats": Role.READ,
+        "ListAutomations": Role.READ,
+        "GetAutomation": Role.READ,
+        "CreateRuleFromAutomation": Role.CONFIGURE,
         "ListActivations": Role.READ,
     },
     "ConsentService": {
@@ -96,6 +118,9 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "GetInvitation": Role.READ,
         "ListInvitations": Role.READ,
         "CancelInvitation": Role.PUBLISH,
+        "CreateInvitation": Role.PUBLISH,
+        "ReinstateInvitation": Role.PUBLISH,
+        "SendInvitationNow": Role.PUBLISH,
         "Explain": Role.READ,
     },
 }

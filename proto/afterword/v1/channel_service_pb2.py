@@ -27,55 +27,93 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from afterword.googleapis import date_pb2 as google_dot_type_dot_date__pb2
+from afterword.googleapis import timeofday_pb2 as google_dot_type_dot_timeofday__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"afterword/v1/channel_service.proto\x12\x0c\x61\x66terword.v1\x1a\x18\x61\x66terword/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x03\n\x07\x43hannel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06locale\x18\x04 \x01(\t\x12/\n\x0c\x65mail_sender\x18\x05 \x01(\x0b\x32\x19.afterword.v1.EmailSender\x12\x37\n\x0c\x63onsent_mode\x18\x06 \x01(\x0e\x32!.afterword.v1.Channel.ConsentMode\x12\x1b\n\x13use_activation_date\x18\x07 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x0b\x43onsentMode\x12\x1c\n\x18\x43ONSENT_MODE_UNSPECIFIED\x10\x00\x12!\n\x1d\x43ONSENT_MODE_REQUIRE_EVIDENCE\x10\x01\x12\x1d\n\x19\x43ONSENT_MODE_SHOP_ATTESTS\x10\x02\"F\n\x0b\x45mailSender\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08reply_to\x18\x03 \x01(\t\"\xc9\x06\n\x03\x43\x61p\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x05scope\x18\x03 \x01(\x0e\x32\x17.afterword.v1.Cap.Scope\x12\'\n\x08purposes\x18\x04 \x03(\x0e\x32\x15.afterword.v1.Purpose\x12#\n\x05media\x18\x05 \x03(\x0e\x32\x14.afterword.v1.Medium\x12&\n\x05steps\x18\x06 \x01(\x0e\x32\x17.afterword.v1.Cap.Steps\x12$\n\x04unit\x18\x07 \x01(\x0e\x32\x16.afterword.v1.Cap.Unit\x12\x12\n\x05limit\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12)\n\x06window\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06on_cap\x18\n \x01(\x0e\x32\x17.afterword.v1.Cap.OnCap\x12\x33\n\x10longest_deferral\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n\rSCOPE_ACCOUNT\x10\x01\x12\x11\n\rSCOPE_CHANNEL\x10\x02\x12\x11\n\rSCOPE_PURPOSE\x10\x03\x12\x0e\n\nSCOPE_RULE\x10\x04\x12\x10\n\x0cSCOPE_MEDIUM\x10\x05\">\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x10\n\x0cUNIT_MESSAGE\x10\x01\x12\x0e\n\nUNIT_ORDER\x10\x02\"B\n\x05OnCap\x12\x16\n\x12ON_CAP_UNSPECIFIED\x10\x00\x12\x0f\n\x0bON_CAP_SKIP\x10\x01\x12\x10\n\x0cON_CAP_DEFER\x10\x02\"D\n\x05Steps\x12\x15\n\x11STEPS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTEPS_FIRST\x10\x01\x12\x13\n\x0fSTEPS_FOLLOW_UP\x10\x02\x42\x08\n\x06_limit\"\x8d\x01\n\x14\x43reateChannelRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12&\n\x07\x63hannel\x18\x03 \x01(\x0b\x32\x15.afterword.v1.Channel\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x11GetChannelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListChannelsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.afterword.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9a\x01\n\x14UpdateChannelRequest\x12&\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x15.afterword.v1.Channel\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"]\n\x14\x44\x65leteChannelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"}\n\x10\x43reateCapRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61p_id\x18\x02 \x01(\t\x12\x1e\n\x03\x63\x61p\x18\x03 \x01(\x0b\x32\x11.afterword.v1.Cap\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x1d\n\rGetCapRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x0fListCapsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListCapsResponse\x12\x1f\n\x04\x63\x61ps\x18\x01 \x03(\x0b\x32\x11.afterword.v1.Cap\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x10UpdateCapRequest\x12\x1e\n\x03\x63\x61p\x18\x01 \x01(\x0b\x32\x11.afterword.v1.Cap\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"Y\n\x10\x44\x65leteCapRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x32\xdc\x05\n\x0e\x43hannelService\x12J\n\rCreateChannel\x12\".afterword.v1.CreateChannelRequest\x1a\x15.afterword.v1.Channel\x12\x44\n\nGetChannel\x12\x1f.afterword.v1.GetChannelRequest\x1a\x15.afterword.v1.Channel\x12U\n\x0cListChannels\x12!.afterword.v1.ListChannelsRequest\x1a\".afterword.v1.ListChannelsResponse\x12J\n\rUpdateChannel\x12\".afterword.v1.UpdateChannelRequest\x1a\x15.afterword.v1.Channel\x12K\n\rDeleteChannel\x12\".afterword.v1.DeleteChannelRequest\x1a\x16.google.protobuf.Empty\x12>\n\tCreateCap\x12\x1e.afterword.v1.CreateCapRequest\x1a\x11.afterword.v1.Cap\x12\x38\n\x06GetCap\x12\x1b.afterword.v1.GetCapRequest\x1a\x11.afterword.v1.Cap\x12I\n\x08ListCaps\x12\x1d.afterword.v1.ListCapsRequest\x1a\x1e.afterword.v1.ListCapsResponse\x12>\n\tUpdateCap\x12\x1e.afterword.v1.UpdateCapRequest\x1a\x11.afterword.v1.Cap\x12\x43\n\tDeleteCap\x12\x1e.afterword.v1.DeleteCapRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"afterword/v1/channel_service.proto\x12\x0c\x61\x66terword.v1\x1a\x18\x61\x66terword/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/timeofday.proto\"\xb9\n\n\x07\x43hannel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06locale\x18\x04 \x01(\t\x12/\n\x0c\x65mail_sender\x18\x05 \x01(\x0b\x32\x19.afterword.v1.EmailSender\x12\x37\n\x0c\x63onsent_mode\x18\x06 \x01(\x0e\x32!.afterword.v1.Channel.ConsentMode\x12\x1b\n\x13use_activation_date\x18\x07 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05hours\x18\x0b \x03(\x0b\x32\x19.afterword.v1.MediumHours\x12\x0f\n\x07\x63ountry\x18\x0c \x01(\t\x12\x0e\n\x06region\x18\r \x01(\t\x12\'\n\x0c\x63losed_dates\x18\x0e \x03(\x0b\x32\x11.google.type.Date\x12\x45\n\x13product_exclusivity\x18\x0f \x01(\x0e\x32(.afterword.v1.Channel.ProductExclusivity\x12\x1d\n\x10\x63heckout_is_paid\x18\x10 \x01(\x08H\x00\x88\x01\x01\x12\x39\n\rhistory_scope\x18\x11 \x01(\x0e\x32\".afterword.v1.Channel.HistoryScope\x12@\n\x0eorder_statuses\x18\x12 \x03(\x0b\x32(.afterword.v1.Channel.OrderStatusesEntry\x12\x10\n\x08\x66\x65\x61tures\x18\x13 \x03(\t\x12\x1e\n\x16review_event_types_off\x18\x14 \x03(\t\x1aX\n\x12OrderStatusesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x31\n\x05value\x18\x02 \x01(\x0e\x32\".afterword.v1.Channel.OrderMeaning:\x02\x38\x01\"m\n\x0b\x43onsentMode\x12\x1c\n\x18\x43ONSENT_MODE_UNSPECIFIED\x10\x00\x12!\n\x1d\x43ONSENT_MODE_REQUIRE_EVIDENCE\x10\x01\x12\x1d\n\x19\x43ONSENT_MODE_SHOP_ATTESTS\x10\x02\"\x86\x01\n\x12ProductExclusivity\x12#\n\x1fPRODUCT_EXCLUSIVITY_UNSPECIFIED\x10\x00\x12#\n\x1fPRODUCT_EXCLUSIVITY_PER_CHANNEL\x10\x01\x12&\n\"PRODUCT_EXCLUSIVITY_PER_EVENT_TYPE\x10\x02\"c\n\x0cHistoryScope\x12\x1d\n\x19HISTORY_SCOPE_UNSPECIFIED\x10\x00\x12\x19\n\x15HISTORY_SCOPE_CHANNEL\x10\x01\x12\x19\n\x15HISTORY_SCOPE_ACCOUNT\x10\x02\"\x9a\x01\n\x0cOrderMeaning\x12\x1d\n\x19ORDER_MEANING_UNSPECIFIED\x10\x00\x12\x16\n\x12ORDER_MEANING_PAID\x10\x01\x12\x1b\n\x17ORDER_MEANING_CANCELLED\x10\x02\x12\x1a\n\x16ORDER_MEANING_RETURNED\x10\x03\x12\x1a\n\x16ORDER_MEANING_REFUNDED\x10\x04\x42\x13\n\x11_checkout_is_paid\"\x9e\x02\n\x0bMediumHours\x12$\n\x06medium\x18\x01 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\"\n\x04open\x18\x02 \x03(\x0b\x32\x14.afterword.v1.Window\x12#\n\x05quiet\x18\x03 \x03(\x0b\x32\x14.afterword.v1.Window\x12\x1a\n\x12\x63losed_on_holidays\x18\x04 \x01(\x08\x12\x35\n\ton_closed\x18\x05 \x01(\x0e\x32\".afterword.v1.MediumHours.OnClosed\"M\n\x08OnClosed\x12\x19\n\x15ON_CLOSED_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_CLOSED_HOLD\x10\x01\x12\x12\n\x0eON_CLOSED_SKIP\x10\x02\"}\n\x06Window\x12\'\n\x08weekdays\x18\x01 \x03(\x0e\x32\x15.afterword.v1.Weekday\x12%\n\x05start\x18\x02 \x01(\x0b\x32\x16.google.type.TimeOfDay\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x16.google.type.TimeOfDay\"V\n\x07\x41\x63\x63ount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0c\x65ntitlements\x18\x02 \x03(\x0e\x32\x19.afterword.v1.Entitlement\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\xcb\x01\n\x07\x43\x61rrier\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\x0e\n\x06locale\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0b\x45mailSender\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08reply_to\x18\x03 \x01(\t\"\xc9\x06\n\x03\x43\x61p\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x05scope\x18\x03 \x01(\x0e\x32\x17.afterword.v1.Cap.Scope\x12\'\n\x08purposes\x18\x04 \x03(\x0e\x32\x15.afterword.v1.Purpose\x12#\n\x05media\x18\x05 \x03(\x0e\x32\x14.afterword.v1.Medium\x12&\n\x05steps\x18\x06 \x01(\x0e\x32\x17.afterword.v1.Cap.Steps\x12$\n\x04unit\x18\x07 \x01(\x0e\x32\x16.afterword.v1.Cap.Unit\x12\x12\n\x05limit\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12)\n\x06window\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06on_cap\x18\n \x01(\x0e\x32\x17.afterword.v1.Cap.OnCap\x12\x33\n\x10longest_deferral\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n\rSCOPE_ACCOUNT\x10\x01\x12\x11\n\rSCOPE_CHANNEL\x10\x02\x12\x11\n\rSCOPE_PURPOSE\x10\x03\x12\x0e\n\nSCOPE_RULE\x10\x04\x12\x10\n\x0cSCOPE_MEDIUM\x10\x05\">\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x10\n\x0cUNIT_MESSAGE\x10\x01\x12\x0e\n\nUNIT_ORDER\x10\x02\"B\n\x05OnCap\x12\x16\n\x12ON_CAP_UNSPECIFIED\x10\x00\x12\x0f\n\x0bON_CAP_SKIP\x10\x01\x12\x10\n\x0cON_CAP_DEFER\x10\x02\"D\n\x05Steps\x12\x15\n\x11STEPS_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTEPS_FIRST\x10\x01\x12\x13\n\x0fSTEPS_FOLLOW_UP\x10\x02\x42\x08\n\x06_limit\"\x8d\x01\n\x14\x43reateChannelRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12&\n\x07\x63hannel\x18\x03 \x01(\x0b\x32\x15.afterword.v1.Channel\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x11GetChannelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListChannelsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListChannelsResponse\x12\'\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x15.afterword.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9a\x01\n\x14UpdateChannelRequest\x12&\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x15.afterword.v1.Channel\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"]\n\x14\x44\x65leteChannelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"}\n\x10\x43reateCapRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61p_id\x18\x02 \x01(\t\x12\x1e\n\x03\x63\x61p\x18\x03 \x01(\x0b\x32\x11.afterword.v1.Cap\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x1d\n\rGetCapRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x0fListCapsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListCapsResponse\x12\x1f\n\x04\x63\x61ps\x18\x01 \x03(\x0b\x32\x11.afterword.v1.Cap\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x10UpdateCapRequest\x12\x1e\n\x03\x63\x61p\x18\x01 \x01(\x0b\x32\x11.afterword.v1.Cap\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"Y\n\x10\x44\x65leteCapRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"!\n\x11GetAccountRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9a\x01\n\x14UpdateAccountRequest\x12&\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x15.afterword.v1.Account\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x8d\x01\n\x14\x43reateCarrierRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\ncarrier_id\x18\x02 \x01(\t\x12&\n\x07\x63\x61rrier\x18\x03 \x01(\x0b\x32\x15.afterword.v1.Carrier\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x11GetCarrierRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListCarriersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListCarriersResponse\x12\'\n\x08\x63\x61rriers\x18\x01 \x03(\x0b\x32\x15.afterword.v1.Carrier\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9a\x01\n\x14UpdateCarrierRequest\x12&\n\x07\x63\x61rrier\x18\x01 \x01(\x0b\x32\x15.afterword.v1.Carrier\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"]\n\x14\x44\x65leteCarrierRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x32\xf0\t\n\x0e\x43hannelService\x12J\n\rCreateChannel\x12\".afterword.v1.CreateChannelRequest\x1a\x15.afterword.v1.Channel\x12\x44\n\nGetChannel\x12\x1f.afterword.v1.GetChannelRequest\x1a\x15.afterword.v1.Channel\x12U\n\x0cListChannels\x12!.afterword.v1.ListChannelsRequest\x1a\".afterword.v1.ListChannelsResponse\x12J\n\rUpdateChannel\x12\".afterword.v1.UpdateChannelRequest\x1a\x15.afterword.v1.Channel\x12K\n\rDeleteChannel\x12\".afterword.v1.DeleteChannelRequest\x1a\x16.google.protobuf.Empty\x12\x44\n\nGetAccount\x12\x1f.afterword.v1.GetAccountRequest\x1a\x15.afterword.v1.Account\x12J\n\rUpdateAccount\x12\".afterword.v1.UpdateAccountRequest\x1a\x15.afterword.v1.Account\x12J\n\rCreateCarrier\x12\".afterword.v1.CreateCarrierRequest\x1a\x15.afterword.v1.Carrier\x12\x44\n\nGetCarrier\x12\x1f.afterword.v1.GetCarrierRequest\x1a\x15.afterword.v1.Carrier\x12U\n\x0cListCarriers\x12!.afterword.v1.ListCarriersRequest\x1a\".afterword.v1.ListCarriersResponse\x12J\n\rUpdateCarrier\x12\".afterword.v1.UpdateCarrierRequest\x1a\x15.afterword.v1.Carrier\x12K\n\rDeleteCarrier\x12\".afterword.v1.DeleteCarrierRequest\x1a\x16.google.protobuf.Empty\x12>\n\tCreateCap\x12\x1e.afterword.v1.CreateCapRequest\x1a\x11.afterword.v1.Cap\x12\x38\n\x06GetCap\x12\x1b.afterword.v1.GetCapRequest\x1a\x11.afterword.v1.Cap\x12I\n\x08ListCaps\x12\x1d.afterword.v1.ListCapsRequest\x1a\x1e.afterword.v1.ListCapsResponse\x12>\n\tUpdateCap\x12\x1e.afterword.v1.UpdateCapRequest\x1a\x11.afterword.v1.Cap\x12\x43\n\tDeleteCap\x12\x1e.afterword.v1.DeleteCapRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'afterword.v1.channel_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANNEL']._serialized_start=207
-  _globals['_CHANNEL']._serialized_end=645
-  _globals['_CHANNEL_CONSENTMODE']._serialized_start=536
-  _globals['_CHANNEL_CONSENTMODE']._serialized_end=645
-  _globals['_EMAILSENDER']._serialized_start=647
-  _globals['_EMAILSENDER']._serialized_end=717
-  _globals['_CAP']._serialized_start=720
-  _globals['_CAP']._serialized_end=1561
-  _globals['_CAP_SCOPE']._serialized_start=1228
-  _globals['_CAP_SCOPE']._serialized_end=1349
-  _globals['_CAP_UNIT']._serialized_start=1351
-  _globals['_CAP_UNIT']._serialized_end=1413
-  _globals['_CAP_ONCAP']._serialized_start=1415
-  _globals['_CAP_ONCAP']._serialized_end=1481
-  _globals['_CAP_STEPS']._serialized_start=1483
-  _globals['_CAP_STEPS']._serialized_end=1551
-  _globals['_CREATECHANNELREQUEST']._serialized_start=1564
-  _globals['_CREATECHANNELREQUEST']._serialized_end=1705
-  _globals['_GETCHANNELREQUEST']._serialized_start=1707
-  _globals['_GETCHANNELREQUEST']._serialized_end=1740
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=1742
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=1818
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=1820
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=1908
-  _globals['_UPDATECHANNELREQUEST']._serialized_start=1911
-  _globals['_UPDATECHANNELREQUEST']._serialized_end=2065
-  _globals['_DELETECHANNELREQUEST']._serialized_start=2067
-  _globals['_DELETECHANNELREQUEST']._serialized_end=2160
-  _globals['_CREATECAPREQUEST']._serialized_start=2162
-  _globals['_CREATECAPREQUEST']._serialized_end=2287
-  _globals['_GETCAPREQUEST']._serialized_start=2289
-  _globals['_GETCAPREQUEST']._serialized_end=2318
-  _globals['_LISTCAPSREQUEST']._serialized_start=2320
-  _globals['_LISTCAPSREQUEST']._serialized_end=2392
-  _globals['_LISTCAPSRESPONSE']._serialized_start=2394
-  _globals['_LISTCAPSRESPONSE']._serialized_end=2470
-  _globals['_UPDATECAPREQUEST']._serialized_start=2473
-  _globals['_UPDATECAPREQUEST']._serialized_end=2615
-  _globals['_DELETECAPREQUEST']._serialized_start=2617
-  _globals['_DELETECAPREQUEST']._serialized_end=2706
-  _globals['_CHANNELSERVICE']._serialized_start=2709
-  _globals['_CHANNELSERVICE']._serialized_end=3441
+  _globals['_CHANNEL_ORDERSTATUSESENTRY']._loaded_options = None
+  _globals['_CHANNEL_ORDERSTATUSESENTRY']._serialized_options = b'8\001'
+  _globals['_CHANNEL']._serialized_start=260
+  _globals['_CHANNEL']._serialized_end=1597
+  _globals['_CHANNEL_ORDERSTATUSESENTRY']._serialized_start=982
+  _globals['_CHANNEL_ORDERSTATUSESENTRY']._serialized_end=1070
+  _globals['_CHANNEL_CONSENTMODE']._serialized_start=1072
+  _globals['_CHANNEL_CONSENTMODE']._serialized_end=1181
+  _globals['_CHANNEL_PRODUCTEXCLUSIVITY']._serialized_start=1184
+  _globals['_CHANNEL_PRODUCTEXCLUSIVITY']._serialized_end=1318
+  _globals['_CHANNEL_HISTORYSCOPE']._serialized_start=1320
+  _globals['_CHANNEL_HISTORYSCOPE']._serialized_end=1419
+  _globals['_CHANNEL_ORDERMEANING']._serialized_start=1422
+  _globals['_CHANNEL_ORDERMEANING']._serialized_end=1576
+  _globals['_MEDIUMHOURS']._serialized_start=1600
+  _globals['_MEDIUMHOURS']._serialized_end=1886
+  _globals['_MEDIUMHOURS_ONCLOSED']._serialized_start=1809
+  _globals['_MEDIUMHOURS_ONCLOSED']._serialized_end=1886
+  _globals['_WINDOW']._serialized_start=1888
+  _globals['_WINDOW']._serialized_end=2013
+  _globals['_ACCOUNT']._serialized_start=2015
+  _globals['_ACCOUNT']._serialized_end=2101
+  _globals['_CARRIER']._serialized_start=2104
+  _globals['_CARRIER']._serialized_end=2307
+  _globals['_EMAILSENDER']._serialized_start=2309
+  _globals['_EMAILSENDER']._serialized_end=2379
+  _globals['_CAP']._serialized_start=2382
+  _globals['_CAP']._serialized_end=3223
+  _globals['_CAP_SCOPE']._serialized_start=2890
+  _globals['_CAP_SCOPE']._serialized_end=3011
+  _globals['_CAP_UNIT']._serialized_start=3013
+  _globals['_CAP_UNIT']._serialized_end=3075
+  _globals['_CAP_ONCAP']._serialized_start=3077
+  _globals['_CAP_ONCAP']._serialized_end=3143
+  _globals['_CAP_STEPS']._serialized_start=3145
+  _globals['_CAP_STEPS']._serialized_end=3213
+  _globals['_CREATECHANNELREQUEST']._serialized_start=3226
+  _globals['_CREATECHANNELREQUEST']._serialized_end=3367
+  _globals['_GETCHANNELREQUEST']._serialized_start=3369
+  _globals['_GETCHANNELREQUEST']._serialized_end=3402
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=3404
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=3480
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=3482
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=3570
+  _globals['_UPDATECHANNELREQUEST']._serialized_start=3573
+  _globals['_UPDATECHANNELREQUEST']._serialized_end=3727
+  _globals['_DELETECHANNELREQUEST']._serialized_start=3729
+  _globals['_DELETECHANNELREQUEST']._serialized_end=3822
+  _globals['_CREATECAPREQUEST']._serialized_start=3824
+  _globals['_CREATECAPREQUEST']._serialized_end=3949
+  _globals['_GETCAPREQUEST']._serialized_start=3951
+  _globals['_GETCAPREQUEST']._serialized_end=3980
+  _globals['_LISTCAPSREQUEST']._serialized_start=3982
+  _globals['_LISTCAPSREQUEST']._serialized_end=4054
+  _globals['_LISTCAPSRESPONSE']._serialized_start=4056
+  _globals['_LISTCAPSRESPONSE']._serialized_end=4132
+  _globals['_UPDATECAPREQUEST']._serialized_start=4135
+  _globals['_UPDATECAPREQUEST']._serialized_end=4277
+  _globals['_DELETECAPREQUEST']._serialized_start=4279
+  _globals['_DELETECAPREQUEST']._serialized_end=4368
+  _globals['_GETACCOUNTREQUEST']._serialized_start=4370
+  _globals['_GETACCOUNTREQUEST']._serialized_end=4403
+  _globals['_UPDATEACCOUNTREQUEST']._serialized_start=4406
+  _globals['_UPDATEACCOUNTREQUEST']._serialized_end=4560
+  _globals['_CREATECARRIERREQUEST']._serialized_start=4563
+  _globals['_CREATECARRIERREQUEST']._serialized_end=4704
+  _globals['_GETCARRIERREQUEST']._serialized_start=4706
+  _globals['_GETCARRIERREQUEST']._serialized_end=4739
+  _globals['_LISTCARRIERSREQUEST']._serialized_start=4741
+  _globals['_LISTCARRIERSREQUEST']._serialized_end=4817
+  _globals['_LISTCARRIERSRESPONSE']._serialized_start=4819
+  _globals['_LISTCARRIERSRESPONSE']._serialized_end=4907
+  _globals['_UPDATECARRIERREQUEST']._serialized_start=4910
+  _globals['_UPDATECARRIERREQUEST']._serialized_end=5064
+  _globals['_DELETECARRIERREQUEST']._serialized_start=5066
+  _globals['_DELETECARRIERREQUEST']._serialized_end=5159
+  _globals['_CHANNELSERVICE']._serialized_start=5162
+  _globals['_CHANNELSERVICE']._serialized_end=6426
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from afterword.googleapis import date_pb2 as _date_pb2
+from afterword.googleapis import timeofday_pb2 as _timeofday_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -56,6 +58,103 @@ class Channel(_message.Message):
     Withdrawals hold all the same.
     """
 
+    class _ProductExclusivity:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ProductExclusivityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Channel._ProductExclusivity.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PRODUCT_EXCLUSIVITY_UNSPECIFIED: Channel._ProductExclusivity.ValueType  # 0
+        """Same as PER_CHANNEL."""
+        PRODUCT_EXCLUSIVITY_PER_CHANNEL: Channel._ProductExclusivity.ValueType  # 1
+        """One."""
+        PRODUCT_EXCLUSIVITY_PER_EVENT_TYPE: Channel._ProductExclusivity.ValueType  # 2
+        """One for each event type. Going back to PER_CHANNEL is refused while two are active."""
+
+    class ProductExclusivity(_ProductExclusivity, metaclass=_ProductExclusivityEnumTypeWrapper):
+        """How many product review rules may be active here."""
+
+    PRODUCT_EXCLUSIVITY_UNSPECIFIED: Channel.ProductExclusivity.ValueType  # 0
+    """Same as PER_CHANNEL."""
+    PRODUCT_EXCLUSIVITY_PER_CHANNEL: Channel.ProductExclusivity.ValueType  # 1
+    """One."""
+    PRODUCT_EXCLUSIVITY_PER_EVENT_TYPE: Channel.ProductExclusivity.ValueType  # 2
+    """One for each event type. Going back to PER_CHANNEL is refused while two are active."""
+
+    class _HistoryScope:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _HistoryScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Channel._HistoryScope.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        HISTORY_SCOPE_UNSPECIFIED: Channel._HistoryScope.ValueType  # 0
+        """Same as CHANNEL."""
+        HISTORY_SCOPE_CHANNEL: Channel._HistoryScope.ValueType  # 1
+        """A contact's purchases on this channel."""
+        HISTORY_SCOPE_ACCOUNT: Channel._HistoryScope.ValueType  # 2
+        """A contact's purchases on all channels of the account."""
+
+    class HistoryScope(_HistoryScope, metaclass=_HistoryScopeEnumTypeWrapper):
+        """Whose purchases count together."""
+
+    HISTORY_SCOPE_UNSPECIFIED: Channel.HistoryScope.ValueType  # 0
+    """Same as CHANNEL."""
+    HISTORY_SCOPE_CHANNEL: Channel.HistoryScope.ValueType  # 1
+    """A contact's purchases on this channel."""
+    HISTORY_SCOPE_ACCOUNT: Channel.HistoryScope.ValueType  # 2
+    """A contact's purchases on all channels of the account."""
+
+    class _OrderMeaning:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OrderMeaningEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Channel._OrderMeaning.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ORDER_MEANING_UNSPECIFIED: Channel._OrderMeaning.ValueType  # 0
+        """Refused."""
+        ORDER_MEANING_PAID: Channel._OrderMeaning.ValueType  # 1
+        """The order is paid: a purchase."""
+        ORDER_MEANING_CANCELLED: Channel._OrderMeaning.ValueType  # 2
+        """Like an order_cancelled event."""
+        ORDER_MEANING_RETURNED: Channel._OrderMeaning.ValueType  # 3
+        """Like a return event."""
+        ORDER_MEANING_REFUNDED: Channel._OrderMeaning.ValueType  # 4
+        """Like a refund event: the purchase does not count any more."""
+
+    class OrderMeaning(_OrderMeaning, metaclass=_OrderMeaningEnumTypeWrapper):
+        """What an order status means."""
+
+    ORDER_MEANING_UNSPECIFIED: Channel.OrderMeaning.ValueType  # 0
+    """Refused."""
+    ORDER_MEANING_PAID: Channel.OrderMeaning.ValueType  # 1
+    """The order is paid: a purchase."""
+    ORDER_MEANING_CANCELLED: Channel.OrderMeaning.ValueType  # 2
+    """Like an order_cancelled event."""
+    ORDER_MEANING_RETURNED: Channel.OrderMeaning.ValueType  # 3
+    """Like a return event."""
+    ORDER_MEANING_REFUNDED: Channel.OrderMeaning.ValueType  # 4
+    """Like a refund event: the purchase does not count any more."""
+
+    @_typing.final
+    class OrderStatusesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: Global___Channel.OrderMeaning.ValueType
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Channel.OrderMeaning.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
@@ -66,6 +165,16 @@ class Channel(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    CLOSED_DATES_FIELD_NUMBER: _builtins.int
+    PRODUCT_EXCLUSIVITY_FIELD_NUMBER: _builtins.int
+    CHECKOUT_IS_PAID_FIELD_NUMBER: _builtins.int
+    HISTORY_SCOPE_FIELD_NUMBER: _builtins.int
+    ORDER_STATUSES_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    REVIEW_EVENT_TYPES_OFF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/channels/{channel}"; the id matches [a-z][a-z0-9-]{0,62}."""
     display_name: _builtins.str
@@ -80,6 +189,18 @@ class Channel(_message.Message):
     """Waits of review rules count from an event's `activation_date` if it has a later one."""
     etag: _builtins.str
     """Output only. Changes with every change of the resource."""
+    country: _builtins.str
+    """ISO 3166-1 alpha-2: whose public holidays count where the recipient's country is not told."""
+    region: _builtins.str
+    """ISO 3166-2 subdivision of `country`, without it ("BY" for Bavaria): whose holidays count too."""
+    product_exclusivity: Global___Channel.ProductExclusivity.ValueType
+    """How many product review rules may be active here."""
+    checkout_is_paid: _builtins.bool
+    """Whether a checkout or order_created event counts as a purchase for triggers that look at the past.
+    Default true; switch it off where payment_received events or statuses tell.
+    """
+    history_scope: Global___Channel.HistoryScope.ValueType
+    """Whose purchases count together."""
     @_builtins.property
     def email_sender(self) -> Global___EmailSender:
         """Who writes e-mails. Required before a rule that sends e-mail can be activated."""
@@ -91,6 +212,32 @@ class Channel(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
+
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___MediumHours]:
+        """When media may be used for messages of the purposes REVIEW and MARKETING; at most one entry for
+        each medium. A medium without an entry has the defaults: e-mail at any time; SMS and WhatsApp not
+        from 20:00 to 09:00; SMS to an unknown country not on Sundays and public holidays.
+        """
+
+    @_builtins.property
+    def closed_dates(self) -> _containers.RepeatedCompositeFieldContainer[_date_pb2.Date]:
+        """Further days that count as public holidays for every recipient, at most 100."""
+
+    @_builtins.property
+    def order_statuses(self) -> _containers.ScalarMap[_builtins.str, Global___Channel.OrderMeaning.ValueType]:
+        """What the shop's own order statuses mean: status -> meaning, at most 100. Others mean nothing."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the shop has switched on ("product-comments"), for rules that require it; at most 32 ids."""
+
+    @_builtins.property
+    def review_event_types_off(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Event types whose review requests are switched off here, for service and products alike; rules
+        and their activation stay as they are. What waits is cancelled when due (RULE_INACTIVE), unless
+        switched on again by then.
+        """
 
     def __init__(
         self,
@@ -105,14 +252,217 @@ class Channel(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        hours: _abc.Iterable[Global___MediumHours] | None = ...,
+        country: _builtins.str = ...,
+        region: _builtins.str = ...,
+        closed_dates: _abc.Iterable[_date_pb2.Date] | None = ...,
+        product_exclusivity: Global___Channel.ProductExclusivity.ValueType = ...,
+        checkout_is_paid: _builtins.bool | None = ...,
+        history_scope: Global___Channel.HistoryScope.ValueType = ...,
+        order_statuses: _abc.Mapping[_builtins.str, Global___Channel.OrderMeaning.ValueType] | None = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
+        review_event_types_off: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "create_time", b"create_time", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_mode", b"consent_mode", "create_time", b"create_time", "display_name", b"display_name", "email_sender", b"email_sender", "etag", b"etag", "locale", b"locale", "name", b"name", "time_zone", b"time_zone", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "time_zone", b"time_zone", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__checkout_is_paid: _TypeAlias = _typing.Literal["checkout_is_paid"]  # noqa: Y015
+    _WhichOneofArgType__checkout_is_paid: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checkout_is_paid) -> _WhichOneofReturnType__checkout_is_paid | None: ...
+
+Global___Channel: _TypeAlias = Channel  # noqa: Y015
+
+@_typing.final
+class MediumHours(_message.Message):
+    """When a medium may be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _OnClosed:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnClosedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[MediumHours._OnClosed.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ON_CLOSED_UNSPECIFIED: MediumHours._OnClosed.ValueType  # 0
+        """Same as HOLD."""
+        ON_CLOSED_HOLD: MediumHours._OnClosed.ValueType  # 1
+        """It waits for the next opening, as long as it lives."""
+        ON_CLOSED_SKIP: MediumHours._OnClosed.ValueType  # 2
+        """It ends SKIPPED (QUIET_HOURS)."""
+
+    class OnClosed(_OnClosed, metaclass=_OnClosedEnumTypeWrapper):
+        """What happens to a message that falls due while closed."""
+
+    ON_CLOSED_UNSPECIFIED: MediumHours.OnClosed.ValueType  # 0
+    """Same as HOLD."""
+    ON_CLOSED_HOLD: MediumHours.OnClosed.ValueType  # 1
+    """It waits for the next opening, as long as it lives."""
+    ON_CLOSED_SKIP: MediumHours.OnClosed.ValueType  # 2
+    """It ends SKIPPED (QUIET_HOURS)."""
+
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    QUIET_FIELD_NUMBER: _builtins.int
+    CLOSED_ON_HOLIDAYS_FIELD_NUMBER: _builtins.int
+    ON_CLOSED_FIELD_NUMBER: _builtins.int
+    medium: _types_pb2.Medium.ValueType
+    """Which medium."""
+    closed_on_holidays: _builtins.bool
+    """Never on public holidays of the recipient's country, else the channel's."""
+    on_closed: Global___MediumHours.OnClosed.ValueType
+    """What happens while closed."""
+    @_builtins.property
+    def open(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
+        """Only inside one of these; empty: at any time. At most 32."""
+
+    @_builtins.property
+    def quiet(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
+        """Never inside one of these. At most 32."""
+
+    def __init__(
+        self,
+        *,
+        medium: _types_pb2.Medium.ValueType = ...,
+        open: _abc.Iterable[Global___Window] | None = ...,
+        quiet: _abc.Iterable[Global___Window] | None = ...,
+        closed_on_holidays: _builtins.bool = ...,
+        on_closed: Global___MediumHours.OnClosed.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_on_holidays", b"closed_on_holidays", "medium", b"medium", "on_closed", b"on_closed", "open", b"open", "quiet", b"quiet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Channel: _TypeAlias = Channel  # noqa: Y015
+Global___MediumHours: _TypeAlias = MediumHours  # noqa: Y015
+
+@_typing.final
+class Window(_message.Message):
+    """A stretch of the day in the recipient's time zone, from `start` to just before `end`. If it ends
+    before it starts, it goes on past midnight; if both are equal, it is off.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEEKDAYS_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def weekdays(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Weekday.ValueType]:
+        """Days on which it starts; empty: every day."""
+
+    @_builtins.property
+    def start(self) -> _timeofday_pb2.TimeOfDay:
+        """First instant inside. Required."""
+
+    @_builtins.property
+    def end(self) -> _timeofday_pb2.TimeOfDay:
+        """First instant outside. Required."""
+
+    def __init__(
+        self,
+        *,
+        weekdays: _abc.Iterable[_types_pb2.Weekday.ValueType] | None = ...,
+        start: _timeofday_pb2.TimeOfDay | None = ...,
+        end: _timeofday_pb2.TimeOfDay | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "weekdays", b"weekdays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Window: _TypeAlias = Window  # noqa: Y015
+
+@_typing.final
+class Account(_message.Message):
+    """The account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENTITLEMENTS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}"."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the resource."""
+    @_builtins.property
+    def entitlements(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Entitlement.ValueType]:
+        """What is booked. A new account has everything."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        entitlements: _abc.Iterable[_types_pb2.Entitlement.ValueType] | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entitlements", b"entitlements", "etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Account: _TypeAlias = Account  # noqa: Y015
+
+@_typing.final
+class Carrier(_message.Message):
+    """A carrier that shipments name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/carriers/{carrier}"; the id matches [a-z0-9][a-z0-9_-]{0,62} and is what
+    `shipment.carrier` says, in lower case.
+    """
+    display_name: _builtins.str
+    """What people call it, at most 200 characters."""
+    email: _builtins.str
+    """Where it is written to by e-mail."""
+    phone: _builtins.str
+    """Where it is written to by SMS and WhatsApp, E.164."""
+    locale: _builtins.str
+    """Language; empty: that of the channel."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the resource."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        email: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        locale: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "name", b"name", "phone", b"phone", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Carrier: _TypeAlias = Carrier  # noqa: Y015
 
 @_typing.final
 class EmailSender(_message.Message):
@@ -721,3 +1071,255 @@ class DeleteCapRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteCapRequest: _TypeAlias = DeleteCapRequest  # noqa: Y015
+
+@_typing.final
+class GetAccountRequest(_message.Message):
+    """Request of GetAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccountRequest: _TypeAlias = GetAccountRequest  # noqa: Y015
+
+@_typing.final
+class UpdateAccountRequest(_message.Message):
+    """Request of UpdateAccount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """`name` says which; `etag`, if set, must be the present one."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields: entitlements. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateAccountRequest: _TypeAlias = UpdateAccountRequest  # noqa: Y015
+
+@_typing.final
+class CreateCarrierRequest(_message.Message):
+    """Request of CreateCarrier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    CARRIER_ID_FIELD_NUMBER: _builtins.int
+    CARRIER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"accounts/{account}"."""
+    carrier_id: _builtins.str
+    """The id."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def carrier(self) -> Global___Carrier:
+        """What to create."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        carrier_id: _builtins.str = ...,
+        carrier: Global___Carrier | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "carrier_id", b"carrier_id", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCarrierRequest: _TypeAlias = CreateCarrierRequest  # noqa: Y015
+
+@_typing.final
+class GetCarrierRequest(_message.Message):
+    """Request of GetCarrier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/carriers/{carrier}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCarrierRequest: _TypeAlias = GetCarrierRequest  # noqa: Y015
+
+@_typing.final
+class ListCarriersRequest(_message.Message):
+    """Request of ListCarriers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"accounts/{account}"."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1,000; 0 means 50."""
+    page_token: _builtins.str
+    """From the last answer, to go on."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCarriersRequest: _TypeAlias = ListCarriersRequest  # noqa: Y015
+
+@_typing.final
+class ListCarriersResponse(_message.Message):
+    """Answer of ListCarriers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def carriers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Carrier]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        carriers: _abc.Iterable[Global___Carrier] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carriers", b"carriers", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCarriersResponse: _TypeAlias = ListCarriersResponse  # noqa: Y015
+
+@_typing.final
+class UpdateCarrierRequest(_message.Message):
+    """Request of UpdateCarrier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARRIER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def carrier(self) -> Global___Carrier:
+        """`name` says which; `etag`, if set, must be the present one."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields. Empty: all that are set."""
+
+    def __init__(
+        self,
+        *,
+        carrier: Global___Carrier | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCarrierRequest: _TypeAlias = UpdateCarrierRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCarrierRequest(_message.Message):
+    """Request of DeleteCarrier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/carriers/{carrier}"."""
+    etag: _builtins.str
+    """If set, must be the present one."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCarrierRequest: _TypeAlias = DeleteCarrierRequest  # noqa: Y015

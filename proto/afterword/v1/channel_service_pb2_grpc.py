@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class ChannelServiceStub(object):
-    """Manages channels and frequency caps.
+    """Manages the account, its channels, its carriers and its frequency caps.
     """
 
     def __init__(self, channel):
@@ -61,6 +61,41 @@ class ChannelServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.GetAccount = channel.unary_unary(
+                '/afterword.v1.ChannelService/GetAccount',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.GetAccountRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.Account.FromString,
+                _registered_method=True)
+        self.UpdateAccount = channel.unary_unary(
+                '/afterword.v1.ChannelService/UpdateAccount',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.UpdateAccountRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.Account.FromString,
+                _registered_method=True)
+        self.CreateCarrier = channel.unary_unary(
+                '/afterword.v1.ChannelService/CreateCarrier',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.CreateCarrierRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.Carrier.FromString,
+                _registered_method=True)
+        self.GetCarrier = channel.unary_unary(
+                '/afterword.v1.ChannelService/GetCarrier',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.GetCarrierRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.Carrier.FromString,
+                _registered_method=True)
+        self.ListCarriers = channel.unary_unary(
+                '/afterword.v1.ChannelService/ListCarriers',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.ListCarriersRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.ListCarriersResponse.FromString,
+                _registered_method=True)
+        self.UpdateCarrier = channel.unary_unary(
+                '/afterword.v1.ChannelService/UpdateCarrier',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.UpdateCarrierRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.Carrier.FromString,
+                _registered_method=True)
+        self.DeleteCarrier = channel.unary_unary(
+                '/afterword.v1.ChannelService/DeleteCarrier',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.DeleteCarrierRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.CreateCap = channel.unary_unary(
                 '/afterword.v1.ChannelService/CreateCap',
                 request_serializer=afterword_dot_v1_dot_channel__service__pb2.CreateCapRequest.SerializeToString,
@@ -89,7 +124,7 @@ class ChannelServiceStub(object):
 
 
 class ChannelServiceServicer(object):
-    """Manages channels and frequency caps.
+    """Manages the account, its channels, its carriers and its frequency caps.
     """
 
     def CreateChannel(self, request, context):
@@ -123,6 +158,56 @@ class ChannelServiceServicer(object):
 
     def DeleteChannel(self, request, context):
         """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccount(self, request, context):
+        """Reads the account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAccount(self, request, context):
+        """Changes what the account has booked. What waits is looked at when due: without its entitlement it
+        ends SKIPPED (ENTITLEMENT). Needs the role `operate`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCarrier(self, request, context):
+        """Adds a carrier to the directory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCarrier(self, request, context):
+        """Reads a carrier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCarriers(self, request, context):
+        """Lists carriers by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCarrier(self, request, context):
+        """Changes a carrier. A new address holds for all that has not gone out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCarrier(self, request, context):
+        """Deletes a carrier. What is due to it later ends SKIPPED (NO_RECIPIENT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +276,41 @@ def add_ChannelServiceServicer_to_server(servicer, server):
                     request_deserializer=afterword_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
+            'GetAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccount,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.GetAccountRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.Account.SerializeToString,
+            ),
+            'UpdateAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAccount,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.UpdateAccountRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.Account.SerializeToString,
+            ),
+            'CreateCarrier': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCarrier,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.CreateCarrierRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.Carrier.SerializeToString,
+            ),
+            'GetCarrier': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCarrier,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.GetCarrierRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.Carrier.SerializeToString,
+            ),
+            'ListCarriers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCarriers,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.ListCarriersRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.ListCarriersResponse.SerializeToString,
+            ),
+            'UpdateCarrier': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCarrier,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.UpdateCarrierRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.Carrier.SerializeToString,
+            ),
+            'DeleteCarrier': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCarrier,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.DeleteCarrierRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'CreateCap': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateCap,
                     request_deserializer=afterword_dot_v1_dot_channel__service__pb2.CreateCapRequest.FromString,
@@ -225,7 +345,7 @@ def add_ChannelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChannelService(object):
-    """Manages channels and frequency caps.
+    """Manages the account, its channels, its carriers and its frequency caps.
     """
 
     @staticmethod
@@ -352,6 +472,195 @@ class ChannelService(object):
             target,
             '/afterword.v1.ChannelService/DeleteChannel',
             afterword_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/GetAccount',
+            afterword_dot_v1_dot_channel__service__pb2.GetAccountRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.Account.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/UpdateAccount',
+            afterword_dot_v1_dot_channel__service__pb2.UpdateAccountRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.Account.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCarrier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/CreateCarrier',
+            afterword_dot_v1_dot_channel__service__pb2.CreateCarrierRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.Carrier.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCarrier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/GetCarrier',
+            afterword_dot_v1_dot_channel__service__pb2.GetCarrierRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.Carrier.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCarriers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/ListCarriers',
+            afterword_dot_v1_dot_channel__service__pb2.ListCarriersRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.ListCarriersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCarrier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/UpdateCarrier',
+            afterword_dot_v1_dot_channel__service__pb2.UpdateCarrierRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.Carrier.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCarrier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/DeleteCarrier',
+            afterword_dot_v1_dot_channel__service__pb2.DeleteCarrierRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ChannelServiceStub:
-    """Manages channels and frequency caps."""
+    """Manages the account, its channels, its carriers and its frequency caps."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,6 +46,22 @@ class ChannelServiceStub:
     """Changes a channel. A new time zone holds for what is planned from now on."""
     DeleteChannel: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteChannelRequest, _empty_pb2.Empty]
     """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it."""
+    GetAccount: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.GetAccountRequest, _channel_service_pb2.Account]
+    """Reads the account."""
+    UpdateAccount: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateAccountRequest, _channel_service_pb2.Account]
+    """Changes what the account has booked. What waits is looked at when due: without its entitlement it
+    ends SKIPPED (ENTITLEMENT). Needs the role `operate`.
+    """
+    CreateCarrier: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.CreateCarrierRequest, _channel_service_pb2.Carrier]
+    """Adds a carrier to the directory."""
+    GetCarrier: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.GetCarrierRequest, _channel_service_pb2.Carrier]
+    """Reads a carrier."""
+    ListCarriers: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.ListCarriersRequest, _channel_service_pb2.ListCarriersResponse]
+    """Lists carriers by id."""
+    UpdateCarrier: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateCarrierRequest, _channel_service_pb2.Carrier]
+    """Changes a carrier. A new address holds for all that has not gone out."""
+    DeleteCarrier: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteCarrierRequest, _empty_pb2.Empty]
+    """Deletes a carrier. What is due to it later ends SKIPPED (NO_RECIPIENT)."""
     CreateCap: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.CreateCapRequest, _channel_service_pb2.Cap]
     """Adds a frequency cap. It holds from the next send on."""
     GetCap: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.GetCapRequest, _channel_service_pb2.Cap]
@@ -59,7 +75,7 @@ class ChannelServiceStub:
 
 @_typing.type_check_only
 class ChannelServiceAsyncStub(ChannelServiceStub):
-    """Manages channels and frequency caps."""
+    """Manages the account, its channels, its carriers and its frequency caps."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.CreateChannelRequest, _channel_service_pb2.Channel]  # type: ignore[assignment]
@@ -74,6 +90,22 @@ class ChannelServiceAsyncStub(ChannelServiceStub):
     """Changes a channel. A new time zone holds for what is planned from now on."""
     DeleteChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteChannelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it."""
+    GetAccount: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.GetAccountRequest, _channel_service_pb2.Account]  # type: ignore[assignment]
+    """Reads the account."""
+    UpdateAccount: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateAccountRequest, _channel_service_pb2.Account]  # type: ignore[assignment]
+    """Changes what the account has booked. What waits is looked at when due: without its entitlement it
+    ends SKIPPED (ENTITLEMENT). Needs the role `operate`.
+    """
+    CreateCarrier: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.CreateCarrierRequest, _channel_service_pb2.Carrier]  # type: ignore[assignment]
+    """Adds a carrier to the directory."""
+    GetCarrier: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.GetCarrierRequest, _channel_service_pb2.Carrier]  # type: ignore[assignment]
+    """Reads a carrier."""
+    ListCarriers: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ListCarriersRequest, _channel_service_pb2.ListCarriersResponse]  # type: ignore[assignment]
+    """Lists carriers by id."""
+    UpdateCarrier: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateCarrierRequest, _channel_service_pb2.Carrier]  # type: ignore[assignment]
+    """Changes a carrier. A new address holds for all that has not gone out."""
+    DeleteCarrier: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteCarrierRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a carrier. What is due to it later ends SKIPPED (NO_RECIPIENT)."""
     CreateCap: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.CreateCapRequest, _channel_service_pb2.Cap]  # type: ignore[assignment]
     """Adds a frequency cap. It holds from the next send on."""
     GetCap: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.GetCapRequest, _channel_service_pb2.Cap]  # type: ignore[assignment]
@@ -86,7 +118,7 @@ class ChannelServiceAsyncStub(ChannelServiceStub):
     """Deletes a cap. What waited because of it goes out at the time it was deferred to."""
 
 class ChannelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Manages channels and frequency caps."""
+    """Manages the account, its channels, its carriers and its frequency caps."""
 
     @_abc_1.abstractmethod
     def CreateChannel(
@@ -129,6 +161,64 @@ class ChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it."""
+
+    @_abc_1.abstractmethod
+    def GetAccount(
+        self,
+        request: _channel_service_pb2.GetAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.Account, _abc.Awaitable[_channel_service_pb2.Account]]:
+        """Reads the account."""
+
+    @_abc_1.abstractmethod
+    def UpdateAccount(
+        self,
+        request: _channel_service_pb2.UpdateAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.Account, _abc.Awaitable[_channel_service_pb2.Account]]:
+        """Changes what the account has booked. What waits is looked at when due: without its entitlement it
+        ends SKIPPED (ENTITLEMENT). Needs the role `operate`.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateCarrier(
+        self,
+        request: _channel_service_pb2.CreateCarrierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.Carrier, _abc.Awaitable[_channel_service_pb2.Carrier]]:
+        """Adds a carrier to the directory."""
+
+    @_abc_1.abstractmethod
+    def GetCarrier(
+        self,
+        request: _channel_service_pb2.GetCarrierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.Carrier, _abc.Awaitable[_channel_service_pb2.Carrier]]:
+        """Reads a carrier."""
+
+    @_abc_1.abstractmethod
+    def ListCarriers(
+        self,
+        request: _channel_service_pb2.ListCarriersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.ListCarriersResponse, _abc.Awaitable[_channel_service_pb2.ListCarriersResponse]]:
+        """Lists carriers by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateCarrier(
+        self,
+        request: _channel_service_pb2.UpdateCarrierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.Carrier, _abc.Awaitable[_channel_service_pb2.Carrier]]:
+        """Changes a carrier. A new address holds for all that has not gone out."""
+
+    @_abc_1.abstractmethod
+    def DeleteCarrier(
+        self,
+        request: _channel_service_pb2.DeleteCarrierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a carrier. What is due to it later ends SKIPPED (NO_RECIPIENT)."""
 
     @_abc_1.abstractmethod
     def CreateCap(

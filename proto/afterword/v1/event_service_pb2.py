@@ -24,56 +24,63 @@ _sym_db = _symbol_database.Default()
 
 from afterword.v1 import event_pb2 as afterword_dot_v1_dot_event__pb2
 from afterword.v1 import types_pb2 as afterword_dot_v1_dot_types__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from afterword.googleapis import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n afterword/v1/event_service.proto\x12\x0c\x61\x66terword.v1\x1a\x18\x61\x66terword/v1/event.proto\x1a\x18\x61\x66terword/v1/types.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xc0\x01\n\tEventType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x0f\n\x07shipped\x18\x04 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0ePublishRequest\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x13.afterword.v1.Event\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"j\n\x0fPublishResponse\x12)\n\x06result\x18\x01 \x01(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x02 \x01(\x0e\x32\x18.afterword.v1.Durability\"\xce\x02\n\x0b\x45ventResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12:\n\x0b\x64isposition\x18\x03 \x01(\x0e\x32%.afterword.v1.EventResult.Disposition\x12\x13\n\x0binvitations\x18\x04 \x03(\t\x12\x0f\n\x07\x63ontact\x18\x05 \x01(\t\x12\x15\n\rstopped_count\x18\x06 \x01(\x05\"\x92\x01\n\x0b\x44isposition\x12\x1b\n\x17\x44ISPOSITION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44ISPOSITION_PLANNED\x10\x01\x12\x18\n\x14\x44ISPOSITION_NO_MATCH\x10\x02\x12\x18\n\x14\x44ISPOSITION_INACTIVE\x10\x03\x12\x19\n\x15\x44ISPOSITION_DUPLICATE\x10\x04\"a\n\x13\x42\x61tchPublishRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.afterword.v1.Event\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"p\n\x14\x42\x61tchPublishResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x02 \x01(\x0e\x32\x18.afterword.v1.Durability\"\xb9\x02\n\x14PublishStreamRequest\x12\x39\n\x05hello\x18\x01 \x01(\x0b\x32(.afterword.v1.PublishStreamRequest.HelloH\x00\x12\x39\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32(.afterword.v1.PublishStreamRequest.BatchH\x00\x1a`\n\x05Hello\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x13\n\x0bproducer_id\x18\x02 \x01(\t\x12\x13\n\x0b\x65rrors_only\x18\x03 \x01(\x08\x12\x1d\n\x15resume_after_sequence\x18\x04 \x01(\x03\x1a>\n\x05\x42\x61tch\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.afterword.v1.EventB\t\n\x07message\"\xf3\x03\n\x15PublishStreamResponse\x12>\n\x07welcome\x18\x01 \x01(\x0b\x32+.afterword.v1.PublishStreamResponse.WelcomeH\x00\x12\x36\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\'.afterword.v1.PublishStreamResponse.AckH\x00\x12=\n\x07go_away\x18\x03 \x01(\x0b\x32*.afterword.v1.PublishStreamResponse.GoAwayH\x00\x1a\x62\n\x07Welcome\x12\x0f\n\x07\x63redits\x18\x01 \x01(\x05\x12\x18\n\x10max_batch_events\x18\x02 \x01(\x05\x12,\n\ndurability\x18\x03 \x01(\x0e\x32\x18.afterword.v1.Durability\x1a\x9a\x01\n\x03\x41\x63k\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x02 \x01(\x05\x12*\n\x07results\x18\x03 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x04 \x01(\x0e\x32\x18.afterword.v1.Durability\x12\x0f\n\x07\x63redits\x18\x05 \x01(\x05\x1a\x17\n\x06GoAway\x12\r\n\x05\x63\x61use\x18\x01 \x01(\tB\t\n\x07message\"N\n\x15ListEventTypesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x16ListEventTypesResponse\x12,\n\x0b\x65vent_types\x18\x01 \x03(\x0b\x32\x17.afterword.v1.EventType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetEventTypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x97\x01\n\x16\x43reateEventTypeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\revent_type_id\x18\x02 \x01(\t\x12+\n\nevent_type\x18\x03 \x01(\x0b\x32\x17.afterword.v1.EventType\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\xa1\x01\n\x16UpdateEventTypeRequest\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.afterword.v1.EventType\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x32\xd8\x04\n\x0c\x45ventService\x12\x46\n\x07Publish\x12\x1c.afterword.v1.PublishRequest\x1a\x1d.afterword.v1.PublishResponse\x12U\n\x0c\x42\x61tchPublish\x12!.afterword.v1.BatchPublishRequest\x1a\".afterword.v1.BatchPublishResponse\x12\\\n\rPublishStream\x12\".afterword.v1.PublishStreamRequest\x1a#.afterword.v1.PublishStreamResponse(\x01\x30\x01\x12[\n\x0eListEventTypes\x12#.afterword.v1.ListEventTypesRequest\x1a$.afterword.v1.ListEventTypesResponse\x12J\n\x0cGetEventType\x12!.afterword.v1.GetEventTypeRequest\x1a\x17.afterword.v1.EventType\x12P\n\x0f\x43reateEventType\x12$.afterword.v1.CreateEventTypeRequest\x1a\x17.afterword.v1.EventType\x12P\n\x0fUpdateEventType\x12$.afterword.v1.UpdateEventTypeRequest\x1a\x17.afterword.v1.EventTypeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n afterword/v1/event_service.proto\x12\x0c\x61\x66terword.v1\x1a\x18\x61\x66terword/v1/event.proto\x1a\x18\x61\x66terword/v1/types.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xc0\x01\n\tEventType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x0f\n\x07shipped\x18\x04 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0ePublishRequest\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x13.afterword.v1.Event\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"j\n\x0fPublishResponse\x12)\n\x06result\x18\x01 \x01(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x02 \x01(\x0e\x32\x18.afterword.v1.Durability\"\xce\x02\n\x0b\x45ventResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12:\n\x0b\x64isposition\x18\x03 \x01(\x0e\x32%.afterword.v1.EventResult.Disposition\x12\x13\n\x0binvitations\x18\x04 \x03(\t\x12\x0f\n\x07\x63ontact\x18\x05 \x01(\t\x12\x15\n\rstopped_count\x18\x06 \x01(\x05\"\x92\x01\n\x0b\x44isposition\x12\x1b\n\x17\x44ISPOSITION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44ISPOSITION_PLANNED\x10\x01\x12\x18\n\x14\x44ISPOSITION_NO_MATCH\x10\x02\x12\x18\n\x14\x44ISPOSITION_INACTIVE\x10\x03\x12\x19\n\x15\x44ISPOSITION_DUPLICATE\x10\x04\"a\n\x13\x42\x61tchPublishRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.afterword.v1.Event\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"p\n\x14\x42\x61tchPublishResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x02 \x01(\x0e\x32\x18.afterword.v1.Durability\"\xb9\x02\n\x14PublishStreamRequest\x12\x39\n\x05hello\x18\x01 \x01(\x0b\x32(.afterword.v1.PublishStreamRequest.HelloH\x00\x12\x39\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32(.afterword.v1.PublishStreamRequest.BatchH\x00\x1a`\n\x05Hello\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x13\n\x0bproducer_id\x18\x02 \x01(\t\x12\x13\n\x0b\x65rrors_only\x18\x03 \x01(\x08\x12\x1d\n\x15resume_after_sequence\x18\x04 \x01(\x03\x1a>\n\x05\x42\x61tch\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.afterword.v1.EventB\t\n\x07message\"\xf3\x03\n\x15PublishStreamResponse\x12>\n\x07welcome\x18\x01 \x01(\x0b\x32+.afterword.v1.PublishStreamResponse.WelcomeH\x00\x12\x36\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\'.afterword.v1.PublishStreamResponse.AckH\x00\x12=\n\x07go_away\x18\x03 \x01(\x0b\x32*.afterword.v1.PublishStreamResponse.GoAwayH\x00\x1a\x62\n\x07Welcome\x12\x0f\n\x07\x63redits\x18\x01 \x01(\x05\x12\x18\n\x10max_batch_events\x18\x02 \x01(\x05\x12,\n\ndurability\x18\x03 \x01(\x0e\x32\x18.afterword.v1.Durability\x1a\x9a\x01\n\x03\x41\x63k\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x02 \x01(\x05\x12*\n\x07results\x18\x03 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x04 \x01(\x0e\x32\x18.afterword.v1.Durability\x12\x0f\n\x07\x63redits\x18\x05 \x01(\x05\x1a\x17\n\x06GoAway\x12\r\n\x05\x63\x61use\x18\x01 \x01(\tB\t\n\x07message\"b\n\x14ImportHistoryRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.afterword.v1.Event\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"q\n\x15ImportHistoryResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12,\n\ndurability\x18\x02 \x01(\x0e\x32\x18.afterword.v1.Durability\"N\n\x15ListEventTypesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x16ListEventTypesResponse\x12,\n\x0b\x65vent_types\x18\x01 \x03(\x0b\x32\x17.afterword.v1.EventType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetEventTypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x97\x01\n\x16\x43reateEventTypeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\revent_type_id\x18\x02 \x01(\t\x12+\n\nevent_type\x18\x03 \x01(\x0b\x32\x17.afterword.v1.EventType\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\xa1\x01\n\x16UpdateEventTypeRequest\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.afterword.v1.EventType\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"_\n\x16\x44\x65leteEventTypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x32\x83\x06\n\x0c\x45ventService\x12\x46\n\x07Publish\x12\x1c.afterword.v1.PublishRequest\x1a\x1d.afterword.v1.PublishResponse\x12U\n\x0c\x42\x61tchPublish\x12!.afterword.v1.BatchPublishRequest\x1a\".afterword.v1.BatchPublishResponse\x12\\\n\rPublishStream\x12\".afterword.v1.PublishStreamRequest\x1a#.afterword.v1.PublishStreamResponse(\x01\x30\x01\x12X\n\rImportHistory\x12\".afterword.v1.ImportHistoryRequest\x1a#.afterword.v1.ImportHistoryResponse\x12[\n\x0eListEventTypes\x12#.afterword.v1.ListEventTypesRequest\x1a$.afterword.v1.ListEventTypesResponse\x12J\n\x0cGetEventType\x12!.afterword.v1.GetEventTypeRequest\x1a\x17.afterword.v1.EventType\x12P\n\x0f\x43reateEventType\x12$.afterword.v1.CreateEventTypeRequest\x1a\x17.afterword.v1.EventType\x12P\n\x0fUpdateEventType\x12$.afterword.v1.UpdateEventTypeRequest\x1a\x17.afterword.v1.EventType\x12O\n\x0f\x44\x65leteEventType\x12$.afterword.v1.DeleteEventTypeRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'afterword.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTTYPE']._serialized_start=195
-  _globals['_EVENTTYPE']._serialized_end=387
-  _globals['_PUBLISHREQUEST']._serialized_start=389
-  _globals['_PUBLISHREQUEST']._serialized_end=464
-  _globals['_PUBLISHRESPONSE']._serialized_start=466
-  _globals['_PUBLISHRESPONSE']._serialized_end=572
-  _globals['_EVENTRESULT']._serialized_start=575
-  _globals['_EVENTRESULT']._serialized_end=909
-  _globals['_EVENTRESULT_DISPOSITION']._serialized_start=763
-  _globals['_EVENTRESULT_DISPOSITION']._serialized_end=909
-  _globals['_BATCHPUBLISHREQUEST']._serialized_start=911
-  _globals['_BATCHPUBLISHREQUEST']._serialized_end=1008
-  _globals['_BATCHPUBLISHRESPONSE']._serialized_start=1010
-  _globals['_BATCHPUBLISHRESPONSE']._serialized_end=1122
-  _globals['_PUBLISHSTREAMREQUEST']._serialized_start=1125
-  _globals['_PUBLISHSTREAMREQUEST']._serialized_end=1438
-  _globals['_PUBLISHSTREAMREQUEST_HELLO']._serialized_start=1267
-  _globals['_PUBLISHSTREAMREQUEST_HELLO']._serialized_end=1363
-  _globals['_PUBLISHSTREAMREQUEST_BATCH']._serialized_start=1365
-  _globals['_PUBLISHSTREAMREQUEST_BATCH']._serialized_end=1427
-  _globals['_PUBLISHSTREAMRESPONSE']._serialized_start=1441
-  _globals['_PUBLISHSTREAMRESPONSE']._serialized_end=1940
-  _globals['_PUBLISHSTREAMRESPONSE_WELCOME']._serialized_start=1649
-  _globals['_PUBLISHSTREAMRESPONSE_WELCOME']._serialized_end=1747
-  _globals['_PUBLISHSTREAMRESPONSE_ACK']._serialized_start=1750
-  _globals['_PUBLISHSTREAMRESPONSE_ACK']._serialized_end=1904
-  _globals['_PUBLISHSTREAMRESPONSE_GOAWAY']._serialized_start=1906
-  _globals['_PUBLISHSTREAMRESPONSE_GOAWAY']._serialized_end=1929
-  _globals['_LISTEVENTTYPESREQUEST']._serialized_start=1942
-  _globals['_LISTEVENTTYPESREQUEST']._serialized_end=2020
-  _globals['_LISTEVENTTYPESRESPONSE']._serialized_start=2022
-  _globals['_LISTEVENTTYPESRESPONSE']._serialized_end=2117
-  _globals['_GETEVENTTYPEREQUEST']._serialized_start=2119
-  _globals['_GETEVENTTYPEREQUEST']._serialized_end=2154
-  _globals['_CREATEEVENTTYPEREQUEST']._serialized_start=2157
-  _globals['_CREATEEVENTTYPEREQUEST']._serialized_end=2308
-  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_start=2311
-  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_end=2472
-  _globals['_EVENTSERVICE']._serialized_start=2475
-  _globals['_EVENTSERVICE']._serialized_end=3075
+  _globals['_EVENTTYPE']._serialized_start=224
+  _globals['_EVENTTYPE']._serialized_end=416
+  _globals['_PUBLISHREQUEST']._serialized_start=418
+  _globals['_PUBLISHREQUEST']._serialized_end=493
+  _globals['_PUBLISHRESPONSE']._serialized_start=495
+  _globals['_PUBLISHRESPONSE']._serialized_end=601
+  _globals['_EVENTRESULT']._serialized_start=604
+  _globals['_EVENTRESULT']._serialized_end=938
+  _globals['_EVENTRESULT_DISPOSITION']._serialized_start=792
+  _globals['_EVENTRESULT_DISPOSITION']._serialized_end=938
+  _globals['_BATCHPUBLISHREQUEST']._serialized_start=940
+  _globals['_BATCHPUBLISHREQUEST']._serialized_end=1037
+  _globals['_BATCHPUBLISHRESPONSE']._serialized_start=1039
+  _globals['_BATCHPUBLISHRESPONSE']._serialized_end=1151
+  _globals['_PUBLISHSTREAMREQUEST']._serialized_start=1154
+  _globals['_PUBLISHSTREAMREQUEST']._serialized_end=1467
+  _globals['_PUBLISHSTREAMREQUEST_HELLO']._serialized_start=1296
+  _globals['_PUBLISHSTREAMREQUEST_HELLO']._serialized_end=1392
+  _globals['_PUBLISHSTREAMREQUEST_BATCH']._serialized_start=1394
+  _globals['_PUBLISHSTREAMREQUEST_BATCH']._serialized_end=1456
+  _globals['_PUBLISHSTREAMRESPONSE']._serialized_start=1470
+  _globals['_PUBLISHSTREAMRESPONSE']._serialized_end=1969
+  _globals['_PUBLISHSTREAMRESPONSE_WELCOME']._serialized_start=1678
+  _globals['_PUBLISHSTREAMRESPONSE_WELCOME']._serialized_end=1776
+  _globals['_PUBLISHSTREAMRESPONSE_ACK']._serialized_start=1779
+  _globals['_PUBLISHSTREAMRESPONSE_ACK']._serialized_end=1933
+  _globals['_PUBLISHSTREAMRESPONSE_GOAWAY']._serialized_start=1935
+  _globals['_PUBLISHSTREAMRESPONSE_GOAWAY']._serialized_end=1958
+  _globals['_IMPORTHISTORYREQUEST']._serialized_start=1971
+  _globals['_IMPORTHISTORYREQUEST']._serialized_end=2069
+  _globals['_IMPORTHISTORYRESPONSE']._serialized_start=2071
+  _globals['_IMPORTHISTORYRESPONSE']._serialized_end=2184
+  _globals['_LISTEVENTTYPESREQUEST']._serialized_start=2186
+  _globals['_LISTEVENTTYPESREQUEST']._serialized_end=2264
+  _globals['_LISTEVENTTYPESRESPONSE']._serialized_start=2266
+  _globals['_LISTEVENTTYPESRESPONSE']._serialized_end=2361
+  _globals['_GETEVENTTYPEREQUEST']._serialized_start=2363
+  _globals['_GETEVENTTYPEREQUEST']._serialized_end=2398
+  _globals['_CREATEEVENTTYPEREQUEST']._serialized_start=2401
+  _globals['_CREATEEVENTTYPEREQUEST']._serialized_end=2552
+  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_start=2555
+  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_end=2716
+  _globals['_DELETEEVENTTYPEREQUEST']._serialized_start=2718
+  _globals['_DELETEEVENTTYPEREQUEST']._serialized_end=2813
+  _globals['_EVENTSERVICE']._serialized_start=2816
+  _globals['_EVENTSERVICE']._serialized_end=3587
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from afterword.v1 import event_service_pb2 as afterword_dot_v1_dot_event__service__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.75.1'
 GRPC_VERSION = grpc.__version__
@@ -51,6 +52,11 @@ class EventServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_event__service__pb2.PublishStreamRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_event__service__pb2.PublishStreamResponse.FromString,
                 _registered_method=True)
+        self.ImportHistory = channel.unary_unary(
+                '/afterword.v1.EventService/ImportHistory',
+                request_serializer=afterword_dot_v1_dot_event__service__pb2.ImportHistoryRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_event__service__pb2.ImportHistoryResponse.FromString,
+                _registered_method=True)
         self.ListEventTypes = channel.unary_unary(
                 '/afterword.v1.EventService/ListEventTypes',
                 request_serializer=afterword_dot_v1_dot_event__service__pb2.ListEventTypesRequest.SerializeToString,
@@ -70,6 +76,11 @@ class EventServiceStub(object):
                 '/afterword.v1.EventService/UpdateEventType',
                 request_serializer=afterword_dot_v1_dot_event__service__pb2.UpdateEventTypeRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_event__service__pb2.EventType.FromString,
+                _registered_method=True)
+        self.DeleteEventType = channel.unary_unary(
+                '/afterword.v1.EventService/DeleteEventType',
+                request_serializer=afterword_dot_v1_dot_event__service__pb2.DeleteEventTypeRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
 
 
@@ -107,6 +118,17 @@ class EventServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportHistory(self, request, context):
+        """Takes what happened before Afterword came: purchases count for triggers that look at the past (the
+        first, the third in two months, none for a year), consents are recorded, and nothing is planned,
+        moved or stopped. Up to 1,000 events, each answered for itself; answers as BatchPublish, with
+        NO_MATCH for what was recorded. Idempotent by (source, id), like publishing: an event imported once
+        triggers nothing when it is published again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEventTypes(self, request, context):
         """Lists the event types of an account, by id.
         """
@@ -137,6 +159,14 @@ class EventServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteEventType(self, request, context):
+        """Removes an event type of the account's own. Errors: FAILED_PRECONDITION for a shipped one, or while
+        rules name it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -154,6 +184,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.PublishStream,
                     request_deserializer=afterword_dot_v1_dot_event__service__pb2.PublishStreamRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_event__service__pb2.PublishStreamResponse.SerializeToString,
+            ),
+            'ImportHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportHistory,
+                    request_deserializer=afterword_dot_v1_dot_event__service__pb2.ImportHistoryRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_event__service__pb2.ImportHistoryResponse.SerializeToString,
             ),
             'ListEventTypes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEventTypes,
@@ -174,6 +209,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.UpdateEventType,
                     request_deserializer=afterword_dot_v1_dot_event__service__pb2.UpdateEventTypeRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_event__service__pb2.EventType.SerializeToString,
+            ),
+            'DeleteEventType': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEventType,
+                    request_deserializer=afterword_dot_v1_dot_event__service__pb2.DeleteEventTypeRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -259,6 +299,33 @@ class EventService(object):
             '/afterword.v1.EventService/PublishStream',
             afterword_dot_v1_dot_event__service__pb2.PublishStreamRequest.SerializeToString,
             afterword_dot_v1_dot_event__service__pb2.PublishStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.EventService/ImportHistory',
+            afterword_dot_v1_dot_event__service__pb2.ImportHistoryRequest.SerializeToString,
+            afterword_dot_v1_dot_event__service__pb2.ImportHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -367,6 +434,33 @@ class EventService(object):
             '/afterword.v1.EventService/UpdateEventType',
             afterword_dot_v1_dot_event__service__pb2.UpdateEventTypeRequest.SerializeToString,
             afterword_dot_v1_dot_event__service__pb2.EventType.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEventType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.EventService/DeleteEventType',
+            afterword_dot_v1_dot_event__service__pb2.DeleteEventTypeRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

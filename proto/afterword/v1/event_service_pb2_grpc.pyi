@@ -5,6 +5,7 @@ Telling Afterword what happened, and which kinds of happening count."""
 
 from afterword.v1 import event_service_pb2 as _event_service_pb2
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -52,6 +53,13 @@ class EventServiceStub:
     one with the same `producer_id` and send everything after the last ack again: events that had
     arrived are recognised.
     """
+    ImportHistory: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ImportHistoryRequest, _event_service_pb2.ImportHistoryResponse]
+    """Takes what happened before Afterword came: purchases count for triggers that look at the past (the
+    first, the third in two months, none for a year), consents are recorded, and nothing is planned,
+    moved or stopped. Up to 1,000 events, each answered for itself; answers as BatchPublish, with
+    NO_MATCH for what was recorded. Idempotent by (source, id), like publishing: an event imported once
+    triggers nothing when it is published again.
+    """
     ListEventTypes: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ListEventTypesRequest, _event_service_pb2.ListEventTypesResponse]
     """Lists the event types of an account, by id."""
     GetEventType: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventTypeRequest, _event_service_pb2.EventType]
@@ -62,6 +70,10 @@ class EventServiceStub:
     """Changes an event type; mostly its `active` switch. While a type is inactive its events are stored
     and answered INACTIVE, and what still waits because of it is cancelled when it falls due
     (EVENT_TYPE_INACTIVE), unless the type is active again by then.
+    """
+    DeleteEventType: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.DeleteEventTypeRequest, _empty_pb2.Empty]
+    """Removes an event type of the account's own. Errors: FAILED_PRECONDITION for a shipped one, or while
+    rules name it.
     """
 
 @_typing.type_check_only
@@ -88,6 +100,13 @@ class EventServiceAsyncStub(EventServiceStub):
     one with the same `producer_id` and send everything after the last ack again: events that had
     arrived are recognised.
     """
+    ImportHistory: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ImportHistoryRequest, _event_service_pb2.ImportHistoryResponse]  # type: ignore[assignment]
+    """Takes what happened before Afterword came: purchases count for triggers that look at the past (the
+    first, the third in two months, none for a year), consents are recorded, and nothing is planned,
+    moved or stopped. Up to 1,000 events, each answered for itself; answers as BatchPublish, with
+    NO_MATCH for what was recorded. Idempotent by (source, id), like publishing: an event imported once
+    triggers nothing when it is published again.
+    """
     ListEventTypes: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ListEventTypesRequest, _event_service_pb2.ListEventTypesResponse]  # type: ignore[assignment]
     """Lists the event types of an account, by id."""
     GetEventType: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventTypeRequest, _event_service_pb2.EventType]  # type: ignore[assignment]
@@ -98,6 +117,10 @@ class EventServiceAsyncStub(EventServiceStub):
     """Changes an event type; mostly its `active` switch. While a type is inactive its events are stored
     and answered INACTIVE, and what still waits because of it is cancelled when it falls due
     (EVENT_TYPE_INACTIVE), unless the type is active again by then.
+    """
+    DeleteEventType: _aio.UnaryUnaryMultiCallable[_event_service_pb2.DeleteEventTypeRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Removes an event type of the account's own. Errors: FAILED_PRECONDITION for a shipped one, or while
+    rules name it.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -141,6 +164,19 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ImportHistory(
+        self,
+        request: _event_service_pb2.ImportHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.ImportHistoryResponse, _abc.Awaitable[_event_service_pb2.ImportHistoryResponse]]:
+        """Takes what happened before Afterword came: purchases count for triggers that look at the past (the
+        first, the third in two months, none for a year), consents are recorded, and nothing is planned,
+        moved or stopped. Up to 1,000 events, each answered for itself; answers as BatchPublish, with
+        NO_MATCH for what was recorded. Idempotent by (source, id), like publishing: an event imported once
+        triggers nothing when it is published again.
+        """
+
+    @_abc_1.abstractmethod
     def ListEventTypes(
         self,
         request: _event_service_pb2.ListEventTypesRequest,
@@ -173,6 +209,16 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes an event type; mostly its `active` switch. While a type is inactive its events are stored
         and answered INACTIVE, and what still waits because of it is cancelled when it falls due
         (EVENT_TYPE_INACTIVE), unless the type is active again by then.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteEventType(
+        self,
+        request: _event_service_pb2.DeleteEventTypeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Removes an event type of the account's own. Errors: FAILED_PRECONDITION for a shipped one, or while
+        rules name it.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,6 +4,7 @@ isort:skip_file
 What goes out, when, and why or why not."""
 
 from afterword.v1 import consent_service_pb2 as _consent_service_pb2
+from afterword.v1 import event_pb2 as _event_pb2
 from afterword.v1 import event_service_pb2 as _event_service_pb2
 from afterword.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
@@ -286,6 +287,56 @@ class Invitation(_message.Message):
     WAIT_REASON_FROZEN: Invitation.WaitReason.ValueType  # 5
     """The rule is frozen."""
 
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Invitation._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: Invitation._Mode.ValueType  # 0
+        """Never sent."""
+        MODE_AUTOMATIC: Invitation._Mode.ValueType  # 1
+        """By a rule."""
+        MODE_MANUAL: Invitation._Mode.ValueType  # 2
+        """By hand."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
+        """How it came about."""
+
+    MODE_UNSPECIFIED: Invitation.Mode.ValueType  # 0
+    """Never sent."""
+    MODE_AUTOMATIC: Invitation.Mode.ValueType  # 1
+    """By a rule."""
+    MODE_MANUAL: Invitation.Mode.ValueType  # 2
+    """By hand."""
+
+    class _ReviewType:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReviewTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Invitation._ReviewType.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REVIEW_TYPE_UNSPECIFIED: Invitation._ReviewType.ValueType  # 0
+        """Nothing: no review request."""
+        REVIEW_TYPE_SERVICE: Invitation._ReviewType.ValueType  # 1
+        """The service."""
+        REVIEW_TYPE_PRODUCT: Invitation._ReviewType.ValueType  # 2
+        """The products."""
+        REVIEW_TYPE_SERVICE_AND_PRODUCT: Invitation._ReviewType.ValueType  # 3
+        """Both, in one message."""
+
+    class ReviewType(_ReviewType, metaclass=_ReviewTypeEnumTypeWrapper):
+        """What it asks about."""
+
+    REVIEW_TYPE_UNSPECIFIED: Invitation.ReviewType.ValueType  # 0
+    """Nothing: no review request."""
+    REVIEW_TYPE_SERVICE: Invitation.ReviewType.ValueType  # 1
+    """The service."""
+    REVIEW_TYPE_PRODUCT: Invitation.ReviewType.ValueType  # 2
+    """The products."""
+    REVIEW_TYPE_SERVICE_AND_PRODUCT: Invitation.ReviewType.ValueType  # 3
+    """Both, in one message."""
+
     NAME_FIELD_NUMBER: _builtins.int
     CONTACT_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
@@ -308,6 +359,12 @@ class Invitation(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     DELIVERY_ID_FIELD_NUMBER: _builtins.int
     PARENT_INVITATION_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    REVIEW_TYPE_FIELD_NUMBER: _builtins.int
+    QUESTIONNAIRE_FIELD_NUMBER: _builtins.int
+    COMMENT_REQUIRED_FIELD_NUMBER: _builtins.int
+    CARRIER_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/invitations/{invitation}"."""
     contact: _builtins.str
@@ -344,6 +401,18 @@ class Invitation(_message.Message):
     """Stable over retries; the Message-ID of an e-mail begins with it."""
     parent_invitation: _builtins.str
     """The invitation it follows, for reminders."""
+    mode: Global___Invitation.Mode.ValueType
+    """How it came about."""
+    review_type: Global___Invitation.ReviewType.ValueType
+    """What it asks about."""
+    questionnaire: _builtins.str
+    """Id of the questionnaire template that its review link leads to."""
+    comment_required: _builtins.bool
+    """The questionnaire takes a review only with a text."""
+    carrier: _builtins.str
+    """The carrier it goes to, if not to the contact: "accounts/{account}/carriers/{carrier}"."""
+    generation: _builtins.int
+    """0, or how many times it was reinstated."""
     @_builtins.property
     def first_due_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first planned for."""
@@ -385,10 +454,16 @@ class Invitation(_message.Message):
         time_zone: _builtins.str = ...,
         delivery_id: _builtins.str = ...,
         parent_invitation: _builtins.str = ...,
+        mode: Global___Invitation.Mode.ValueType = ...,
+        review_type: Global___Invitation.ReviewType.ValueType = ...,
+        questionnaire: _builtins.str = ...,
+        comment_required: _builtins.bool = ...,
+        carrier: _builtins.str = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "settle_time", b"settle_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "channel", b"channel", "contact", b"contact", "delivery_id", b"delivery_id", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "medium", b"medium", "name", b"name", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "purpose", b"purpose", "reason", b"reason", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "wait_reason", b"wait_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "carrier", b"carrier", "channel", b"channel", "comment_required", b"comment_required", "contact", b"contact", "delivery_id", b"delivery_id", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "wait_reason", b"wait_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -711,3 +786,123 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class CreateInvitationRequest(_message.Message):
+    """Request of CreateInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REVIEW_TYPE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    ALLOW_REPEAT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"accounts/{account}"."""
+    channel: _builtins.str
+    """"accounts/{account}/channels/{channel}"."""
+    review_type: Global___Invitation.ReviewType.ValueType
+    """SERVICE or PRODUCT asks for a review (purpose REVIEW); else `purpose` is required."""
+    purpose: _types_pb2.Purpose.ValueType
+    """Why it is sent, if it asks for no review: MARKETING, TRANSACTIONAL or OPERATIONAL."""
+    medium: _types_pb2.Medium.ValueType
+    """Over which medium."""
+    subject: _builtins.str
+    """Subject line and text as in actions of rules."""
+    body: _builtins.str
+    """The text, as in actions of rules."""
+    allow_repeat: _builtins.bool
+    """Ask although the order was asked about before."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """To whom and about what, in the form of an event: contact, order, locale and attributes count, `id`
+        makes the call idempotent (required), `channel` and `type` may be left out.
+        """
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When; unset: now."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        review_type: Global___Invitation.ReviewType.ValueType = ...,
+        purpose: _types_pb2.Purpose.ValueType = ...,
+        medium: _types_pb2.Medium.ValueType = ...,
+        event: _event_pb2.Event | None = ...,
+        subject: _builtins.str = ...,
+        body: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        allow_repeat: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_repeat", b"allow_repeat", "body", b"body", "channel", b"channel", "due_time", b"due_time", "event", b"event", "medium", b"medium", "parent", b"parent", "purpose", b"purpose", "review_type", b"review_type", "subject", b"subject", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInvitationRequest: _TypeAlias = CreateInvitationRequest  # noqa: Y015
+
+@_typing.final
+class ReinstateInvitationRequest(_message.Message):
+    """Request of ReinstateInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/invitations/{invitation}"."""
+    request_id: _builtins.str
+    """Any UUID; repeating the call is safe with or without it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReinstateInvitationRequest: _TypeAlias = ReinstateInvitationRequest  # noqa: Y015
+
+@_typing.final
+class SendInvitationNowRequest(_message.Message):
+    """Request of SendInvitationNow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/invitations/{invitation}"."""
+    request_id: _builtins.str
+    """Any UUID; repeating the call is safe with or without it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendInvitationNowRequest: _TypeAlias = SendInvitationNowRequest  # noqa: Y015

@@ -50,6 +50,21 @@ class InvitationServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_invitation__service__pb2.CancelInvitationRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
                 _registered_method=True)
+        self.CreateInvitation = channel.unary_unary(
+                '/afterword.v1.InvitationService/CreateInvitation',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.CreateInvitationRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+                _registered_method=True)
+        self.ReinstateInvitation = channel.unary_unary(
+                '/afterword.v1.InvitationService/ReinstateInvitation',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ReinstateInvitationRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+                _registered_method=True)
+        self.SendInvitationNow = channel.unary_unary(
+                '/afterword.v1.InvitationService/SendInvitationNow',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.SendInvitationNowRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/afterword.v1.InvitationService/Explain',
                 request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ExplainRequest.SerializeToString,
@@ -84,6 +99,29 @@ class InvitationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateInvitation(self, request, context):
+        """Adds an invitation by hand, without a rule. It goes through the same gates and, in review families,
+        keeps the rule that an order is asked about once; no reminder follows. Caps defer it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReinstateInvitation(self, request, context):
+        """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
+        has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendInvitationNow(self, request, context):
+        """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """Says, in order, every decision that was taken about an invitation or an event, and what was seen
         when it was taken.
@@ -108,6 +146,21 @@ def add_InvitationServiceServicer_to_server(servicer, server):
             'CancelInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelInvitation,
                     request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.CancelInvitationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
+            ),
+            'CreateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvitation,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.CreateInvitationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
+            ),
+            'ReinstateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReinstateInvitation,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ReinstateInvitationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
+            ),
+            'SendInvitationNow': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendInvitationNow,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.SendInvitationNowRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
@@ -197,6 +250,87 @@ class InvitationService(object):
             target,
             '/afterword.v1.InvitationService/CancelInvitation',
             afterword_dot_v1_dot_invitation__service__pb2.CancelInvitationRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/CreateInvitation',
+            afterword_dot_v1_dot_invitation__service__pb2.CreateInvitationRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReinstateInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/ReinstateInvitation',
+            afterword_dot_v1_dot_invitation__service__pb2.ReinstateInvitationRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendInvitationNow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/SendInvitationNow',
+            afterword_dot_v1_dot_invitation__service__pb2.SendInvitationNowRequest.SerializeToString,
             afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
             options,
             channel_credentials,

@@ -42,6 +42,16 @@ class InvitationServiceStub:
     was already on its way or has ended, FAILED_PRECONDITION says so and nothing changes.
     Idempotent: cancelling what was cancelled by a client is OK.
     """
+    CreateInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.CreateInvitationRequest, _invitation_service_pb2.Invitation]
+    """Adds an invitation by hand, without a rule. It goes through the same gates and, in review families,
+    keeps the rule that an order is asked about once; no reminder follows. Caps defer it.
+    """
+    ReinstateInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ReinstateInvitationRequest, _invitation_service_pb2.Invitation]
+    """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
+    has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
+    """
+    SendInvitationNow: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.SendInvitationNowRequest, _invitation_service_pb2.Invitation]
+    """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do."""
     Explain: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ExplainRequest, _invitation_service_pb2.ExplainResponse]
     """Says, in order, every decision that was taken about an invitation or an event, and what was seen
     when it was taken.
@@ -61,6 +71,16 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     was already on its way or has ended, FAILED_PRECONDITION says so and nothing changes.
     Idempotent: cancelling what was cancelled by a client is OK.
     """
+    CreateInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.CreateInvitationRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
+    """Adds an invitation by hand, without a rule. It goes through the same gates and, in review families,
+    keeps the rule that an order is asked about once; no reminder follows. Caps defer it.
+    """
+    ReinstateInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ReinstateInvitationRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
+    """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
+    has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
+    """
+    SendInvitationNow: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.SendInvitationNowRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
+    """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do."""
     Explain: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ExplainRequest, _invitation_service_pb2.ExplainResponse]  # type: ignore[assignment]
     """Says, in order, every decision that was taken about an invitation or an event, and what was seen
     when it was taken.
@@ -95,6 +115,34 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         was already on its way or has ended, FAILED_PRECONDITION says so and nothing changes.
         Idempotent: cancelling what was cancelled by a client is OK.
         """
+
+    @_abc_1.abstractmethod
+    def CreateInvitation(
+        self,
+        request: _invitation_service_pb2.CreateInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.Invitation, _abc.Awaitable[_invitation_service_pb2.Invitation]]:
+        """Adds an invitation by hand, without a rule. It goes through the same gates and, in review families,
+        keeps the rule that an order is asked about once; no reminder follows. Caps defer it.
+        """
+
+    @_abc_1.abstractmethod
+    def ReinstateInvitation(
+        self,
+        request: _invitation_service_pb2.ReinstateInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.Invitation, _abc.Awaitable[_invitation_service_pb2.Invitation]]:
+        """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
+        has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
+        """
+
+    @_abc_1.abstractmethod
+    def SendInvitationNow(
+        self,
+        request: _invitation_service_pb2.SendInvitationNowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.Invitation, _abc.Awaitable[_invitation_service_pb2.Invitation]]:
+        """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do."""
 
     @_abc_1.abstractmethod
     def Explain(

@@ -3,6 +3,7 @@
 isort:skip_file
 What should follow from an event."""
 
+from afterword.v1 import channel_service_pb2 as _channel_service_pb2
 from afterword.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -42,7 +43,9 @@ class Rule(_message.Message):
         FAMILY_SERVICE_REVIEW: Rule._Family.ValueType  # 1
         """Asks for a review of the service. Exclusive per channel and event type. Purpose REVIEW."""
         FAMILY_PRODUCT_REVIEW: Rule._Family.ValueType  # 2
-        """Asks for reviews of the products. Exclusive per channel. Purpose REVIEW."""
+        """Asks for reviews of the products. Exclusive per channel, or per channel and event type if the
+        channel says so. Purpose REVIEW.
+        """
         FAMILY_NOTIFICATION: Rule._Family.ValueType  # 3
         """Tells somebody something. Any number per event type."""
         FAMILY_AUTOMATION: Rule._Family.ValueType  # 4
@@ -56,11 +59,44 @@ class Rule(_message.Message):
     FAMILY_SERVICE_REVIEW: Rule.Family.ValueType  # 1
     """Asks for a review of the service. Exclusive per channel and event type. Purpose REVIEW."""
     FAMILY_PRODUCT_REVIEW: Rule.Family.ValueType  # 2
-    """Asks for reviews of the products. Exclusive per channel. Purpose REVIEW."""
+    """Asks for reviews of the products. Exclusive per channel, or per channel and event type if the
+    channel says so. Purpose REVIEW.
+    """
     FAMILY_NOTIFICATION: Rule.Family.ValueType  # 3
     """Tells somebody something. Any number per event type."""
     FAMILY_AUTOMATION: Rule.Family.ValueType  # 4
     """A chain of messages. Any number per event type."""
+
+    class _OncePer:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OncePerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Rule._OncePer.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ONCE_PER_UNSPECIFIED: Rule._OncePer.ValueType  # 0
+        """Same as EVENT."""
+        ONCE_PER_EVENT: Rule._OncePer.ValueType  # 1
+        """Every event that passes starts a run."""
+        ONCE_PER_ORDER: Rule._OncePer.ValueType  # 2
+        """One run for each order."""
+        ONCE_PER_CART: Rule._OncePer.ValueType  # 3
+        """One run for each cart."""
+        ONCE_PER_CONTACT: Rule._OncePer.ValueType  # 4
+        """One run for each contact, ever."""
+
+    class OncePer(_OncePer, metaclass=_OncePerEnumTypeWrapper):
+        """For what a step is sent at most once."""
+
+    ONCE_PER_UNSPECIFIED: Rule.OncePer.ValueType  # 0
+    """Same as EVENT."""
+    ONCE_PER_EVENT: Rule.OncePer.ValueType  # 1
+    """Every event that passes starts a run."""
+    ONCE_PER_ORDER: Rule.OncePer.ValueType  # 2
+    """One run for each order."""
+    ONCE_PER_CART: Rule.OncePer.ValueType  # 3
+    """One run for each cart."""
+    ONCE_PER_CONTACT: Rule.OncePer.ValueType  # 4
+    """One run for each contact, ever."""
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -79,6 +115,12 @@ class Rule(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    REQUIRED_FEATURES_FIELD_NUMBER: _builtins.int
+    ONCE_PER_FIELD_NUMBER: _builtins.int
+    COPIED_FROM_FIELD_NUMBER: _builtins.int
+    AUTOMATION_FIELD_NUMBER: _builtins.int
+    PENDING_EFFECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/rules/{rule}"; the id matches [a-z][a-z0-9-]{0,62}."""
     display_name: _builtins.str
@@ -95,6 +137,12 @@ class Rule(_message.Message):
     """Output only. False: the rule's event type is switched off, so it will not fire."""
     etag: _builtins.str
     """Output only. Changes with every change of the resource."""
+    once_per: Global___Rule.OncePer.ValueType
+    """For NOTIFICATION and AUTOMATION; review families ask once per order in any case."""
+    copied_from: _builtins.str
+    """Output only. The rule it was copied from: "accounts/{account}/rules/{rule}"."""
+    automation: _builtins.str
+    """Output only. The predefined automation it was made from: "automations/{automation}"."""
     @_builtins.property
     def trigger(self) -> Global___Trigger:
         """What sets it off."""
@@ -137,6 +185,20 @@ class Rule(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
 
+    @_builtins.property
+    def review(self) -> Global___ReviewSettings:
+        """For review families."""
+
+    @_builtins.property
+    def required_features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Features that a channel must have (`channel.features`) when a message falls due; else it ends
+        SKIPPED (FEATURE_OFF). At most 8.
+        """
+
+    @_builtins.property
+    def pending_effect(self) -> Global___PendingEffect:
+        """Output only. In the answer of UpdateRule with `apply_to` PENDING: what became of what waits."""
+
     def __init__(
         self,
         *,
@@ -157,14 +219,111 @@ class Rule(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        review: Global___ReviewSettings | None = ...,
+        required_features: _abc.Iterable[_builtins.str] | None = ...,
+        once_per: Global___Rule.OncePer.ValueType = ...,
+        copied_from: _builtins.str = ...,
+        automation: _builtins.str = ...,
+        pending_effect: Global___PendingEffect | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "create_time", b"create_time", "expire_after", b"expire_after", "stop_when", b"stop_when", "trigger", b"trigger", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "create_time", b"create_time", "expire_after", b"expire_after", "pending_effect", b"pending_effect", "review", b"review", "stop_when", b"stop_when", "trigger", b"trigger", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_channels", b"active_channels", "condition", b"condition", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "event_type_active", b"event_type_active", "expire_after", b"expire_after", "family", b"family", "name", b"name", "priority", b"priority", "purpose", b"purpose", "revision", b"revision", "steps", b"steps", "stop_when", b"stop_when", "trigger", b"trigger", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_channels", b"active_channels", "automation", b"automation", "condition", b"condition", "copied_from", b"copied_from", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "event_type_active", b"event_type_active", "expire_after", b"expire_after", "family", b"family", "name", b"name", "once_per", b"once_per", "pending_effect", b"pending_effect", "priority", b"priority", "purpose", b"purpose", "required_features", b"required_features", "review", b"review", "revision", b"revision", "steps", b"steps", "stop_when", b"stop_when", "trigger", b"trigger", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rule: _TypeAlias = Rule  # noqa: Y015
+
+@_typing.final
+class ReviewSettings(_message.Message):
+    """What only rules that ask for reviews have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _ProductTiming:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ProductTimingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReviewSettings._ProductTiming.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PRODUCT_TIMING_UNSPECIFIED: ReviewSettings._ProductTiming.ValueType  # 0
+        """Same as OWN."""
+        PRODUCT_TIMING_OWN: ReviewSettings._ProductTiming.ValueType  # 1
+        """In an invitation of their own, due later than that for the service on the same channel and event
+        type: more whole days, or a longer time if either wait is in minutes or hours.
+        """
+        PRODUCT_TIMING_SAME_AS_SERVICE: ReviewSettings._ProductTiming.ValueType  # 2
+        """In one invitation together with the service. Needs an active service rule for the event type on
+        the channel; its steps and content count.
+        """
+
+    class ProductTiming(_ProductTiming, metaclass=_ProductTimingEnumTypeWrapper):
+        """When products are asked about."""
+
+    PRODUCT_TIMING_UNSPECIFIED: ReviewSettings.ProductTiming.ValueType  # 0
+    """Same as OWN."""
+    PRODUCT_TIMING_OWN: ReviewSettings.ProductTiming.ValueType  # 1
+    """In an invitation of their own, due later than that for the service on the same channel and event
+    type: more whole days, or a longer time if either wait is in minutes or hours.
+    """
+    PRODUCT_TIMING_SAME_AS_SERVICE: ReviewSettings.ProductTiming.ValueType  # 2
+    """In one invitation together with the service. Needs an active service rule for the event type on
+    the channel; its steps and content count.
+    """
+
+    QUESTIONNAIRE_FIELD_NUMBER: _builtins.int
+    COMMENT_REQUIRED_FIELD_NUMBER: _builtins.int
+    PRODUCT_TIMING_FIELD_NUMBER: _builtins.int
+    questionnaire: _builtins.str
+    """Id of a questionnaire template; empty: the default."""
+    comment_required: _builtins.bool
+    """A review is taken only with a text. Carried to the questionnaire, no condition of sending."""
+    product_timing: Global___ReviewSettings.ProductTiming.ValueType
+    """For PRODUCT_REVIEW."""
+    def __init__(
+        self,
+        *,
+        questionnaire: _builtins.str = ...,
+        comment_required: _builtins.bool = ...,
+        product_timing: Global___ReviewSettings.ProductTiming.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment_required", b"comment_required", "product_timing", b"product_timing", "questionnaire", b"questionnaire"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewSettings: _TypeAlias = ReviewSettings  # noqa: Y015
+
+@_typing.final
+class PendingEffect(_message.Message):
+    """What an edit did to what waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVED_COUNT_FIELD_NUMBER: _builtins.int
+    CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    moved_count: _builtins.int
+    """Now due at another time."""
+    cancelled_count: _builtins.int
+    """Cancelled, because its condition is false now or its step is gone (CONDITION_CHANGED)."""
+    unchanged_count: _builtins.int
+    """Due as before."""
+    def __init__(
+        self,
+        *,
+        moved_count: _builtins.int = ...,
+        cancelled_count: _builtins.int = ...,
+        unchanged_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_count", b"cancelled_count", "moved_count", b"moved_count", "unchanged_count", b"unchanged_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingEffect: _TypeAlias = PendingEffect  # noqa: Y015
 
 @_typing.final
 class Trigger(_message.Message):
@@ -172,19 +331,161 @@ class Trigger(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Purchase(_message.Message):
+        """The n-th purchase of a contact. A purchase is a payment_received event, one with an order status
+        that means PAID, or a checkout or order_created if the channel says that these are paid. Orders
+        count once, refunded ones not.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Rearm:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _RearmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Trigger.Purchase._Rearm.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            REARM_UNSPECIFIED: Trigger.Purchase._Rearm.ValueType  # 0
+            """Same as AFTER_WINDOW; NEVER without a window."""
+            REARM_NEVER: Trigger.Purchase._Rearm.ValueType  # 1
+            """Never."""
+            REARM_AFTER_WINDOW: Trigger.Purchase._Rearm.ValueType  # 2
+            """Once the window since the last time has passed."""
+            REARM_EACH_MULTIPLE: Trigger.Purchase._Rearm.ValueType  # 3
+            """At twice, three times, ... the number within the window, too."""
+
+        class Rearm(_Rearm, metaclass=_RearmEnumTypeWrapper):
+            """When it fires for the same contact again."""
+
+        REARM_UNSPECIFIED: Trigger.Purchase.Rearm.ValueType  # 0
+        """Same as AFTER_WINDOW; NEVER without a window."""
+        REARM_NEVER: Trigger.Purchase.Rearm.ValueType  # 1
+        """Never."""
+        REARM_AFTER_WINDOW: Trigger.Purchase.Rearm.ValueType  # 2
+        """Once the window since the last time has passed."""
+        REARM_EACH_MULTIPLE: Trigger.Purchase.Rearm.ValueType  # 3
+        """At twice, three times, ... the number within the window, too."""
+
+        COUNT_FIELD_NUMBER: _builtins.int
+        MONTHS_FIELD_NUMBER: _builtins.int
+        DURATION_FIELD_NUMBER: _builtins.int
+        REARM_FIELD_NUMBER: _builtins.int
+        count: _builtins.int
+        """Fires when the number of purchases within the window becomes this, 1 to 100. 1 without a window
+        is the first purchase.
+        """
+        months: _builtins.int
+        """Calendar months, 1 to 24, in the channel's time zone; 31 March less one month is 28 February."""
+        rearm: Global___Trigger.Purchase.Rearm.ValueType
+        """When again."""
+        @_builtins.property
+        def duration(self) -> _duration_pb2.Duration:
+            """An exact time, 1 minute to 730 days."""
+
+        def __init__(
+            self,
+            *,
+            count: _builtins.int = ...,
+            months: _builtins.int = ...,
+            duration: _duration_pb2.Duration | None = ...,
+            rearm: Global___Trigger.Purchase.Rearm.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "months", b"months", "window", b"window"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "duration", b"duration", "months", b"months", "rearm", b"rearm", "window", b"window"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_window: _TypeAlias = _typing.Literal["months", "duration"]  # noqa: Y015
+        _WhichOneofArgType_window: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_window) -> _WhichOneofReturnType_window | None: ...
+
+    @_typing.final
+    class Dormant(_message.Message):
+        """A contact from whom nothing was heard for a time. Each event moves the timer; when it runs out,
+        the steps' waits count from there.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AFTER_FIELD_NUMBER: _builtins.int
+        EVENT_TYPE_FIELD_NUMBER: _builtins.int
+        event_type: _builtins.str
+        """The event type that moves the timer; empty: purchases."""
+        @_builtins.property
+        def after(self) -> Global___Wait:
+            """For how long, 1 minute to 730 days, counted from the last event."""
+
+        def __init__(
+            self,
+            *,
+            after: Global___Wait | None = ...,
+            event_type: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "event_type", b"event_type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Debounce(_message.Message):
+        """So long after the last of a series of events, for each cart (or order, or contact, whichever the
+        event names first): the abandoned cart. The steps' waits count from there.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        EVENT_TYPE_FIELD_NUMBER: _builtins.int
+        QUIET_FOR_FIELD_NUMBER: _builtins.int
+        event_type: _builtins.str
+        """The event type that starts the timer and starts it again."""
+        @_builtins.property
+        def quiet_for(self) -> _duration_pb2.Duration:
+            """How long nothing may follow, 1 minute to 30 days."""
+
+        def __init__(
+            self,
+            *,
+            event_type: _builtins.str = ...,
+            quiet_for: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["quiet_for", b"quiet_for"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "quiet_for", b"quiet_for"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    PURCHASE_FIELD_NUMBER: _builtins.int
+    DORMANT_FIELD_NUMBER: _builtins.int
+    DEBOUNCE_FIELD_NUMBER: _builtins.int
     event_type: _builtins.str
     """Every event of this type: the id of an event type of the account."""
+    @_builtins.property
+    def purchase(self) -> Global___Trigger.Purchase:
+        """The n-th purchase. Not for review families."""
+
+    @_builtins.property
+    def dormant(self) -> Global___Trigger.Dormant:
+        """Nothing for a time. Not for review families."""
+
+    @_builtins.property
+    def debounce(self) -> Global___Trigger.Debounce:
+        """The end of a series. Not for review families."""
+
     def __init__(
         self,
         *,
         event_type: _builtins.str = ...,
+        purchase: Global___Trigger.Purchase | None = ...,
+        dormant: Global___Trigger.Dormant | None = ...,
+        debounce: Global___Trigger.Debounce | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["debounce", b"debounce", "dormant", b"dormant", "event_type", b"event_type", "kind", b"kind", "purchase", b"purchase"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["debounce", b"debounce", "dormant", b"dormant", "event_type", b"event_type", "kind", b"kind", "purchase", b"purchase"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["event_type"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["event_type", "purchase", "dormant", "debounce"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -196,19 +497,76 @@ class StopWhen(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Key:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KeyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StopWhen._Key.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KEY_UNSPECIFIED: StopWhen._Key.ValueType  # 0
+        """Same as ORDER."""
+        KEY_ORDER: StopWhen._Key.ValueType  # 1
+        """The same order."""
+        KEY_CART: StopWhen._Key.ValueType  # 2
+        """The same cart."""
+        KEY_CONTACT: StopWhen._Key.ValueType  # 3
+        """The same contact."""
+
+    class Key(_Key, metaclass=_KeyEnumTypeWrapper):
+        """What ties the event to what it ends."""
+
+    KEY_UNSPECIFIED: StopWhen.Key.ValueType  # 0
+    """Same as ORDER."""
+    KEY_ORDER: StopWhen.Key.ValueType  # 1
+    """The same order."""
+    KEY_CART: StopWhen.Key.ValueType  # 2
+    """The same cart."""
+    KEY_CONTACT: StopWhen.Key.ValueType  # 3
+    """The same contact."""
+
+    @_typing.final
+    class Stop(_message.Message):
+        """An event type with its key."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        EVENT_TYPE_FIELD_NUMBER: _builtins.int
+        KEY_FIELD_NUMBER: _builtins.int
+        event_type: _builtins.str
+        """Id of an event type."""
+        key: Global___StopWhen.Key.ValueType
+        """What ties them."""
+        def __init__(
+            self,
+            *,
+            event_type: _builtins.str = ...,
+            key: Global___StopWhen.Key.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "key", b"key"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
+    STOPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of event types. Empty: nothing ends it."""
+        """Ids of event types that end what waits for the same order. Both lists empty: nothing ends it."""
+
+    @_builtins.property
+    def stops(self) -> _containers.RepeatedCompositeFieldContainer[Global___StopWhen.Stop]:
+        """The same with another key: a purchase ends the mails about a cart by cart and by contact."""
 
     def __init__(
         self,
         *,
         event_types: _abc.Iterable[_builtins.str] | None = ...,
+        stops: _abc.Iterable[Global___StopWhen.Stop] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_types", b"event_types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_types", b"event_types", "stops", b"stops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -224,6 +582,8 @@ class Step(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     ACTIONS_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    WAIT_OVERRIDES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names the step in the rule: [a-z][a-z0-9-]{0,62}. Required, unique."""
     enabled: _builtins.bool
@@ -236,6 +596,18 @@ class Step(_message.Message):
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Action]:
         """1 to 4 actions, each for another medium."""
 
+    @_builtins.property
+    def condition(self) -> _expr_pb2.Expr:
+        """Optional. CEL as in `rule.condition`, looked at when the step is due, on what is known by then of
+        the order and the contact; false ends it SKIPPED (CONDITION_FALSE).
+        """
+
+    @_builtins.property
+    def wait_overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitOverride]:
+        """Other waits for some events (by country, by kind of order): the first whose condition is true
+        replaces `wait`, it is never added. At most 16.
+        """
+
     def __init__(
         self,
         *,
@@ -243,16 +615,48 @@ class Step(_message.Message):
         wait: Global___Wait | None = ...,
         actions: _abc.Iterable[Global___Action] | None = ...,
         enabled: _builtins.bool | None = ...,
+        condition: _expr_pb2.Expr | None = ...,
+        wait_overrides: _abc.Iterable[Global___WaitOverride] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "condition", b"condition", "enabled", b"enabled", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "actions", b"actions", "enabled", b"enabled", "id", b"id", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "actions", b"actions", "condition", b"condition", "enabled", b"enabled", "id", b"id", "wait", b"wait", "wait_overrides", b"wait_overrides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
 
 Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
+class WaitOverride(_message.Message):
+    """Another wait for events that pass a test."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONDITION_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def condition(self) -> _expr_pb2.Expr:
+        """CEL as in `rule.condition`, looked at when the event is accepted."""
+
+    @_builtins.property
+    def wait(self) -> Global___Wait:
+        """What replaces the step's wait."""
+
+    def __init__(
+        self,
+        *,
+        condition: _expr_pb2.Expr | None = ...,
+        wait: Global___Wait | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitOverride: _TypeAlias = WaitOverride  # noqa: Y015
 
 @_typing.final
 class Wait(_message.Message):
@@ -276,6 +680,10 @@ class Wait(_message.Message):
         """The time at which the step before was really sent, on the same medium. Planned then, and only
         then.
         """
+        BASE_ACTIVATION_DATE: Wait._Base.ValueType  # 3
+        """The event's `activation_date`, if later than the event. Not for review families, where the
+        channel's switch decides. Planned when the event is accepted.
+        """
 
     class Base(_Base, metaclass=_BaseEnumTypeWrapper):
         """From where the wait counts."""
@@ -289,6 +697,10 @@ class Wait(_message.Message):
     BASE_PREVIOUS_STEP_SENT: Wait.Base.ValueType  # 2
     """The time at which the step before was really sent, on the same medium. Planned then, and only
     then.
+    """
+    BASE_ACTIVATION_DATE: Wait.Base.ValueType  # 3
+    """The event's `activation_date`, if later than the event. Not for review families, where the
+    channel's switch decides. Planned when the event is accepted.
     """
 
     class _IfPassed:
@@ -320,12 +732,17 @@ class Wait(_message.Message):
     SPAN_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
     IF_PASSED_FIELD_NUMBER: _builtins.int
+    SPAN_DAYS_FIELD_NUMBER: _builtins.int
     days: _builtins.int
     """Days, 0 to 180. With `time_of_day` calendar days in the resolved zone, without it 24 hours each."""
     base: Global___Wait.Base.ValueType
     """From where."""
     if_passed: Global___Wait.IfPassed.ValueType
     """What if passed."""
+    span_days: _builtins.int
+    """Spreads messages over this many days, each at the time of day, 0 to 30; 0 and 1 are the day itself.
+    Only with `time_of_day`.
+    """
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
         """Exact elapsed time, 0 to 180 days."""
@@ -352,10 +769,11 @@ class Wait(_message.Message):
         span: _duration_pb2.Duration | None = ...,
         base: Global___Wait.Base.ValueType = ...,
         if_passed: Global___Wait.IfPassed.ValueType = ...,
+        span_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "elapsed", b"elapsed", "length", b"length", "span", b"span", "time_of_day", b"time_of_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "days", b"days", "elapsed", b"elapsed", "if_passed", b"if_passed", "length", b"length", "span", b"span", "time_of_day", b"time_of_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "days", b"days", "elapsed", b"elapsed", "if_passed", b"if_passed", "length", b"length", "span", b"span", "span_days", b"span_days", "time_of_day", b"time_of_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_length: _TypeAlias = _typing.Literal["elapsed", "days"]  # noqa: Y015
     _WhichOneofArgType_length: _TypeAlias = _typing.Literal["length", b"length"]  # noqa: Y015
@@ -369,23 +787,82 @@ class Action(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Recipient:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RecipientEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Action._Recipient.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        RECIPIENT_UNSPECIFIED: Action._Recipient.ValueType  # 0
+        """Same as CUSTOMER."""
+        RECIPIENT_CUSTOMER: Action._Recipient.ValueType  # 1
+        """The contact."""
+        RECIPIENT_CARRIER: Action._Recipient.ValueType  # 2
+        """The carrier that `shipment.carrier` names, from the directory of carriers. Only with the purpose
+        OPERATIONAL.
+        """
+
+    class Recipient(_Recipient, metaclass=_RecipientEnumTypeWrapper):
+        """To whom it goes."""
+
+    RECIPIENT_UNSPECIFIED: Action.Recipient.ValueType  # 0
+    """Same as CUSTOMER."""
+    RECIPIENT_CUSTOMER: Action.Recipient.ValueType  # 1
+    """The contact."""
+    RECIPIENT_CARRIER: Action.Recipient.ValueType  # 2
+    """The carrier that `shipment.carrier` names, from the directory of carriers. Only with the purpose
+    OPERATIONAL.
+    """
+
     MEDIUM_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    PREHEADER_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
     medium: _types_pb2.Medium.ValueType
     """Over which medium. This server sends EMAIL."""
     subject: _builtins.str
     """Subject line, at most 250 characters, no line breaks. May contain {{order}}, {{first_name}} and
     {{shop}}. Empty: the default subject of the family.
     """
+    recipient: Global___Action.Recipient.ValueType
+    """To whom it goes."""
+    template: _builtins.str
+    """Id of a template; empty: the default of the family."""
+    preheader: _builtins.str
+    """What mail programs show behind the subject, at most 250 characters, no line breaks; placeholders as
+    in the subject.
+    """
+    body: _builtins.str
+    """The text, for templates that leave it open, at most 2,000 characters; placeholders as in the
+    subject, paragraphs by empty lines.
+    """
+    @_builtins.property
+    def wait(self) -> Global___Wait:
+        """Replaces the step's wait for this medium. Its base must be that of the step's."""
+
+    @_builtins.property
+    def sender(self) -> _channel_service_pb2.EmailSender:
+        """Who writes, if not the channel."""
+
     def __init__(
         self,
         *,
         medium: _types_pb2.Medium.ValueType = ...,
         subject: _builtins.str = ...,
+        recipient: Global___Action.Recipient.ValueType = ...,
+        wait: Global___Wait | None = ...,
+        template: _builtins.str = ...,
+        sender: _channel_service_pb2.EmailSender | None = ...,
+        preheader: _builtins.str = ...,
+        body: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sender", b"sender", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["medium", b"medium", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "medium", b"medium", "preheader", b"preheader", "recipient", b"recipient", "sender", b"sender", "subject", b"subject", "template", b"template", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,6 +886,12 @@ class Activation(_message.Message):
         """Never active here, or switched off."""
         STATE_ACTIVE: Activation._State.ValueType  # 2
         """Works."""
+        STATE_PAUSED: Activation._State.ValueType  # 3
+        """Starts no new runs; what waits goes on."""
+        STATE_FROZEN: Activation._State.ValueType  # 4
+        """Starts no new runs; what waits is held until it is resumed."""
+        STATE_STOPPED: Activation._State.ValueType  # 5
+        """Ended: what waited was cancelled."""
         STATE_SUPERSEDED: Activation._State.ValueType  # 6
         """Another rule of the family took its place; what it planned goes on."""
 
@@ -421,6 +904,12 @@ class Activation(_message.Message):
     """Never active here, or switched off."""
     STATE_ACTIVE: Activation.State.ValueType  # 2
     """Works."""
+    STATE_PAUSED: Activation.State.ValueType  # 3
+    """Starts no new runs; what waits goes on."""
+    STATE_FROZEN: Activation.State.ValueType  # 4
+    """Starts no new runs; what waits is held until it is resumed."""
+    STATE_STOPPED: Activation.State.ValueType  # 5
+    """Ended: what waited was cancelled."""
     STATE_SUPERSEDED: Activation.State.ValueType  # 6
     """Another rule of the family took its place; what it planned goes on."""
 
@@ -469,6 +958,7 @@ class CreateRuleRequest(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ACTIVATE_ON_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"accounts/{account}"."""
     rule_id: _builtins.str
@@ -481,6 +971,12 @@ class CreateRuleRequest(_message.Message):
     def rule(self) -> Global___Rule:
         """What to create."""
 
+    @_builtins.property
+    def activate_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Channels to activate it on in the same write, superseding what was active there:
+        "accounts/{account}/channels/{channel}".
+        """
+
     def __init__(
         self,
         *,
@@ -489,10 +985,11 @@ class CreateRuleRequest(_message.Message):
         rule: Global___Rule | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        activate_on: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "rule", b"rule", "rule_id", b"rule_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_on", b"activate_on", "parent", b"parent", "request_id", b"request_id", "rule", b"rule", "rule_id", b"rule_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -584,14 +1081,41 @@ class UpdateRuleRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _ApplyTo:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ApplyToEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[UpdateRuleRequest._ApplyTo.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        APPLY_TO_UNSPECIFIED: UpdateRuleRequest._ApplyTo.ValueType  # 0
+        """Same as NEW."""
+        APPLY_TO_NEW: UpdateRuleRequest._ApplyTo.ValueType  # 1
+        """What is planned from now on."""
+        APPLY_TO_PENDING: UpdateRuleRequest._ApplyTo.ValueType  # 2
+        """What waits too: due at the later of now and its new time; cancelled if its condition is false."""
+
+    class ApplyTo(_ApplyTo, metaclass=_ApplyToEnumTypeWrapper):
+        """What an edit holds for."""
+
+    APPLY_TO_UNSPECIFIED: UpdateRuleRequest.ApplyTo.ValueType  # 0
+    """Same as NEW."""
+    APPLY_TO_NEW: UpdateRuleRequest.ApplyTo.ValueType  # 1
+    """What is planned from now on."""
+    APPLY_TO_PENDING: UpdateRuleRequest.ApplyTo.ValueType  # 2
+    """What waits too: due at the later of now and its new time; cancelled if its condition is false."""
+
     RULE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    APPLY_TO_FIELD_NUMBER: _builtins.int
+    ACTIVATE_ON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; the same one within 24 hours gives the first answer again."""
     validate_only: _builtins.bool
     """Check everything, change nothing."""
+    apply_to: Global___UpdateRuleRequest.ApplyTo.ValueType
+    """What it holds for."""
     @_builtins.property
     def rule(self) -> Global___Rule:
         """`name` says which; `etag`, if set, must be the present one."""
@@ -600,6 +1124,10 @@ class UpdateRuleRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields. Empty: all that are set."""
 
+    @_builtins.property
+    def activate_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Channels to activate it on in the same write: "accounts/{account}/channels/{channel}"."""
+
     def __init__(
         self,
         *,
@@ -607,10 +1135,12 @@ class UpdateRuleRequest(_message.Message):
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        apply_to: Global___UpdateRuleRequest.ApplyTo.ValueType = ...,
+        activate_on: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "rule", b"rule", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_on", b"activate_on", "apply_to", b"apply_to", "request_id", b"request_id", "rule", b"rule", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -805,3 +1335,732 @@ class ListActivationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListActivationsResponse: _TypeAlias = ListActivationsResponse  # noqa: Y015
+
+@_typing.final
+class PauseRuleRequest(_message.Message):
+    """Request of PauseRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    channel: _builtins.str
+    """"accounts/{account}/channels/{channel}"; empty: every channel on which that is possible."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRuleRequest: _TypeAlias = PauseRuleRequest  # noqa: Y015
+
+@_typing.final
+class PauseRuleResponse(_message.Message):
+    """Answer of PauseRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activation]:
+        """Where the rule is paused now, by channel."""
+
+    def __init__(
+        self,
+        *,
+        activations: _abc.Iterable[Global___Activation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRuleResponse: _TypeAlias = PauseRuleResponse  # noqa: Y015
+
+@_typing.final
+class FreezeRuleRequest(_message.Message):
+    """Request of FreezeRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    channel: _builtins.str
+    """"accounts/{account}/channels/{channel}"; empty: every channel on which that is possible."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeRuleRequest: _TypeAlias = FreezeRuleRequest  # noqa: Y015
+
+@_typing.final
+class FreezeRuleResponse(_message.Message):
+    """Answer of FreezeRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activation]:
+        """Where the rule is frozen now, by channel."""
+
+    def __init__(
+        self,
+        *,
+        activations: _abc.Iterable[Global___Activation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeRuleResponse: _TypeAlias = FreezeRuleResponse  # noqa: Y015
+
+@_typing.final
+class StopRuleRequest(_message.Message):
+    """Request of StopRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    channel: _builtins.str
+    """"accounts/{account}/channels/{channel}"; empty: every channel on which that is possible."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopRuleRequest: _TypeAlias = StopRuleRequest  # noqa: Y015
+
+@_typing.final
+class StopRuleResponse(_message.Message):
+    """Answer of StopRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activation]:
+        """Where the rule is stopped now, by channel."""
+
+    def __init__(
+        self,
+        *,
+        activations: _abc.Iterable[Global___Activation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopRuleResponse: _TypeAlias = StopRuleResponse  # noqa: Y015
+
+@_typing.final
+class ResumeRuleRequest(_message.Message):
+    """Request of ResumeRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    channel: _builtins.str
+    """"accounts/{account}/channels/{channel}"; empty: every channel on which that is possible."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRuleRequest: _TypeAlias = ResumeRuleRequest  # noqa: Y015
+
+@_typing.final
+class ResumeRuleResponse(_message.Message):
+    """Answer of ResumeRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def activations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activation]:
+        """Where the rule is resumed now, by channel."""
+
+    def __init__(
+        self,
+        *,
+        activations: _abc.Iterable[Global___Activation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRuleResponse: _TypeAlias = ResumeRuleResponse  # noqa: Y015
+
+@_typing.final
+class DuplicateRuleRequest(_message.Message):
+    """Request of DuplicateRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    rule_id: _builtins.str
+    """The id of the copy."""
+    display_name: _builtins.str
+    """What people call the copy; empty: as the original."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "name", b"name", "request_id", b"request_id", "rule_id", b"rule_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicateRuleRequest: _TypeAlias = DuplicateRuleRequest  # noqa: Y015
+
+@_typing.final
+class CopyRuleRequest(_message.Message):
+    """Request of CopyRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    ALL_CHANNELS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    all_channels: _builtins.bool
+    """Every channel of the account."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"accounts/{account}/channels/{channel}", each once. Exactly one of this and `all_channels`."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+        all_channels: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_channels", b"all_channels", "channels", b"channels", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyRuleRequest: _TypeAlias = CopyRuleRequest  # noqa: Y015
+
+@_typing.final
+class CopyRuleResponse(_message.Message):
+    """Answer of CopyRule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Change(_message.Message):
+        """What happened on one channel."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        RULE_FIELD_NUMBER: _builtins.int
+        CREATED_FIELD_NUMBER: _builtins.int
+        ACTIVATION_FIELD_NUMBER: _builtins.int
+        SUPERSEDED_FIELD_NUMBER: _builtins.int
+        channel: _builtins.str
+        """The channel."""
+        created: _builtins.bool
+        """True: made now. False: a copy made earlier was brought to the same content."""
+        @_builtins.property
+        def rule(self) -> Global___Rule:
+            """The copy there."""
+
+        @_builtins.property
+        def activation(self) -> Global___Activation:
+            """How it stands."""
+
+        @_builtins.property
+        def superseded(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activation]:
+            """What it replaced."""
+
+        def __init__(
+            self,
+            *,
+            channel: _builtins.str = ...,
+            rule: Global___Rule | None = ...,
+            created: _builtins.bool = ...,
+            activation: Global___Activation | None = ...,
+            superseded: _abc.Iterable[Global___Activation] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "rule", b"rule"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "channel", b"channel", "created", b"created", "rule", b"rule", "superseded", b"superseded"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CopyRuleResponse.Change]:
+        """One for each channel that is not as it was, by channel."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___CopyRuleResponse.Change] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyRuleResponse: _TypeAlias = CopyRuleResponse  # noqa: Y015
+
+@_typing.final
+class GetRuleRevisionRequest(_message.Message):
+    """Request of GetRuleRevision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    revision: _builtins.int
+    """1 to the newest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRuleRevisionRequest: _TypeAlias = GetRuleRevisionRequest  # noqa: Y015
+
+@_typing.final
+class GetRuleStatsRequest(_message.Message):
+    """Request of GetRuleStats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/rules/{rule}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRuleStatsRequest: _TypeAlias = GetRuleStatsRequest  # noqa: Y015
+
+@_typing.final
+class RuleStats(_message.Message):
+    """What came of a rule since it was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_SENT_COUNT_FIELD_NUMBER: _builtins.int
+    REVIEWED_COUNT_FIELD_NUMBER: _builtins.int
+    COMMENTED_COUNT_FIELD_NUMBER: _builtins.int
+    RESPONSE_RATE_FIELD_NUMBER: _builtins.int
+    COMMENT_RATE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The rule."""
+    sent_count: _builtins.int
+    """Messages sent, reminders included."""
+    first_sent_count: _builtins.int
+    """First messages sent, without reminders and later steps."""
+    reviewed_count: _builtins.int
+    """Reviews written of orders that were asked about."""
+    commented_count: _builtins.int
+    """Of these, with a text."""
+    response_rate: _builtins.float
+    """reviewed / first sent, 0 if nothing was sent."""
+    comment_rate: _builtins.float
+    """with text / reviewed, 0 if nothing was reviewed."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        sent_count: _builtins.int = ...,
+        first_sent_count: _builtins.int = ...,
+        reviewed_count: _builtins.int = ...,
+        commented_count: _builtins.int = ...,
+        response_rate: _builtins.float = ...,
+        comment_rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment_rate", b"comment_rate", "commented_count", b"commented_count", "first_sent_count", b"first_sent_count", "name", b"name", "response_rate", b"response_rate", "reviewed_count", b"reviewed_count", "sent_count", b"sent_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleStats: _TypeAlias = RuleStats  # noqa: Y015
+
+@_typing.final
+class Automation(_message.Message):
+    """A rule ready to be taken, with what may be changed about it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Category:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Automation._Category.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CATEGORY_UNSPECIFIED: Automation._Category.ValueType  # 0
+        """Never sent."""
+        CATEGORY_STORE_VISITS: Automation._Category.ValueType  # 1
+        """Visits of the shop and its carts."""
+        CATEGORY_STORE_PURCHASES: Automation._Category.ValueType  # 2
+        """Orders, from payment to opinion."""
+        CATEGORY_LOYALTY: Automation._Category.ValueType  # 3
+        """Good and lost customers."""
+
+    class Category(_Category, metaclass=_CategoryEnumTypeWrapper):
+        """Where it stands in lists."""
+
+    CATEGORY_UNSPECIFIED: Automation.Category.ValueType  # 0
+    """Never sent."""
+    CATEGORY_STORE_VISITS: Automation.Category.ValueType  # 1
+    """Visits of the shop and its carts."""
+    CATEGORY_STORE_PURCHASES: Automation.Category.ValueType  # 2
+    """Orders, from payment to opinion."""
+    CATEGORY_LOYALTY: Automation.Category.ValueType  # 3
+    """Good and lost customers."""
+
+    @_typing.final
+    class Parameter(_message.Message):
+        """A value that may be changed."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ID_FIELD_NUMBER: _builtins.int
+        DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+        PATH_FIELD_NUMBER: _builtins.int
+        DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+        id: _builtins.str
+        """Its name, as in `CreateRuleFromAutomationRequest.parameters`."""
+        display_name: _builtins.str
+        """What people call it."""
+        path: _builtins.str
+        """What it changes: a path into `rule`, for example "steps[0].wait.elapsed"."""
+        default_value: _builtins.str
+        """Its value if nothing is said, as text."""
+        def __init__(
+            self,
+            *,
+            id: _builtins.str = ...,
+            display_name: _builtins.str = ...,
+            path: _builtins.str = ...,
+            default_value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["default_value", b"default_value", "display_name", b"display_name", "id", b"id", "path", b"path"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"automations/{automation}"."""
+    display_name: _builtins.str
+    """What people call it."""
+    description: _builtins.str
+    """What it does, in a sentence."""
+    category: Global___Automation.Category.ValueType
+    """Where it stands."""
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Automation.Parameter]:
+        """What may be changed."""
+
+    @_builtins.property
+    def rule(self) -> Global___Rule:
+        """The rule as it is made if nothing is changed."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        category: Global___Automation.Category.ValueType = ...,
+        parameters: _abc.Iterable[Global___Automation.Parameter] | None = ...,
+        rule: Global___Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "description", b"description", "display_name", b"display_name", "name", b"name", "parameters", b"parameters", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Automation: _TypeAlias = Automation  # noqa: Y015
+
+@_typing.final
+class ListAutomationsRequest(_message.Message):
+    """Request of ListAutomations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    category: Global___Automation.Category.ValueType
+    """Only this category; unset: all."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1,000; 0 means 50."""
+    page_token: _builtins.str
+    """From the last answer, to go on."""
+    def __init__(
+        self,
+        *,
+        category: Global___Automation.Category.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAutomationsRequest: _TypeAlias = ListAutomationsRequest  # noqa: Y015
+
+@_typing.final
+class ListAutomationsResponse(_message.Message):
+    """Answer of ListAutomations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTOMATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def automations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Automation]:
+        """By category and id."""
+
+    def __init__(
+        self,
+        *,
+        automations: _abc.Iterable[Global___Automation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automations", b"automations", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAutomationsResponse: _TypeAlias = ListAutomationsResponse  # noqa: Y015
+
+@_typing.final
+class GetAutomationRequest(_message.Message):
+    """Request of GetAutomation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"automations/{automation}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAutomationRequest: _TypeAlias = GetAutomationRequest  # noqa: Y015
+
+@_typing.final
+class CreateRuleFromAutomationRequest(_message.Message):
+    """Request of CreateRuleFromAutomation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    AUTOMATION_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    ACTIVATE_ON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"accounts/{account}"."""
+    rule_id: _builtins.str
+    """The id of the rule."""
+    automation: _builtins.str
+    """"automations/{automation}"."""
+    display_name: _builtins.str
+    """What people call the rule; empty: as the automation."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Parameter id -> value as text: durations "90m", "4h", "3d"; texts as they are."""
+
+    @_builtins.property
+    def activate_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Channels to activate it on in the same write."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        automation: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        activate_on: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_on", b"activate_on", "automation", b"automation", "display_name", b"display_name", "parameters", b"parameters", "parent", b"parent", "request_id", b"request_id", "rule_id", b"rule_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRuleFromAutomationRequest: _TypeAlias = CreateRuleFromAutomationRequest  # noqa: Y015

@@ -75,6 +75,61 @@ class RuleServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_rule__service__pb2.DeactivateRuleRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_rule__service__pb2.Activation.FromString,
                 _registered_method=True)
+        self.PauseRule = channel.unary_unary(
+                '/afterword.v1.RuleService/PauseRule',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.PauseRuleRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.PauseRuleResponse.FromString,
+                _registered_method=True)
+        self.FreezeRule = channel.unary_unary(
+                '/afterword.v1.RuleService/FreezeRule',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.FreezeRuleRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.FreezeRuleResponse.FromString,
+                _registered_method=True)
+        self.StopRule = channel.unary_unary(
+                '/afterword.v1.RuleService/StopRule',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.StopRuleRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.StopRuleResponse.FromString,
+                _registered_method=True)
+        self.ResumeRule = channel.unary_unary(
+                '/afterword.v1.RuleService/ResumeRule',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.ResumeRuleRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.ResumeRuleResponse.FromString,
+                _registered_method=True)
+        self.DuplicateRule = channel.unary_unary(
+                '/afterword.v1.RuleService/DuplicateRule',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.DuplicateRuleRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.Rule.FromString,
+                _registered_method=True)
+        self.CopyRule = channel.unary_unary(
+                '/afterword.v1.RuleService/CopyRule',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.CopyRuleRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.CopyRuleResponse.FromString,
+                _registered_method=True)
+        self.GetRuleRevision = channel.unary_unary(
+                '/afterword.v1.RuleService/GetRuleRevision',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.GetRuleRevisionRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.Rule.FromString,
+                _registered_method=True)
+        self.GetRuleStats = channel.unary_unary(
+                '/afterword.v1.RuleService/GetRuleStats',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.GetRuleStatsRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.RuleStats.FromString,
+                _registered_method=True)
+        self.ListAutomations = channel.unary_unary(
+                '/afterword.v1.RuleService/ListAutomations',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.ListAutomationsRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.ListAutomationsResponse.FromString,
+                _registered_method=True)
+        self.GetAutomation = channel.unary_unary(
+                '/afterword.v1.RuleService/GetAutomation',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.GetAutomationRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.Automation.FromString,
+                _registered_method=True)
+        self.CreateRuleFromAutomation = channel.unary_unary(
+                '/afterword.v1.RuleService/CreateRuleFromAutomation',
+                request_serializer=afterword_dot_v1_dot_rule__service__pb2.CreateRuleFromAutomationRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_rule__service__pb2.Rule.FromString,
+                _registered_method=True)
         self.ListActivations = channel.unary_unary(
                 '/afterword.v1.RuleService/ListActivations',
                 request_serializer=afterword_dot_v1_dot_rule__service__pb2.ListActivationsRequest.SerializeToString,
@@ -91,8 +146,8 @@ class RuleServiceServicer(object):
     """
 
     def CreateRule(self, request, context):
-        """Adds a rule, inactive everywhere. Errors: INVALID_ARGUMENT naming the field (for a condition with
-        line and column); ALREADY_EXISTS.
+        """Adds a rule, inactive everywhere, or, with `activate_on`, active there, in one write. Errors:
+        INVALID_ARGUMENT naming the field (for a condition with line and column); ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,8 +168,11 @@ class RuleServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRule(self, request, context):
-        """Changes a rule: a new revision. What waits keeps the revision it was planned with, except that a
-        step switched off (`steps.enabled`) is cancelled when due.
+        """Changes a rule: a new revision. `apply_to` says whether what waits keeps the revision it was planned
+        with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
+        cancelled when due in any case, and content is that of the newest revision, except that a reminder
+        of a review request repeats the revision of the request.
+        With `validate_only` and PENDING the answer says how many would move.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +197,91 @@ class RuleServiceServicer(object):
         """Switches a rule off for one channel. What waits is looked at again when due: if no rule of the
         family is active on the channel and event type by then, it is cancelled (RULE_INACTIVE).
         Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseRule(self, request, context):
+        """Starts no new runs of a rule; what waits goes on, and the rule keeps its place. On one channel or on
+        all on which it is ACTIVE, all or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreezeRule(self, request, context):
+        """Starts no new runs and lets nothing of the rule go out until it is resumed; what expires meanwhile,
+        expires. On one channel or on all on which it is ACTIVE or PAUSED, all or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRule(self, request, context):
+        """Ends all runs of a rule: what waits is cancelled (RULE_STOPPED), and nothing of it starts after the
+        answer. On one channel or on all on which it stands, all or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRule(self, request, context):
+        """Makes a PAUSED, FROZEN or STOPPED rule ACTIVE again, on one channel or on all such. What was frozen
+        goes through all gates again; what was stopped stays cancelled. Errors: FAILED_PRECONDITION if
+        another rule has taken its exclusive place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DuplicateRule(self, request, context):
+        """Makes a copy under another id: everything but runs, counters and activations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyRule(self, request, context):
+        """Gives each of the channels named, or all, a rule of its own that is a copy of this one, active,
+        superseding what was active there; a copy made earlier is brought to the same content instead. All
+        or nothing; the answer lists what changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRuleRevision(self, request, context):
+        """Reads a rule as it was in a revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRuleStats(self, request, context):
+        """Counts what came of a rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAutomations(self, request, context):
+        """Lists the predefined automations by category and id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAutomation(self, request, context):
+        """Reads a predefined automation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRuleFromAutomation(self, request, context):
+        """Adds a rule made from a predefined automation, with the values of its parameters that are to
+        differ. An ordinary rule from then on. Errors as CreateRule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +331,61 @@ def add_RuleServiceServicer_to_server(servicer, server):
                     servicer.DeactivateRule,
                     request_deserializer=afterword_dot_v1_dot_rule__service__pb2.DeactivateRuleRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_rule__service__pb2.Activation.SerializeToString,
+            ),
+            'PauseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRule,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.PauseRuleRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.PauseRuleResponse.SerializeToString,
+            ),
+            'FreezeRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeRule,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.FreezeRuleRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.FreezeRuleResponse.SerializeToString,
+            ),
+            'StopRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRule,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.StopRuleRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.StopRuleResponse.SerializeToString,
+            ),
+            'ResumeRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRule,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.ResumeRuleRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.ResumeRuleResponse.SerializeToString,
+            ),
+            'DuplicateRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DuplicateRule,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.DuplicateRuleRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.Rule.SerializeToString,
+            ),
+            'CopyRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyRule,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.CopyRuleRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.CopyRuleResponse.SerializeToString,
+            ),
+            'GetRuleRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRuleRevision,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.GetRuleRevisionRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.Rule.SerializeToString,
+            ),
+            'GetRuleStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRuleStats,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.GetRuleStatsRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.RuleStats.SerializeToString,
+            ),
+            'ListAutomations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAutomations,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.ListAutomationsRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.ListAutomationsResponse.SerializeToString,
+            ),
+            'GetAutomation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAutomation,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.GetAutomationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.Automation.SerializeToString,
+            ),
+            'CreateRuleFromAutomation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRuleFromAutomation,
+                    request_deserializer=afterword_dot_v1_dot_rule__service__pb2.CreateRuleFromAutomationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_rule__service__pb2.Rule.SerializeToString,
             ),
             'ListActivations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListActivations,
@@ -389,6 +587,303 @@ class RuleService(object):
             '/afterword.v1.RuleService/DeactivateRule',
             afterword_dot_v1_dot_rule__service__pb2.DeactivateRuleRequest.SerializeToString,
             afterword_dot_v1_dot_rule__service__pb2.Activation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/PauseRule',
+            afterword_dot_v1_dot_rule__service__pb2.PauseRuleRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.PauseRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreezeRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/FreezeRule',
+            afterword_dot_v1_dot_rule__service__pb2.FreezeRuleRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.FreezeRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/StopRule',
+            afterword_dot_v1_dot_rule__service__pb2.StopRuleRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.StopRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/ResumeRule',
+            afterword_dot_v1_dot_rule__service__pb2.ResumeRuleRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.ResumeRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DuplicateRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/DuplicateRule',
+            afterword_dot_v1_dot_rule__service__pb2.DuplicateRuleRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.Rule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/CopyRule',
+            afterword_dot_v1_dot_rule__service__pb2.CopyRuleRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.CopyRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRuleRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/GetRuleRevision',
+            afterword_dot_v1_dot_rule__service__pb2.GetRuleRevisionRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.Rule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRuleStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/GetRuleStats',
+            afterword_dot_v1_dot_rule__service__pb2.GetRuleStatsRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.RuleStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAutomations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/ListAutomations',
+            afterword_dot_v1_dot_rule__service__pb2.ListAutomationsRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.ListAutomationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAutomation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/GetAutomation',
+            afterword_dot_v1_dot_rule__service__pb2.GetAutomationRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.Automation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRuleFromAutomation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.RuleService/CreateRuleFromAutomation',
+            afterword_dot_v1_dot_rule__service__pb2.CreateRuleFromAutomationRequest.SerializeToString,
+            afterword_dot_v1_dot_rule__service__pb2.Rule.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,16 +40,19 @@ class RuleServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RuleServiceAsyncStub: ...
     CreateRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.CreateRuleRequest, _rule_service_pb2.Rule]
-    """Adds a rule, inactive everywhere. Errors: INVALID_ARGUMENT naming the field (for a condition with
-    line and column); ALREADY_EXISTS.
+    """Adds a rule, inactive everywhere, or, with `activate_on`, active there, in one write. Errors:
+    INVALID_ARGUMENT naming the field (for a condition with line and column); ALREADY_EXISTS.
     """
     GetRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.GetRuleRequest, _rule_service_pb2.Rule]
     """Reads a rule in its newest revision."""
     ListRules: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.ListRulesRequest, _rule_service_pb2.ListRulesResponse]
     """Lists rules by id."""
     UpdateRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.UpdateRuleRequest, _rule_service_pb2.Rule]
-    """Changes a rule: a new revision. What waits keeps the revision it was planned with, except that a
-    step switched off (`steps.enabled`) is cancelled when due.
+    """Changes a rule: a new revision. `apply_to` says whether what waits keeps the revision it was planned
+    with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
+    cancelled when due in any case, and content is that of the newest revision, except that a reminder
+    of a review request repeats the revision of the request.
+    With `validate_only` and PENDING the answer says how many would move.
     """
     DeleteRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.DeleteRuleRequest, _empty_pb2.Empty]
     """Deletes a rule. What waits because of it is cancelled (RULE_DELETED) when it falls due."""
@@ -61,6 +64,42 @@ class RuleServiceStub:
     """Switches a rule off for one channel. What waits is looked at again when due: if no rule of the
     family is active on the channel and event type by then, it is cancelled (RULE_INACTIVE).
     Idempotent.
+    """
+    PauseRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.PauseRuleRequest, _rule_service_pb2.PauseRuleResponse]
+    """Starts no new runs of a rule; what waits goes on, and the rule keeps its place. On one channel or on
+    all on which it is ACTIVE, all or nothing.
+    """
+    FreezeRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.FreezeRuleRequest, _rule_service_pb2.FreezeRuleResponse]
+    """Starts no new runs and lets nothing of the rule go out until it is resumed; what expires meanwhile,
+    expires. On one channel or on all on which it is ACTIVE or PAUSED, all or nothing.
+    """
+    StopRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.StopRuleRequest, _rule_service_pb2.StopRuleResponse]
+    """Ends all runs of a rule: what waits is cancelled (RULE_STOPPED), and nothing of it starts after the
+    answer. On one channel or on all on which it stands, all or nothing.
+    """
+    ResumeRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.ResumeRuleRequest, _rule_service_pb2.ResumeRuleResponse]
+    """Makes a PAUSED, FROZEN or STOPPED rule ACTIVE again, on one channel or on all such. What was frozen
+    goes through all gates again; what was stopped stays cancelled. Errors: FAILED_PRECONDITION if
+    another rule has taken its exclusive place.
+    """
+    DuplicateRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.DuplicateRuleRequest, _rule_service_pb2.Rule]
+    """Makes a copy under another id: everything but runs, counters and activations."""
+    CopyRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.CopyRuleRequest, _rule_service_pb2.CopyRuleResponse]
+    """Gives each of the channels named, or all, a rule of its own that is a copy of this one, active,
+    superseding what was active there; a copy made earlier is brought to the same content instead. All
+    or nothing; the answer lists what changed.
+    """
+    GetRuleRevision: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.GetRuleRevisionRequest, _rule_service_pb2.Rule]
+    """Reads a rule as it was in a revision."""
+    GetRuleStats: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.GetRuleStatsRequest, _rule_service_pb2.RuleStats]
+    """Counts what came of a rule."""
+    ListAutomations: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.ListAutomationsRequest, _rule_service_pb2.ListAutomationsResponse]
+    """Lists the predefined automations by category and id."""
+    GetAutomation: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.GetAutomationRequest, _rule_service_pb2.Automation]
+    """Reads a predefined automation."""
+    CreateRuleFromAutomation: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.CreateRuleFromAutomationRequest, _rule_service_pb2.Rule]
+    """Adds a rule made from a predefined automation, with the values of its parameters that are to
+    differ. An ordinary rule from then on. Errors as CreateRule.
     """
     ListActivations: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.ListActivationsRequest, _rule_service_pb2.ListActivationsResponse]
     """Lists where rules are or were active, by channel and rule."""
@@ -76,16 +115,19 @@ class RuleServiceAsyncStub(RuleServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.CreateRuleRequest, _rule_service_pb2.Rule]  # type: ignore[assignment]
-    """Adds a rule, inactive everywhere. Errors: INVALID_ARGUMENT naming the field (for a condition with
-    line and column); ALREADY_EXISTS.
+    """Adds a rule, inactive everywhere, or, with `activate_on`, active there, in one write. Errors:
+    INVALID_ARGUMENT naming the field (for a condition with line and column); ALREADY_EXISTS.
     """
     GetRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.GetRuleRequest, _rule_service_pb2.Rule]  # type: ignore[assignment]
     """Reads a rule in its newest revision."""
     ListRules: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.ListRulesRequest, _rule_service_pb2.ListRulesResponse]  # type: ignore[assignment]
     """Lists rules by id."""
     UpdateRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.UpdateRuleRequest, _rule_service_pb2.Rule]  # type: ignore[assignment]
-    """Changes a rule: a new revision. What waits keeps the revision it was planned with, except that a
-    step switched off (`steps.enabled`) is cancelled when due.
+    """Changes a rule: a new revision. `apply_to` says whether what waits keeps the revision it was planned
+    with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
+    cancelled when due in any case, and content is that of the newest revision, except that a reminder
+    of a review request repeats the revision of the request.
+    With `validate_only` and PENDING the answer says how many would move.
     """
     DeleteRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.DeleteRuleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a rule. What waits because of it is cancelled (RULE_DELETED) when it falls due."""
@@ -97,6 +139,42 @@ class RuleServiceAsyncStub(RuleServiceStub):
     """Switches a rule off for one channel. What waits is looked at again when due: if no rule of the
     family is active on the channel and event type by then, it is cancelled (RULE_INACTIVE).
     Idempotent.
+    """
+    PauseRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.PauseRuleRequest, _rule_service_pb2.PauseRuleResponse]  # type: ignore[assignment]
+    """Starts no new runs of a rule; what waits goes on, and the rule keeps its place. On one channel or on
+    all on which it is ACTIVE, all or nothing.
+    """
+    FreezeRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.FreezeRuleRequest, _rule_service_pb2.FreezeRuleResponse]  # type: ignore[assignment]
+    """Starts no new runs and lets nothing of the rule go out until it is resumed; what expires meanwhile,
+    expires. On one channel or on all on which it is ACTIVE or PAUSED, all or nothing.
+    """
+    StopRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.StopRuleRequest, _rule_service_pb2.StopRuleResponse]  # type: ignore[assignment]
+    """Ends all runs of a rule: what waits is cancelled (RULE_STOPPED), and nothing of it starts after the
+    answer. On one channel or on all on which it stands, all or nothing.
+    """
+    ResumeRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.ResumeRuleRequest, _rule_service_pb2.ResumeRuleResponse]  # type: ignore[assignment]
+    """Makes a PAUSED, FROZEN or STOPPED rule ACTIVE again, on one channel or on all such. What was frozen
+    goes through all gates again; what was stopped stays cancelled. Errors: FAILED_PRECONDITION if
+    another rule has taken its exclusive place.
+    """
+    DuplicateRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.DuplicateRuleRequest, _rule_service_pb2.Rule]  # type: ignore[assignment]
+    """Makes a copy under another id: everything but runs, counters and activations."""
+    CopyRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.CopyRuleRequest, _rule_service_pb2.CopyRuleResponse]  # type: ignore[assignment]
+    """Gives each of the channels named, or all, a rule of its own that is a copy of this one, active,
+    superseding what was active there; a copy made earlier is brought to the same content instead. All
+    or nothing; the answer lists what changed.
+    """
+    GetRuleRevision: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.GetRuleRevisionRequest, _rule_service_pb2.Rule]  # type: ignore[assignment]
+    """Reads a rule as it was in a revision."""
+    GetRuleStats: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.GetRuleStatsRequest, _rule_service_pb2.RuleStats]  # type: ignore[assignment]
+    """Counts what came of a rule."""
+    ListAutomations: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.ListAutomationsRequest, _rule_service_pb2.ListAutomationsResponse]  # type: ignore[assignment]
+    """Lists the predefined automations by category and id."""
+    GetAutomation: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.GetAutomationRequest, _rule_service_pb2.Automation]  # type: ignore[assignment]
+    """Reads a predefined automation."""
+    CreateRuleFromAutomation: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.CreateRuleFromAutomationRequest, _rule_service_pb2.Rule]  # type: ignore[assignment]
+    """Adds a rule made from a predefined automation, with the values of its parameters that are to
+    differ. An ordinary rule from then on. Errors as CreateRule.
     """
     ListActivations: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.ListActivationsRequest, _rule_service_pb2.ListActivationsResponse]  # type: ignore[assignment]
     """Lists where rules are or were active, by channel and rule."""
@@ -115,8 +193,8 @@ class RuleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rule_service_pb2.CreateRuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rule_service_pb2.Rule, _abc.Awaitable[_rule_service_pb2.Rule]]:
-        """Adds a rule, inactive everywhere. Errors: INVALID_ARGUMENT naming the field (for a condition with
-        line and column); ALREADY_EXISTS.
+        """Adds a rule, inactive everywhere, or, with `activate_on`, active there, in one write. Errors:
+        INVALID_ARGUMENT naming the field (for a condition with line and column); ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -141,8 +219,11 @@ class RuleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rule_service_pb2.UpdateRuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rule_service_pb2.Rule, _abc.Awaitable[_rule_service_pb2.Rule]]:
-        """Changes a rule: a new revision. What waits keeps the revision it was planned with, except that a
-        step switched off (`steps.enabled`) is cancelled when due.
+        """Changes a rule: a new revision. `apply_to` says whether what waits keeps the revision it was planned
+        with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
+        cancelled when due in any case, and content is that of the newest revision, except that a reminder
+        of a review request repeats the revision of the request.
+        With `validate_only` and PENDING the answer says how many would move.
         """
 
     @_abc_1.abstractmethod
@@ -172,6 +253,108 @@ class RuleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Switches a rule off for one channel. What waits is looked at again when due: if no rule of the
         family is active on the channel and event type by then, it is cancelled (RULE_INACTIVE).
         Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseRule(
+        self,
+        request: _rule_service_pb2.PauseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.PauseRuleResponse, _abc.Awaitable[_rule_service_pb2.PauseRuleResponse]]:
+        """Starts no new runs of a rule; what waits goes on, and the rule keeps its place. On one channel or on
+        all on which it is ACTIVE, all or nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def FreezeRule(
+        self,
+        request: _rule_service_pb2.FreezeRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.FreezeRuleResponse, _abc.Awaitable[_rule_service_pb2.FreezeRuleResponse]]:
+        """Starts no new runs and lets nothing of the rule go out until it is resumed; what expires meanwhile,
+        expires. On one channel or on all on which it is ACTIVE or PAUSED, all or nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def StopRule(
+        self,
+        request: _rule_service_pb2.StopRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.StopRuleResponse, _abc.Awaitable[_rule_service_pb2.StopRuleResponse]]:
+        """Ends all runs of a rule: what waits is cancelled (RULE_STOPPED), and nothing of it starts after the
+        answer. On one channel or on all on which it stands, all or nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeRule(
+        self,
+        request: _rule_service_pb2.ResumeRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.ResumeRuleResponse, _abc.Awaitable[_rule_service_pb2.ResumeRuleResponse]]:
+        """Makes a PAUSED, FROZEN or STOPPED rule ACTIVE again, on one channel or on all such. What was frozen
+        goes through all gates again; what was stopped stays cancelled. Errors: FAILED_PRECONDITION if
+        another rule has taken its exclusive place.
+        """
+
+    @_abc_1.abstractmethod
+    def DuplicateRule(
+        self,
+        request: _rule_service_pb2.DuplicateRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.Rule, _abc.Awaitable[_rule_service_pb2.Rule]]:
+        """Makes a copy under another id: everything but runs, counters and activations."""
+
+    @_abc_1.abstractmethod
+    def CopyRule(
+        self,
+        request: _rule_service_pb2.CopyRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.CopyRuleResponse, _abc.Awaitable[_rule_service_pb2.CopyRuleResponse]]:
+        """Gives each of the channels named, or all, a rule of its own that is a copy of this one, active,
+        superseding what was active there; a copy made earlier is brought to the same content instead. All
+        or nothing; the answer lists what changed.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRuleRevision(
+        self,
+        request: _rule_service_pb2.GetRuleRevisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.Rule, _abc.Awaitable[_rule_service_pb2.Rule]]:
+        """Reads a rule as it was in a revision."""
+
+    @_abc_1.abstractmethod
+    def GetRuleStats(
+        self,
+        request: _rule_service_pb2.GetRuleStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.RuleStats, _abc.Awaitable[_rule_service_pb2.RuleStats]]:
+        """Counts what came of a rule."""
+
+    @_abc_1.abstractmethod
+    def ListAutomations(
+        self,
+        request: _rule_service_pb2.ListAutomationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.ListAutomationsResponse, _abc.Awaitable[_rule_service_pb2.ListAutomationsResponse]]:
+        """Lists the predefined automations by category and id."""
+
+    @_abc_1.abstractmethod
+    def GetAutomation(
+        self,
+        request: _rule_service_pb2.GetAutomationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.Automation, _abc.Awaitable[_rule_service_pb2.Automation]]:
+        """Reads a predefined automation."""
+
+    @_abc_1.abstractmethod
+    def CreateRuleFromAutomation(
+        self,
+        request: _rule_service_pb2.CreateRuleFromAutomationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_service_pb2.Rule, _abc.Awaitable[_rule_service_pb2.Rule]]:
+        """Adds a rule made from a predefined automation, with the values of its parameters that are to
+        differ. An ordinary rule from then on. Errors as CreateRule.
         """
 
     @_abc_1.abstractmethod

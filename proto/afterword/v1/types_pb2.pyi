@@ -86,6 +86,78 @@ PURPOSE_DATA_FORWARDING: Purpose.ValueType  # 5
 """Only as the purpose of a consent: data may be handed to an external review platform."""
 Global___Purpose: _TypeAlias = Purpose  # noqa: Y015
 
+class _Weekday:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WeekdayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Weekday.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WEEKDAY_UNSPECIFIED: _Weekday.ValueType  # 0
+    """Not said; refused."""
+    WEEKDAY_MONDAY: _Weekday.ValueType  # 1
+    """Monday."""
+    WEEKDAY_TUESDAY: _Weekday.ValueType  # 2
+    """Tuesday."""
+    WEEKDAY_WEDNESDAY: _Weekday.ValueType  # 3
+    """Wednesday."""
+    WEEKDAY_THURSDAY: _Weekday.ValueType  # 4
+    """Thursday."""
+    WEEKDAY_FRIDAY: _Weekday.ValueType  # 5
+    """Friday."""
+    WEEKDAY_SATURDAY: _Weekday.ValueType  # 6
+    """Saturday."""
+    WEEKDAY_SUNDAY: _Weekday.ValueType  # 7
+    """Sunday."""
+
+class Weekday(_Weekday, metaclass=_WeekdayEnumTypeWrapper):
+    """A day of the week. Numbers as in ISO 8601."""
+
+WEEKDAY_UNSPECIFIED: Weekday.ValueType  # 0
+"""Not said; refused."""
+WEEKDAY_MONDAY: Weekday.ValueType  # 1
+"""Monday."""
+WEEKDAY_TUESDAY: Weekday.ValueType  # 2
+"""Tuesday."""
+WEEKDAY_WEDNESDAY: Weekday.ValueType  # 3
+"""Wednesday."""
+WEEKDAY_THURSDAY: Weekday.ValueType  # 4
+"""Thursday."""
+WEEKDAY_FRIDAY: Weekday.ValueType  # 5
+"""Friday."""
+WEEKDAY_SATURDAY: Weekday.ValueType  # 6
+"""Saturday."""
+WEEKDAY_SUNDAY: Weekday.ValueType  # 7
+"""Sunday."""
+Global___Weekday: _TypeAlias = Weekday  # noqa: Y015
+
+class _Entitlement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EntitlementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Entitlement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENTITLEMENT_UNSPECIFIED: _Entitlement.ValueType  # 0
+    """Not said; refused."""
+    ENTITLEMENT_PRODUCT_REVIEWS: _Entitlement.ValueType  # 1
+    """Rules of the family PRODUCT_REVIEW."""
+    ENTITLEMENT_NOTIFICATIONS: _Entitlement.ValueType  # 2
+    """Rules of the family NOTIFICATION."""
+    ENTITLEMENT_AUTOMATIONS: _Entitlement.ValueType  # 3
+    """Rules of the family AUTOMATION."""
+
+class Entitlement(_Entitlement, metaclass=_EntitlementEnumTypeWrapper):
+    """What an account has booked."""
+
+ENTITLEMENT_UNSPECIFIED: Entitlement.ValueType  # 0
+"""Not said; refused."""
+ENTITLEMENT_PRODUCT_REVIEWS: Entitlement.ValueType  # 1
+"""Rules of the family PRODUCT_REVIEW."""
+ENTITLEMENT_NOTIFICATIONS: Entitlement.ValueType  # 2
+"""Rules of the family NOTIFICATION."""
+ENTITLEMENT_AUTOMATIONS: Entitlement.ValueType  # 3
+"""Rules of the family AUTOMATION."""
+Global___Entitlement: _TypeAlias = Entitlement  # noqa: Y015
+
 class _Durability:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
