@@ -80,6 +80,13 @@ EMAIL_CHARS_MAX = 254
 SUBJECT_CHARS_MAX = 250
 EXPRESSION_CHARS_MAX = 4_096
 EXPRESSION_DEPTH_MAX = 32
+EXPRESSION_COST_MAX = 50_000
+"""Most steps one evaluation of a condition may take (`core.rules.cel_cost`), about 2 ms: one loop over
+the items and one over their tags with a short body fit, a loop over items inside one over items not."""
+
+ATTRIBUTE_LOOP_MAX = 1_000
+"""Elements of a list in an event's attributes that a condition can go through; with more it errs."""
+
 TEXT_CHARS_MAX = 2_000
 
 # --- per contact and rule -----------------------------------------------------------------------
@@ -88,12 +95,20 @@ ACTIONS_MAX = 4
 RULES_PER_ACCOUNT_MAX = 10_000
 CHANNELS_PER_ACCOUNT_MAX = 10_000
 CAPS_PER_ACCOUNT_MAX = 64
+CARRIERS_PER_ACCOUNT_MAX = 1_000
 CONTACT_CONSENTS_MAX = 256
 CONTACT_STAMPS_MAX = 512
 CONTACT_TOMBSTONES_MAX = 256
+CONTACT_HISTORY_MAX = 256
 CONTACT_EVENTS_MAX = 1_024
 CONTACT_INVITATIONS_MAX = 1_024
 """Sections of a contact record; the oldest that no longer matter go first."""
+
+CONTACT_FACTS_BYTES_MAX = 64 * 1024
+"""What is kept of the events that tell more about an order that waits; the oldest go first."""
+
+CONTACT_TIMERS_MAX = 64
+"""Timers of one contact; the one first set goes first."""
 
 # --- retention ----------------------------------------------------------------------------------
 EVENT_GENERATION_MS = 14 * DAY_MS

@@ -25,6 +25,7 @@ import msgspec
 from core.model import Event
 from core.records import NO_KEY, ContactRecord, Outcome, Reference
 from core.registry.resources import Channel
+from core.timer_records import Timer
 
 # --- shapes -------------------------------------------------------------------------------------
 
@@ -35,6 +36,10 @@ class Lane(enum.IntEnum):
     FAR = 0
     NEAR = 1
     DEFERRED = 2
+    PARKED = 3
+    """Held until an operator lets it go; due here means expired (E18)."""
+    TIMERS = 4
+    """Timers, which are no invitations (R7)."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -118,14 +123,39 @@ class Plan(msgspec.Struct, frozen=True):
     state: int = 1
     """SCHEDULED, or an ended state that a gate decided at accept (then `reason` says why)."""
     reason: int = 0
+    kinds: int = 0
+    """What a review request asks about, as bits of `core.records`. Of the kinds that another holder
+    of the message key has, it is born without (R2); 0: not a review request, one holder in all."""
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """End what waits for this order under these rules, because of the event in hand."""
+    """End what waits under these rules, timers included, because of the event in hand."""
 
     order_key: bytes
+    """Key of the order or cart; `NO_KEY`: whatever waits for the contact."""
     rule_numbers: frozenset[int]
     reason: int
+    kinds: int = 3
+    """Review requests end only if they ask about one of these kinds (R38)."""
+    has_comment: bool = False
+    """With the reason REVIEWED: the review has a text (B37)."""
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """A rule fires only at the n-th purchase (D9, D12). Looked at once for all its plans."""
+
+    rule_number: int
+    count: int
+    since_ms: int
+    """Purchases after this instant count."""
+    until_ms: int
+    """Purchases up to this instant count: the time of the event."""
+    channel_number: int = 0
+    """0: those of all channels."""
+    is_multiple: bool = False
+    """Every multiple of `count` fires, not `count` alone."""
+    quiet_since_ms: int = 0
+    """Not if the rule has fired for the contact after this instant."""
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -139,7 +169,7 @@ class Commit(msgspec.Struct, frozen=True):
     disposition: int
     """PLANNED, NO_MATCH or INACTIVE."""
     body: bytes
-    """The event as msgpack; stored only if a plan is scheduled."""
+    """The event as msgpack; stored only if a plan is scheduled, a timer set or a fact kept."""
     event_time_ms: int
     plans: tuple[Plan, ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -147,6 +177,18 @@ class Commit(msgspec.Struct, frozen=True):
     """Evidence: (scope, purpose, medium, status, scope key, time_ms)."""
     tombstone_order: bytes = NO_KEY
     tombstone_type: int = 0
+    history: tuple[tuple[int, bytes, int, int], ...] = ()
+    """(kind, key, time_ms, channel number) of a purchase or a refund. A purchase counts once per key,
+    and not once the key was refunded."""
+    guards: tuple[Guard, ...] = ()
+    """Plans of a guarded rule are dropped unless `history` brings a new purchase and its guard
+    agrees; without any plan left, PLANNED becomes NO_MATCH."""
+    timers: tuple[Timer, ...] = ()
+    """Timers to set; their event is `body`. One that is set already moves, unless its event is newer."""
+    fires: tuple[bytes, int] | None = None
+    """(timer id, due_ms): the timer that causes this. Nothing happens if it is gone or has moved."""
+    facts_key: bytes | None = None
+    """Keep the body for what waits already with this order key, `NO_KEY`: for all that waits."""
     is_primary: bool = True
     """Counts towards the event counters; false for the further contacts of one order."""
 
@@ -198,6 +240,20 @@ class Waiting(msgspec.Struct, frozen=True):
     detail: bytes
     body: bytes
     """Empty once every invitation of the event has ended."""
+    facts: bytes = b""
+    """What became known since; see `core.timer_records.unpack_facts`."""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """Let a waiting entry wait for another time."""
+
+    member: bytes
+    source: Source
+    due_ms: int
+    expire_ms: int = 0
+    """0: as it is."""
+    detail: bytes = b""
+    """Empty: as it is."""
 
 
 class CapRule(msgspec.Struct, frozen=True):
@@ -227,6 +283,8 @@ class ClaimAction(enum.IntEnum):
     """The registry already says no: end it with this state and reason."""
     DEFER = 2
     """A window or quiet hours say later: move it to `due_ms` with this wait reason."""
+    PARK = 3
+    """Its rule is frozen: hold it until it is moved or expires (E18)."""
 
 
 class ClaimItem(msgspec.Struct, frozen=True):
@@ -253,6 +311,8 @@ class ClaimCode(enum.IntEnum):
     DEFERRED = 3
     NOT_DUE = 4
     """The store says it is due later than now: look again at `due_ms`."""
+    PARKED = 5
+    """Held in the parking lane."""
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True):
@@ -288,6 +348,15 @@ class SettleAnswer(msgspec.Struct, frozen=True):
     """(member, due_ms) of entries that a released reservation made due now (R25)."""
 
 
+class RuleCount(enum.IntEnum):
+    """What is counted of a rule (B37)."""
+
+    SENT = 1
+    FIRST_SENT = 2
+    REVIEWED = 3
+    COMMENTED = 4
+
+
 class Counters(msgspec.Struct, frozen=True):
     """The conservation law of one partition (R6), and the events behind it."""
 
@@ -298,6 +367,8 @@ class Counters(msgspec.Struct, frozen=True):
     """(state, reason) -> count; states after SENT by feedback move here among themselves."""
     events: Mapping[int, int] = {}
     """Disposition -> count."""
+    rules: Mapping[tuple[int, int], int] = {}
+    """(rule number, `RuleCount`) -> count."""
 
     @property
     def imbalance(self) -> int:
@@ -486,6 +557,19 @@ class Store(Protocol):
 
     async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
         """Return all consent documents of a contact by id."""
+
+    async def move(self, partition: int, moves: Sequence[Move], now_ms: int) -> list[bool]:
+        """Give waiting entries another due time, in the deferred lane; False for what waits no more.
+
+        Owner-free and idempotent. A wait reason goes; one that expires before it is due now ends
+        EXPIRED (NO_SLOT), and answers True.
+        """
+
+    async def timers(self, partition: int, contact_keys: Sequence[bytes]) -> list[list[Timer]]:
+        """Return the timers of each contact."""
+
+    async def drop_timers(self, partition: int, members: Sequence[bytes]) -> None:
+        """Forget timers, given by contact key and timer id. Idempotent."""
 
     async def contact(self, partition: int, contact_key: bytes) -> ContactRecord | None:
         """Return the contact's record, None if nothing is known of it."""

@@ -7,10 +7,11 @@ A contact record is one value in the partition's `contacts` hash. It holds all t
 contact: consents, cap stamps, order tombstones, the events seen, and one reference per invitation.
 What never changes about an invitation (its plan) and about an event (its body) is stored apart.
 
-    header   17 B   version, next sequence, number of entries in each of the five sections
+    header   19 B   version, next sequence, number of entries in each of the six sections
     consent  18 B   scope, purpose, medium, status, scope key, time
     stamp    18 B   ledger, unit tag, time: one send that a cap counts
     tombstone 16 B  order, event type number, time: a stop that outlives what it stopped
+    history  17 B   kind, key, time, channel: a purchase, or that a rule on purchases has fired
     event    15 B   event key, disposition, time: accepted once
     reference 72 B  one invitation, see `Reference`
 
@@ -19,27 +20,30 @@ All integers are little-endian; times are epoch ms in six bytes.
 
 from __future__ import annotations
 
+import enum
 import struct
 
 import msgspec
 
 from core.model import Reason, State
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 NO_KEY = bytes(8)
 
-HEADER = struct.Struct("<B6sHHHHH")
+HEADER = struct.Struct("<B6sHHHHHH")
 CONSENT = struct.Struct("<BBBB8s6s")
 STAMP = struct.Struct("<4s8s6s")
 TOMBSTONE = struct.Struct("<8sH6s")
+HISTORY = struct.Struct("<B8s6sH")
 EVENT_SEEN = struct.Struct("<8sB6s")
 REFERENCE = struct.Struct("<6sBBBBBBBBHI6s6s8s8s8s8s6sBB")
 OUTCOME = struct.Struct("<16sBBI6sB3s")
 
-assert HEADER.size == 17
+assert HEADER.size == 19
 assert CONSENT.size == 18
 assert STAMP.size == 18
 assert TOMBSTONE.size == 16
+assert HISTORY.size == 17
 assert EVENT_SEEN.size == 15
 assert REFERENCE.size == 72
 assert OUTCOME.size == 32
@@ -48,6 +52,22 @@ FLAG_HOLD_UNKNOWN = 1
 """An unknown outcome is held, not retried: the transport has no idempotency key (E17)."""
 FLAG_FOLLOW_UP = 2
 """Not the first step of its run."""
+FLAG_REVIEWED = 4
+"""The order has been reviewed since it was sent; counted once (B37)."""
+
+KIND_SERVICE, KIND_PRODUCT = 1, 2
+"""What a review request asks about, as bits; 0 in other messages. The numbers of the families."""
+
+
+class HistoryKind(enum.IntEnum):
+    """What a line of a contact's history says."""
+
+    PURCHASE = 1
+    """`key` is the order's."""
+    REFUND = 2
+    """The order with this key does not count."""
+    FIRED = 3
+    """A rule on purchases has fired; `key` is its number, little-endian."""
 
 
 def pack48(value: int) -> bytes:
@@ -104,6 +124,15 @@ class Tombstone(msgspec.Struct, frozen=True):
     time_ms: int
 
 
+class History(msgspec.Struct, frozen=True):
+    """What triggers that look at the past need to know (R43)."""
+
+    kind: int
+    key: bytes
+    time_ms: int
+    channel_number: int
+
+
 class EventSeen(msgspec.Struct, frozen=True):
     """An event that was applied to this contact: applying it again changes nothing."""
 
@@ -138,7 +167,7 @@ class Reference(msgspec.Struct):
     flags: int = 0
     mark: bytes = NO_KEY
     priority: int = 0
-    spare: int = 0
+    kinds: int = 0
 
     @property
     def settle_ms(self) -> int:
@@ -153,6 +182,7 @@ class ContactRecord(msgspec.Struct):
     consents: list[ConsentEntry] = []
     stamps: list[Stamp] = []
     tombstones: list[Tombstone] = []
+    history: list[History] = []
     events: list[EventSeen] = []
     references: list[Reference] = []
 
@@ -163,7 +193,7 @@ def pack_reference(ref: Reference) -> bytes:
         pack48(ref.sequence), ref.state, ref.reason, ref.wait, ref.step, ref.medium, ref.purpose,
         ref.attempts, ref.flags, ref.channel_number, ref.rule_number, pack48(ref.due_ms),
         pack48(ref.expire_ms), ref.mark, ref.event_key, ref.order_key, ref.message_key,
-        pack48(ref.body_sequence), ref.priority, ref.spare,
+        pack48(ref.body_sequence), ref.priority, ref.kinds,
     )  # fmt: skip
 
 
@@ -175,7 +205,7 @@ def unpack_references(raw: bytes) -> list[Reference]:
             purpose=f[6], attempts=f[7], flags=f[8], channel_number=f[9], rule_number=f[10],
             due_ms=unpack48(f[11]), expire_ms=unpack48(f[12]), mark=f[13], event_key=f[14],
             order_key=f[15], message_key=f[16], body_sequence=unpack48(f[17]), priority=f[18],
-            spare=f[19],
+            kinds=f[19],
         )
         for f in REFERENCE.iter_unpack(raw)
     ]  # fmt: skip
@@ -188,7 +218,7 @@ def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
     """
     if raw is None:
         return None
-    first = len(raw) - HEADER.unpack_from(raw)[6] * REFERENCE.size
+    first = len(raw) - HEADER.unpack_from(raw)[7] * REFERENCE.size
     wanted = member[13:7:-1]
     at = raw.find(wanted, first)
     while at >= 0:
@@ -208,7 +238,8 @@ def pack_contact(record: ContactRecord) -> bytes:
     return b"".join((
         HEADER.pack(
             RECORD_VERSION, pack48(record.next_sequence), len(record.consents), len(record.stamps),
-            len(record.tombstones), len(record.events), len(record.references),
+            len(record.tombstones), len(record.history), len(record.events),
+            len(record.references),
         ),
         *(
             CONSENT.pack(c.scope, c.purpose, c.medium, c.status, c.scope_key, pack48(c.time_ms))
@@ -219,6 +250,7 @@ def pack_contact(record: ContactRecord) -> bytes:
             TOMBSTONE.pack(t.order_key, t.event_type_number, pack48(t.time_ms))
             for t in record.tombstones
         ),
+        *(HISTORY.pack(h.kind, h.key, pack48(h.time_ms), h.channel_number) for h in record.history),
         *(EVENT_SEEN.pack(e.event_key, e.disposition, pack48(e.time_ms)) for e in record.events),
         *(pack_reference(ref) for ref in record.references),
     ))  # fmt: skip
@@ -230,15 +262,15 @@ def unpack_contact(raw: bytes) -> ContactRecord:
     Raises:
         AssertionError: the value was not written by this version.
     """
-    version, next_sequence, consents, stamps, tombstones, events, references = HEADER.unpack_from(
-        raw
+    version, next_sequence, consents, stamps, tombstones, history, events, references = (
+        HEADER.unpack_from(raw)
     )
     assert version == RECORD_VERSION, f"contact record of version {version}"
     at = HEADER.size
     sections: list[bytes] = []
     for count, layout in (
-        (consents, CONSENT), (stamps, STAMP), (tombstones, TOMBSTONE), (events, EVENT_SEEN),
-        (references, REFERENCE),
+        (consents, CONSENT), (stamps, STAMP), (tombstones, TOMBSTONE), (history, HISTORY),
+        (events, EVENT_SEEN), (references, REFERENCE),
     ):  # fmt: skip
         sections.append(raw[at : at + count * layout.size])
         at += count * layout.size
@@ -253,8 +285,11 @@ def unpack_contact(raw: bytes) -> ContactRecord:
         tombstones=[
             Tombstone(f[0], f[1], unpack48(f[2])) for f in TOMBSTONE.iter_unpack(sections[2])
         ],
-        events=[EventSeen(f[0], f[1], unpack48(f[2])) for f in EVENT_SEEN.iter_unpack(sections[3])],
-        references=unpack_references(sections[4]),
+        history=[
+            History(f[0], f[1], unpack48(f[2]), f[3]) for f in HISTORY.iter_unpack(sections[3])
+        ],
+        events=[EventSeen(f[0], f[1], unpack48(f[2])) for f in EVENT_SEEN.iter_unpack(sections[4])],
+        references=unpack_references(sections[5]),
     )
 
 
@@ -282,6 +317,14 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     condition: str = ""
     parent_sequence: int = 0
     generation: int = 0
+    registry_revision: int = 0
+    """Of the snapshot it was planned with: what a stop of that revision or a later one ends (D17)."""
+    carrier: str = ""
+    """Id of the carrier it goes to instead of the contact; the address is looked up when due."""
+    mode: int = 1
+    """1 by a rule, 2 by hand."""
+    content: tuple[str, str] = ("", "")
+    """Subject and text of one made by hand."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -24,6 +24,9 @@ FAMILIES = {
     "slot": "aw:{t}:slot:<number>",
     "near": "aw:{t}:near",
     "deferred": "aw:{t}:deferred",
+    "parked": "aw:{t}:parked",
+    "timers": "aw:{t}:timers",
+    "timer_dues": "aw:{t}:timer-dues",
     "claims": "aw:{t}:claims",
     "claim_deadlines": "aw:{t}:claim-deadlines",
     "events": "aw:{t}:events:<generation>:<bucket>",
@@ -58,13 +61,20 @@ class PartitionKeys:
         self.details = self._prefix + b"details"
         """Hash: member -> msgpack of PlanDetail."""
         self.bodies = self._prefix + b"bodies"
-        """Hash: contact key + body sequence (6, big-endian) -> msgpack of Event."""
+        """Hash: contact key + body sequence (6, big-endian) -> msgpack of Event; under sequence 0
+        the contact's facts (core.timer_records)."""
         self.slots = self._prefix + b"slots"
         """Sorted set: numbers of slots that may hold something, scored by themselves."""
         self.near = self._prefix + b"near"
         """Sorted set: member -> due_ms, committed before `loaded_until`."""
         self.deferred = self._prefix + b"deferred"
         """Sorted set: member -> due_ms, moved by a cap, a retry or a recovery."""
+        self.parked = self._prefix + b"parked"
+        """Sorted set: member -> expire_ms, held while its rule is frozen."""
+        self.timers = self._prefix + b"timers"
+        """Hash: contact key -> its timers (core.timer_records)."""
+        self.timer_dues = self._prefix + b"timer-dues"
+        """Sorted set: contact key + timer id -> due_ms."""
         self.claims = self._prefix + b"claims"
         """Hash: claim token -> deadline, members and the answer given."""
         self.claim_deadlines = self._prefix + b"claim-deadlines"

@@ -16,16 +16,22 @@ from core.ports import (
     Commit,
     CommitAnswer,
     CommittedPlan,
+    Guard,
     MarkAnswer,
+    Move,
     OrderAnswer,
     Plan,
     SettleAnswer,
     Settlement,
 )
-from core.records import CONSENT, NO_KEY, member_of, pack48, unpack48
+from core.records import CONSENT, HISTORY, NO_KEY, member_of, pack48, unpack48
+from core.timer_records import Timer
 
-_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBB")
-_STOP_HEAD = struct.Struct("<8sBH")
+_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBBBBBBB")
+_STOP_HEAD = struct.Struct("<8sBBH")
+_GUARD = struct.Struct("<IHBB6s6s6s")
+_TIMER_HEAD = struct.Struct("<8sI8s6s6s6s")
+_MOVE = struct.Struct("<16sB6s6s")
 _PLAN_HEAD = struct.Struct("<BBBBBHI6s6s8x8s8s8sBBBBBH2s6sH15sB")
 _STOP_TYPE = struct.Struct("<HB")
 _COMMIT_ANSWER = struct.Struct("<BBBH")
@@ -52,7 +58,7 @@ def pack_plan(plan: Plan, slot_index: int, event_key: bytes = NO_KEY) -> bytes:
     head = _PLAN_HEAD.pack(
         plan.step, plan.medium, plan.purpose, 0, plan.flags, channel, plan.rule_number, due,
         plan.expire_ms.to_bytes(6, "little"), event_key, plan.order_key, plan.message_key,
-        plan.priority, 0, plan.needs_consent, plan.state, plan.reason, slot_index,
+        plan.priority, plan.kinds, plan.needs_consent, plan.state, plan.reason, slot_index,
         channel.to_bytes(2, "big"), due, channel, b"%015d" % plan.due_ms, len(stops),
     )  # fmt: skip
     if not stops:
@@ -65,17 +71,47 @@ def pack_commit(commit: Commit, plans: Sequence[bytes]) -> bytes:
     head = _COMMIT_HEAD.pack(
         commit.contact_key, commit.event_key, commit.disposition, commit.is_primary,
         commit.event_time_ms.to_bytes(6, "little"), commit.tombstone_order, commit.tombstone_type,
-        len(commit.consents), len(commit.stops), len(commit.plans),
+        len(commit.consents), len(commit.stops), len(commit.plans), len(commit.history),
+        len(commit.guards), len(commit.timers), commit.fires is not None,
+        commit.facts_key is not None,
     )  # fmt: skip
     parts = [head]
+    if commit.fires is not None:
+        parts.append(commit.fires[0] + pack48(commit.fires[1]))
     for scope, purpose, medium, status, scope_key, time_ms in commit.consents:
         parts.append(CONSENT.pack(scope, purpose, medium, status, scope_key, pack48(time_ms)))
     for stop in commit.stops:
         numbers = stop.rule_numbers
-        parts.append(_STOP_HEAD.pack(stop.order_key, stop.reason, len(numbers)))
+        kinds = stop.kinds | (128 if stop.has_comment else 0)
+        parts.append(_STOP_HEAD.pack(stop.order_key, stop.reason, kinds, len(numbers)))
         parts.append(struct.pack(f"<{len(numbers)}I", *numbers))
+    if commit.facts_key is not None:
+        parts.append(commit.facts_key)
+    for kind, key, time_ms, channel_number in commit.history:
+        parts.append(HISTORY.pack(kind, key, pack48(time_ms), channel_number))
+    parts += map(_pack_guard, commit.guards)
+    parts += map(_pack_timer_head, commit.timers)
     parts += plans
     return b"".join(parts)
+
+
+def _pack_guard(guard: Guard) -> bytes:
+    return _GUARD.pack(
+        guard.rule_number, guard.channel_number, guard.count, guard.is_multiple,
+        pack48(guard.since_ms), pack48(guard.until_ms), pack48(guard.quiet_since_ms),
+    )  # fmt: skip
+
+
+def _pack_timer_head(timer: Timer) -> bytes:
+    return _TIMER_HEAD.pack(
+        timer.id, timer.rule_number, timer.key, pack48(timer.due_ms), pack48(timer.time_ms),
+        pack48(timer.revision),
+    )  # fmt: skip
+
+
+def pack_move(move: Move, lane_index: int) -> bytes:
+    """Return one move as `move.lua` draws it."""
+    return _MOVE.pack(move.member, lane_index, pack48(move.due_ms), pack48(move.expire_ms))
 
 
 def unpack_plans(

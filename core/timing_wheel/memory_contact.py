@@ -57,6 +57,7 @@ def copied(record: ContactRecord) -> ContactRecord:
         consents=list(record.consents),
         stamps=list(record.stamps),
         tombstones=list(record.tombstones),
+        history=list(record.history),
         events=list(record.events),
         references=[msgspec.structs.replace(ref) for ref in record.references],
     )
@@ -65,11 +66,12 @@ def copied(record: ContactRecord) -> ContactRecord:
 # --- birth --------------------------------------------------------------------------------------
 
 
-def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[int, int]:
-    """Return (state, reason) in which an invitation is born.
+def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[int, int, int]:
+    """Return (state, reason, kinds) in which an invitation is born.
 
     The first that applies: the gate that decided at accept; a tombstone of the order, the oldest
     first (CANCELLED); another holder of the message key (SKIPPED DUPLICATE); no consent (SKIPPED).
+    A review request gives up the kinds that others hold; if all are held, it is a duplicate.
 
     Args:
         record: the contact, with this event's evidence and tombstone already in it.
@@ -77,24 +79,25 @@ def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[
         is_consent_checked: False for the steps that follow a sent one: the claim decides.
     """
     if plan.state != State.SCHEDULED:
-        return plan.state, plan.reason
+        return plan.state, plan.reason, plan.kinds
     reasons = dict(zip(plan.stop_types, plan.stop_reasons, strict=True))
     for tombstone in record.tombstones:
         if tombstone.order_key == plan.order_key and tombstone.event_type_number in reasons:
-            return State.CANCELLED, reasons[tombstone.event_type_number]
-    if plan.message_key != NO_KEY and any(
-        ref.message_key == plan.message_key and ref.state in KEY_HOLDING_STATES
-        for ref in record.references
-    ):
-        return State.SKIPPED, Reason.DUPLICATE
+            return State.CANCELLED, reasons[tombstone.event_type_number], plan.kinds
+    kinds = plan.kinds
+    for ref in record.references if plan.message_key != NO_KEY else ():
+        if ref.message_key == plan.message_key and ref.state in KEY_HOLDING_STATES:
+            kinds &= ~ref.kinds
+            if not kinds:
+                return State.SKIPPED, Reason.DUPLICATE, plan.kinds
     if is_consent_checked and plan.needs_consent:
         is_allowed, reason = consent.decide(
             record.consents, plan.channel_number, plan.order_key, plan.purpose, plan.medium,
             is_pending_enough=True,
         )  # fmt: skip
         if not is_allowed:
-            return State.SKIPPED, reason
-    return State.SCHEDULED, Reason.NONE
+            return State.SKIPPED, reason, kinds
+    return State.SCHEDULED, Reason.NONE, kinds
 
 
 def add_reference(
@@ -106,13 +109,13 @@ def add_reference(
     now_ms: int,
 ) -> Reference:
     """Give a plan the next sequence, let it be born, and append its reference."""
-    state, reason = birth(record, plan, is_consent_checked)
+    state, reason, kinds = birth(record, plan, is_consent_checked)
     ref = Reference(
         sequence=record.next_sequence, state=state, reason=reason, medium=plan.medium,
         purpose=plan.purpose, step=plan.step, channel_number=plan.channel_number,
         rule_number=plan.rule_number, due_ms=plan.due_ms, expire_ms=plan.expire_ms,
         event_key=event_key, order_key=plan.order_key, message_key=plan.message_key,
-        body_sequence=body_sequence, flags=plan.flags, priority=plan.priority,
+        body_sequence=body_sequence, flags=plan.flags, priority=plan.priority, kinds=kinds,
         mark=NO_KEY if state == State.SCHEDULED else ended_mark(now_ms),
     )  # fmt: skip
     record.next_sequence += 1
@@ -146,7 +149,19 @@ def ended_mark(now_ms: int) -> bytes:
 
 def is_stopped(ref: Reference, stop: Stop) -> bool:
     """Return whether the stop is meant for this invitation."""
-    return ref.order_key == stop.order_key and ref.rule_number in stop.rule_numbers
+    return (
+        stop.order_key in (NO_KEY, ref.order_key)
+        and ref.rule_number in stop.rule_numbers
+        and (not ref.kinds or bool(ref.kinds & stop.kinds))
+    )
+
+
+def has_live(record: ContactRecord, order_key: bytes = NO_KEY) -> bool:
+    """Return whether anything waits or is in flight: for the order, or, without one, at all."""
+    return any(
+        ref.state in LIVE_STATES and order_key in (NO_KEY, ref.order_key)
+        for ref in record.references
+    )
 
 
 def is_body_needed(record: ContactRecord, body_sequence: int) -> bool:
@@ -202,6 +217,7 @@ def trim(record: ContactRecord) -> None:
     """
     del record.stamps[: max(0, len(record.stamps) - bounds.CONTACT_STAMPS_MAX)]
     del record.tombstones[: max(0, len(record.tombstones) - bounds.CONTACT_TOMBSTONES_MAX)]
+    del record.history[: max(0, len(record.history) - bounds.CONTACT_HISTORY_MAX)]
     del record.events[: max(0, len(record.events) - bounds.CONTACT_EVENTS_MAX)]
     excess = len(record.references) - bounds.CONTACT_INVITATIONS_MAX
     if excess > 0:

@@ -66,12 +66,16 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
     lane.remove(item.member)
     if item.action == ClaimAction.END:
         return _ended(partition, item.member, item.state, item.reason, now_ms)
+    if item.action == ClaimAction.PARK and now_ms < ref.expire_ms:
+        partition.park(item.member, ref)
+        return ClaimAnswer(ClaimCode.PARKED, State.SCHEDULED, 0, ref.due_ms, ref.attempts)
     if item.action == ClaimAction.DEFER:
         if item.due_ms >= ref.expire_ms:
             return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
         return _deferred(partition, item.member, ref, item.due_ms, item.wait)
     if now_ms >= ref.expire_ms:
         return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
+    assert item.action == ClaimAction.GATE
     if item.needs_consent:
         is_allowed, reason = _consent_of(record, ref)
         if not is_allowed:

@@ -23,7 +23,7 @@ from functools import partial
 import msgspec
 
 from core.antispam import consent
-from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
+from core.bounds import CONTACT_FACTS_BYTES_MAX, DAY_MS, OUTCOME_RETENTION_MS
 from core.model import ConsentStatus, Disposition, Reason, State, WaitReason
 from core.ports import (
     ClaimAnswer,
@@ -32,12 +32,17 @@ from core.ports import (
     CommittedPlan,
     Counters,
     Lane,
+    Move,
     OwnerState,
     Plan,
+    RuleCount,
     Source,
+    Stop,
     Waiting,
 )
 from core.records import (
+    FLAG_FOLLOW_UP,
+    FLAG_REVIEWED,
     NO_KEY,
     ConsentEntry,
     ContactRecord,
@@ -45,10 +50,17 @@ from core.records import (
     Outcome,
     Reference,
     member_parts,
+    pack48,
 )
+from core.timer_records import FACT_HEAD, unpack_facts
 from core.timing_wheel import memory_contact as contacts
+from core.timing_wheel import memory_history as history
 from core.timing_wheel.memory_directory import EventDirectory, OrderDirectory
 from core.timing_wheel.memory_lane import LaneIndex
+from core.timing_wheel.memory_timers import Timers
+
+FACTS = 0
+"""No event's body: where the facts of a contact stand among the bodies."""
 
 SWEEP_MEMBERS_MAX = 1_000
 """Members that one sweep forgets at most."""
@@ -81,6 +93,8 @@ class Partition:
         self.slots: dict[int, LaneIndex] = {}
         self.near = LaneIndex()
         self.deferred = LaneIndex()
+        self.parked = LaneIndex()
+        self.timers = Timers()
         self.outcomes: dict[int, list[Outcome]] = {}
         self.grown: set[bytes] = set()
         """Contacts whose record may have outgrown its bounds in this step."""
@@ -91,6 +105,7 @@ class Partition:
         self._in_flight = 0
         self._ended: Counter[tuple[int, int]] = Counter()
         self._events: Counter[int] = Counter()
+        self._rules: Counter[tuple[int, int]] = Counter()
 
     # Index -------------------------------------------------------------------------------------
 
@@ -100,6 +115,10 @@ class Partition:
             return self.near
         if source.lane == Lane.DEFERRED:
             return self.deferred
+        if source.lane == Lane.PARKED:
+            return self.parked
+        if source.lane == Lane.TIMERS:
+            return self.timers.index
         return self.slots.get(source.slot) or LaneIndex()
 
     def place(self, member: bytes, due_ms: int) -> Lane:
@@ -116,6 +135,29 @@ class Partition:
         ref.due_ms, ref.wait = due_ms, wait
         self.deferred.add(member, due_ms)
         self.near_version += 1
+
+    def park(self, member: bytes, ref: Reference) -> None:
+        """Hold an entry until it is moved; due in its lane means that it has expired (E18)."""
+        ref.wait = WaitReason.FROZEN
+        self.parked.add(member, ref.expire_ms)
+        self.near_version += 1
+
+    def move(self, move: Move, now_ms: int) -> bool:
+        """Let a waiting entry wait for another time; False if it waits no more."""
+        found = self.found(move.member)
+        self.lane(move.source).remove(move.member)
+        if found is None or found[2].state != State.SCHEDULED:
+            return False
+        contact_key, _, ref = found
+        ref.expire_ms = move.expire_ms or ref.expire_ms
+        if move.detail:
+            self.details[move.member] = move.detail
+        if move.due_ms >= ref.expire_ms:
+            self.end(move.member, ref, State.EXPIRED, Reason.NO_SLOT, now_ms)
+            self.drop_idle_body(contact_key, ref.body_sequence)
+        else:
+            self.defer(move.member, ref, move.due_ms, WaitReason.NONE)
+        return True
 
     # Life of an invitation -----------------------------------------------------------------------
 
@@ -177,6 +219,10 @@ class Partition:
             self._scheduled -= 1
         else:
             self._in_flight -= 1
+        if state == State.SENT:
+            self._rules[ref.rule_number, RuleCount.SENT] += 1
+            if not ref.flags & FLAG_FOLLOW_UP:
+                self._rules[ref.rule_number, RuleCount.FIRST_SENT] += 1
         ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
         ref.mark = contacts.ended_mark(now_ms)
         self.grown.add(member[:8])
@@ -191,9 +237,13 @@ class Partition:
         )
 
     def drop_idle_body(self, contact_key: bytes, body_sequence: int) -> None:
-        """Forget the body of an event once every invitation of it has ended (E21)."""
-        if not contacts.is_body_needed(self.contacts[contact_key], body_sequence):
+        """Forget the body of an event once every invitation of it has ended (E21), and the facts once
+        everything of the contact has."""
+        record = self.contacts[contact_key]
+        if not contacts.is_body_needed(record, body_sequence):
             self.bodies.pop((contact_key, body_sequence), None)
+            if not contacts.has_live(record):
+                self.bodies.pop((contact_key, FACTS), None)
 
     def end_waiting(
         self,
@@ -217,15 +267,21 @@ class Partition:
     # Contacts ----------------------------------------------------------------------------------
 
     def commit(self, commit: Commit, now_ms: int) -> CommitAnswer:
-        """Apply one event to one contact, once. Order: evidence, stops, tombstone, plans (R39)."""
-        record = self.contacts.setdefault(commit.contact_key, ContactRecord())
+        """Apply one event to one contact, once.
+
+        Order: evidence, stops, facts, tombstone, history, timers, plans (R39).
+        """
+        record = self.contacts.get(commit.contact_key) or ContactRecord()
         for seen in record.events:
             if seen.event_key == commit.event_key:
                 self._events[Disposition.DUPLICATE] += commit.is_primary
                 return self._repeated(commit, seen, record)
+        if commit.fires is not None:
+            if not self.timers.is_due(commit.contact_key, *commit.fires):
+                return CommitAnswer(True, Disposition.NO_MATCH, (), ())
+            self.timers.drop(commit.contact_key, commit.fires[0])
+        self.contacts[commit.contact_key] = record
         self.grown.add(commit.contact_key)
-        record.events.append(EventSeen(commit.event_key, commit.disposition, now_ms))
-        self._events[commit.disposition] += commit.is_primary
         for entry in commit.consents:
             record.consents = consent.merge(record.consents, ConsentEntry(*entry))
         stopped: list[Reference] = []
@@ -236,19 +292,58 @@ class Partition:
                 (State.CANCELLED, stop.reason),
                 now_ms,
             )
+            self.timers.stop(commit.contact_key, stop)
+            self._count_review(record, stop)
+        self._keep_facts(record, commit)
         contacts.add_tombstone(
             record, commit.tombstone_order, commit.tombstone_type, commit.event_time_ms
         )
+        is_new = history.note(record, commit.history)
+        closed = history.closed_rules(record, commit.guards, is_new)
+        timers = [msgspec.structs.replace(timer, body=commit.body) for timer in commit.timers]
+        if timers and self.timers.set(commit.contact_key, timers):
+            self.near_version += 1
+        disposition = commit.disposition
+        plans_left = [plan for plan in commit.plans if plan.rule_number not in closed]
+        if commit.plans and not plans_left:
+            disposition = Disposition.NO_MATCH
+        record.events.append(EventSeen(commit.event_key, disposition, now_ms))
+        self._events[disposition] += commit.is_primary
         body_sequence = record.next_sequence
         plans = tuple(
             self.create(commit.contact_key, plan, commit.event_key, body_sequence, True, now_ms)
-            for plan in commit.plans
+            for plan in plans_left
         )
         if any(plan.state == State.SCHEDULED for plan in plans):
             self.bodies[commit.contact_key, body_sequence] = commit.body
-        return CommitAnswer(
-            False, commit.disposition, plans, tuple(ref.sequence for ref in stopped)
-        )
+        return CommitAnswer(False, disposition, plans, tuple(ref.sequence for ref in stopped))
+
+    def _count_review(self, record: ContactRecord, stop: Stop) -> None:
+        """Count a review once for each run whose request was sent (B37)."""
+        if stop.reason != Reason.REVIEWED:
+            return
+        for ref in record.references:
+            if (
+                contacts.is_stopped(ref, stop)
+                and ref.state in (State.SENT, State.DELIVERED)
+                and not ref.flags & (FLAG_FOLLOW_UP | FLAG_REVIEWED)
+            ):
+                ref.flags |= FLAG_REVIEWED
+                self._rules[ref.rule_number, RuleCount.REVIEWED] += 1
+                if stop.has_comment:
+                    self._rules[ref.rule_number, RuleCount.COMMENTED] += 1
+
+    def _keep_facts(self, record: ContactRecord, commit: Commit) -> None:
+        """Keep what the event tells for those that wait already."""
+        key = commit.facts_key
+        if key is None or not contacts.has_live(record, key):
+            return
+        head = FACT_HEAD.pack(key, pack48(commit.event_time_ms), len(commit.body))
+        facts = self.bodies.get((commit.contact_key, FACTS), b"") + head + commit.body
+        while len(facts) > CONTACT_FACTS_BYTES_MAX:
+            _, _, oldest = next(unpack_facts(facts))
+            facts = facts[FACT_HEAD.size + len(oldest) :]
+        self.bodies[commit.contact_key, FACTS] = facts
 
     @staticmethod
     def _repeated(commit: Commit, seen: EventSeen, record: ContactRecord) -> CommitAnswer:
@@ -314,7 +409,8 @@ class Partition:
             return None
         contact_key, _, ref = found
         body = self.bodies.get((contact_key, ref.body_sequence), b"")
-        return Waiting(member, msgspec.structs.replace(ref), detail, body)
+        facts = self.bodies.get((contact_key, FACTS), b"")
+        return Waiting(member, msgspec.structs.replace(ref), detail, body, facts)
 
     # Housekeeping --------------------------------------------------------------------------------
 
@@ -324,6 +420,7 @@ class Partition:
             self._planned, self._scheduled, self._in_flight,
             {key: count for key, count in self._ended.items() if count},
             {key: count for key, count in self._events.items() if count},
+            dict(self._rules),
         )  # fmt: skip
 
     def trim(self) -> None:
@@ -371,6 +468,8 @@ class Partition:
         assert counters.imbalance == 0, f"conservation law: {counters}"
         indexed = Counter((e.member, e.due_ms) for e in self.near)
         indexed.update((e.member, e.due_ms) for e in self.deferred)
+        parked = {e.member: e.due_ms for e in self.parked}
+        self.timers.validate()
         for number, slot in self.slots.items():
             for entry in slot:
                 assert entry.due_ms // self._slot_width_ms == number, "an entry is in its own slot"
@@ -384,7 +483,9 @@ class Partition:
             for ref in record.references:
                 member = contacts.member(contact_key, ref)
                 states[ref.state] += 1
-                if ref.state == State.SCHEDULED:
+                if ref.state == State.SCHEDULED and ref.wait == WaitReason.FROZEN:
+                    assert parked[member] == ref.expire_ms, "what is parked is due to expire"
+                elif ref.state == State.SCHEDULED:
                     assert places[member] == 1, f"{member.hex()} waits in {places[member]} lanes"
                     assert indexed[member, ref.due_ms] == 1, "an entry is indexed at its due time"
                 if ref.state == State.IN_FLIGHT:
@@ -395,4 +496,7 @@ class Partition:
                     live_bodies.add((contact_key, ref.body_sequence))
         assert states[State.SCHEDULED] == counters.scheduled, "scheduled is counted"
         assert states[State.IN_FLIGHT] == counters.in_flight == leased.total(), "flight is counted"
-        assert set(self.bodies) == live_bodies, "a body lives as long as its event's invitations"
+        kept = {key for key in self.bodies if key[1] != FACTS}
+        assert kept == live_bodies, "a body lives as long as its event's invitations"
+        for contact_key, sequence in self.bodies.keys() - kept:
+            assert sequence == FACTS and contacts.has_live(self.contacts[contact_key]), "facts too"

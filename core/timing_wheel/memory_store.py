@@ -7,7 +7,7 @@ Shape: one `Partition` per partition. No method waits, so each partition's list 
 
 Where the port is silent, this page decides:
     - `NO_KEY` matches nothing as message key, as order of a tombstone, or as scope key of an order;
-      as `Stop.order_key` it matches invitations without an order.
+      as `Stop.order_key` it matches everything of the contact.
     - The event's time in the contact record is the instant of the commit; a tombstone's is the
       event's time, and the first of its (order, type) stays.
     - `CommittedPlan.lane` says where the call has put the entry; FAR where it put nothing (born
@@ -45,6 +45,7 @@ from core.ports import (
     Durability,
     EventMark,
     MarkAnswer,
+    Move,
     OrderAnswer,
     OrderNote,
     Owner,
@@ -57,6 +58,7 @@ from core.ports import (
     Waiting,
 )
 from core.records import ConsentEntry, ContactRecord, Outcome
+from core.timer_records import Timer
 from core.timing_wheel import memory_gate as gate
 from core.timing_wheel.memory_contact import copied
 from core.timing_wheel.memory_partition import Partition
@@ -332,6 +334,20 @@ class MemoryStore(Store):
         """End waiting invitations; return the state of each after the call."""
         with self._step(partition) as held:
             return [held.cancel(member, state, reason, now_ms) for member in members]
+
+    async def move(self, partition: int, moves: Sequence[Move], now_ms: int) -> list[bool]:
+        """Give waiting entries another due time."""
+        with self._step(partition) as held:
+            return [held.move(move, now_ms) for move in moves]
+
+    async def timers(self, partition: int, contact_keys: Sequence[bytes]) -> list[list[Timer]]:
+        """Return the timers of each contact."""
+        return [self._partitions[partition].timers.of(key) for key in contact_keys]
+
+    async def drop_timers(self, partition: int, members: Sequence[bytes]) -> None:
+        """Forget timers."""
+        for member in members:
+            self._partitions[partition].timers.drop(member[:8], member[8:])
 
     async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
         """Return what the gate wrote down about each member, empty if nothing."""

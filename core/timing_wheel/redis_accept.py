@@ -137,6 +137,7 @@ class RedisAccept(RedisBase):
             arguments += [plan.detail for plan in commit.plans]
         names = [
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
-            keys.near, keys.outcomes(now_ms // bounds.DAY_MS), *map(keys.slot, slots),
+            keys.near, keys.outcomes(now_ms // bounds.DAY_MS), keys.timers, keys.timer_dues,
+            *map(keys.slot, slots),
         ]  # fmt: skip
         return self._send(partition, "commit", names, arguments)

@@ -81,6 +81,10 @@ class RedisBase:
             return keys.near
         if source.lane == Lane.DEFERRED:
             return keys.deferred
+        if source.lane == Lane.PARKED:
+            return keys.parked
+        if source.lane == Lane.TIMERS:
+            return keys.timer_dues
         return keys.slot(source.slot)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core import bounds
+from core.ports import Move
 from core.records import (
     CONSENT,
     ContactRecord,
@@ -13,6 +14,8 @@ from core.records import (
     unpack_contact,
 )
 from core.redis_link import check
+from core.timer_records import Timer, unpack_timers
+from core.timing_wheel import codec
 from core.timing_wheel.redis_base import RedisBase, batches
 
 
@@ -89,6 +92,45 @@ class RedisContacts(RedisBase):
                 )
             )
         return states
+
+    async def move(self, partition: int, moves: Sequence[Move], now_ms: int) -> list[bool]:
+        """See `Store.move`."""
+        await self._ready()
+        keys = self._keys[partition]
+        answers: list[bool] = []
+        for batch in batches(moves):
+            lanes: dict[bytes, int] = {}
+            packed = b"".join(
+                codec.pack_move(
+                    move, lanes.setdefault(self._source_key(keys, move.source), len(lanes))
+                )
+                for move in batch
+            )
+            names = [
+                keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies,
+                keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred, *lanes,
+            ]  # fmt: skip
+            details = [move.detail for move in batch]
+            raw = check(
+                await self._send(partition, "move", names, [now_ms, len(batch), packed, *details])
+            )
+            answers += [answer == 1 for answer in raw]
+        return answers
+
+    async def timers(self, partition: int, contact_keys: Sequence[bytes]) -> list[list[Timer]]:
+        """See `Store.timers`."""
+        await self._ready()
+        reply = await self._link(partition).call(
+            "HMGET", self._keys[partition].timers, *contact_keys
+        )
+        return [unpack_timers(raw or b"") for raw in reply]
+
+    async def drop_timers(self, partition: int, members: Sequence[bytes]) -> None:
+        """See `Store.drop_timers`."""
+        await self._ready()
+        keys = self._keys[partition]
+        for batch in batches(members):
+            check(await self._send(partition, "drop_timers", [keys.timers, keys.timer_dues], batch))
 
     async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
         """See `Store.notes`."""

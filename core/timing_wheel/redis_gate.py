@@ -51,7 +51,7 @@ class RedisGate(RedisBase):
         names = [
             keys.meta, keys.counters, keys.contacts, keys.bodies, keys.claims,
             keys.claim_deadlines, keys.deferred, keys.notes,
-            keys.outcomes(now_ms // bounds.DAY_MS), *lanes,
+            keys.outcomes(now_ms // bounds.DAY_MS), keys.parked, *lanes,
         ]  # fmt: skip
         status, *answer = check(await self._send(partition, "claim", names, [
             now_ms, owner.epoch, owner.nonce, token, lease_deadline_ms, registry_revision,

@@ -18,6 +18,8 @@ from core.records import (
 )
 from core.timing_wheel.redis_base import RedisBase
 
+_FACTS = bytes(6)
+
 
 class RedisLanes(RedisBase):
     """Who owns a partition, and what its lanes hold."""
@@ -161,17 +163,28 @@ class RedisLanes(RedisBase):
             for p, batch in members.items()
         }
         bodies = await self._gather({
-            p: self._link(p).send("HMGET", self._keys[p].bodies, *(
-                m[:8] + (ref.body_sequence if ref else 0).to_bytes(6, "big")
-                for m, ref in zip(members[p], refs, strict=True)
-            ))
+            p: self._link(p).send(
+                "HMGET", self._keys[p].bodies,
+                *(
+                    m[:8] + (ref.body_sequence if ref else 0).to_bytes(6, "big")
+                    for m, ref in zip(members[p], refs, strict=True)
+                ),
+                *(m[:8] + _FACTS for m in members[p]),
+            )
             for p, refs in found.items()
         })  # fmt: skip
         return {
             p: [
-                None if plan is None or ref is None else Waiting(member, ref, plan, body or b"")
-                for member, ref, plan, body in zip(
-                    batch, found[p], plans[p], bodies[p], strict=True
+                None
+                if plan is None or ref is None
+                else Waiting(member, ref, plan, body or b"", facts or b"")
+                for member, ref, plan, body, facts in zip(
+                    batch,
+                    found[p],
+                    plans[p],
+                    bodies[p][: len(batch)],
+                    bodies[p][len(batch) :],
+                    strict=True,
                 )
             ]
             for p, batch in members.items()

@@ -14,9 +14,9 @@ SCRIPTS = {
         *(
             Script(_WHEEL / f"{name}.lua")
             for name in (
-                "acquire", "cancel", "claim", "commit", "drop_slots", "mark_events",
-                "mark_sending", "note_orders", "open_slots", "recover", "renew", "require_registry",
-                "settle", "sweep",
+                "acquire", "cancel", "claim", "commit", "drop_slots", "drop_timers", "mark_events",
+                "mark_sending", "move", "note_orders", "open_slots", "recover", "renew",
+                "require_registry", "settle", "sweep",
             )
         ),
         Script(_ANTISPAM / "write_consent.lua"),

@@ -31,7 +31,7 @@ from core.timing_wheel.redis_gate import RedisGate
 from core.timing_wheel.redis_lanes import RedisLanes
 from core.timing_wheel.redis_scripts import SCRIPTS
 
-FORMAT = 1
+FORMAT = 2
 _SWEEP_MAX = 1_000
 _SWEEP_DAYS_MAX = 1_000
 
@@ -73,6 +73,12 @@ class RedisStore(RedisAccept, RedisLanes, RedisGate, RedisContacts):
         held = dict(zip(flat[::2], flat[1::2], strict=True))
         if int(held[b"format"]) > FORMAT:
             raise FailedPrecondition("the store was written by a newer Afterword", field="store")
+        if int(held[b"format"]) < FORMAT:
+            raise FailedPrecondition(
+                "the store was written by an older Afterword whose records this one does not read: "
+                "use another data directory",
+                field="store",
+            )
         if (held[b"is_virtual"] == b"1") != is_virtual:
             raise FailedPrecondition(
                 "a store made for a virtual clock cannot serve the real one, nor the reverse: "
@@ -148,6 +154,7 @@ def _counters(flat: Sequence[bytes]) -> Counters:
     planned = scheduled = in_flight = 0
     ended: dict[tuple[int, int], int] = {}
     events: dict[int, int] = {}
+    rules: dict[tuple[int, int], int] = {}
     for name, raw in zip(flat[::2], flat[1::2], strict=True):
         value = int(raw)
         if name == b"planned":
@@ -156,9 +163,14 @@ def _counters(flat: Sequence[bytes]) -> Counters:
             scheduled = value
         elif name == b"in_flight":
             in_flight = value
+        elif name.startswith(b"r:"):
+            _, rule, what = name.split(b":")
+            rules[int(rule), int(what)] = value
         elif name.startswith(b"s:"):
             _, state, reason = name.split(b":")
             ended[int(state), int(reason)] = value
         elif value:
             events[int(name[2:])] = value
-    return Counters(planned, scheduled, in_flight, {k: v for k, v in ended.items() if v}, events)
+    return Counters(
+        planned, scheduled, in_flight, {k: v for k, v in ended.items() if v}, events, rules
+    )

@@ -22,6 +22,7 @@ from core.ports import (
     Counters,
     DueEntry,
     Lane,
+    Move,
     Owner,
     Plan,
     SettleAnswer,
@@ -39,6 +40,7 @@ from core.records import (
     consent_id,
     member_parts,
 )
+from core.timer_records import Timer
 
 PARTITION_COUNT = 4
 SLOT_MS = HOUR_MS
@@ -49,6 +51,8 @@ LEASE_MS = 60_000
 
 NEAR = Source(Lane.NEAR)
 DEFERRED = Source(Lane.DEFERRED)
+PARKED = Source(Lane.PARKED)
+TIMERS = Source(Lane.TIMERS)
 
 
 def key(name: str) -> bytes:
@@ -94,6 +98,20 @@ def commit(*plans: Plan, **fields: Any) -> Commit:
         "plans": plans,
     }
     return Commit(**(given | fields))
+
+
+def timer(name: str = "timer", **fields: Any) -> Timer:
+    """Return a timer of rule 1, due in a day."""
+    given: dict[str, Any] = {
+        "id": key(name),
+        "rule_number": 1,
+        "key": NO_KEY,
+        "due_ms": NOW + DAY_MS,
+        "time_ms": NOW,
+        "revision": 1,
+        "body": b"body",
+    }
+    return Timer(**(given | fields))
 
 
 Entry = tuple[int, int, int, int, bytes, int]
@@ -258,6 +276,16 @@ class Hands:
             self.partition, contact or contact_key(), entry, document, now_ms
         )
         return list(ended), list(claimed)
+
+    async def timers(self, contact: bytes | None = None) -> list[Timer]:
+        """Return the timers of a contact."""
+        return (await self.store.timers(self.partition, [contact or contact_key()]))[0]
+
+    async def move(self, member: bytes, source: Source, due_ms: int, **fields: Any) -> bool:
+        """Move one entry."""
+        now_ms = fields.pop("now_ms", NOW)
+        moves = [Move(member, source, due_ms, **fields)]
+        return (await self.store.move(self.partition, moves, now_ms))[0]
 
     async def near_version(self) -> int:
         """Return the version of the fixed lanes."""

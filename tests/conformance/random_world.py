@@ -23,7 +23,9 @@ from core.ports import (
     ClaimItem,
     Commit,
     EventMark,
+    Guard,
     Lane,
+    Move,
     OrderNote,
     Owner,
     Plan,
@@ -38,6 +40,8 @@ from tests.conformance.kit import (
     FOR_EVER,
     NEAR,
     NOW,
+    PARKED,
+    TIMERS,
     Entry,
     cap,
     commit,
@@ -45,6 +49,7 @@ from tests.conformance.kit import (
     contact_key,
     key,
     plan,
+    timer,
 )
 
 PARTITIONS = (0, 1)
@@ -110,7 +115,12 @@ class Side:
         sources = [
             (number, source)
             for number in PARTITIONS
-            for source in (NEAR, DEFERRED, *(Source(Lane.FAR, slot) for slot in slots[number]))
+            for source in (
+                NEAR,
+                DEFERRED,
+                PARKED,
+                *(Source(Lane.FAR, slot) for slot in slots[number]),
+            )
         ]
         entries = await self.store.read_lanes(sources, until_ms, 10_000)
         return {
@@ -129,6 +139,11 @@ class Side:
             shown[f"documents {number}"] = [
                 await self.store.consent_documents(number, contact) for contact in mine
             ]
+            timers = await self.store.timers(number, mine)
+            # By id: a store may keep them in any order once they have moved.
+            shown[f"timers {number}"] = [sorted(held, key=lambda t: t.id) for held in timers]
+            due = await self.store.read_lane(number, TIMERS, FOR_EVER, 10_000)
+            shown[f"timer dues {number}"] = due
             shown[f"counters {number}"] = (await self.store.counters([number]))[number]
             shown[f"outcomes {number}"] = [await self.store.outcomes(number, day) for day in days]
         return {name: plain(value) for name, value in shown.items()}
@@ -154,7 +169,7 @@ class World:
             (6, self._commit), (9, self._claim), (8, self._settle), (9, self._wait),
             (2, self._open), (2, self._recover), (2, self._mark_sending), (3, self._consent),
             (3, self._cancel), (1, self._mark_events), (1, self._note_orders), (2, self._read),
-            (1, self._drop_empty),
+            (1, self._drop_empty), (2, self._move), (1, self._drop_timers),
         ]  # fmt: skip
         weights, choices = zip(*steps, strict=True)
         return self.random.choices(choices, weights)[0]()
@@ -171,7 +186,7 @@ class World:
             order_key=pick(ORDERS),
             message_key=pick(MESSAGES), detail=self.random.randbytes(pick([0, 5])),
             flags=pick([0, 0, FLAG_HOLD_UNKNOWN]), priority=pick([0, 5]),
-            needs_consent=pick([True, False, False]), stop_types=stop_types,
+            kinds=pick([0, 0, 1, 2, 3]), needs_consent=pick([True, False, False]), stop_types=stop_types,
             stop_reasons=tuple(range(38, 38 + len(stop_types))),
             **({"state": State.EXPIRED, "reason": Reason.LATE_EVENT} if is_born_ended else {}),
         )  # fmt: skip
@@ -196,7 +211,44 @@ class World:
             contact_key=contact,
             body=self.random.randbytes(3),
             event_time_ms=self.now_ms - pick([0, 7]),
-            stops=tuple(Stop(pick(ORDERS), pick(rules), 40) for _ in range(pick([0, 0, 0, 1, 2]))),
+            stops=tuple(
+                Stop(
+                    pick(ORDERS),
+                    pick(rules),
+                    pick([40, Reason.REVIEWED]),
+                    pick([1, 2, 3]),
+                    pick([True, False]),
+                )
+                for _ in range(pick([0, 0, 0, 1, 2]))
+            ),
+            history=tuple(
+                (pick([1, 1, 1, 2]), pick(ORDERS[1:]), self.now_ms - pick([0, 9]), pick([1, 300]))
+                for _ in range(pick([0, 0, 1]))
+            ),
+            guards=tuple(
+                Guard(
+                    number,
+                    pick([1, 2]),
+                    self.now_ms - pick([0, DAY_MS, 9 * DAY_MS]),
+                    self.now_ms,
+                    pick([0, 1, 300]),
+                    pick([True, False]),
+                    self.now_ms - pick([0, 3 * DAY_MS]),
+                )
+                for number in pick([(), (), (1,), (1, 2)])
+            ),
+            timers=tuple(
+                timer(
+                    pick(["a", "b", "c"]),
+                    rule_number=pick([1, 2, 70_000]),
+                    key=pick(ORDERS),
+                    due_ms=self.now_ms + pick([1, DAY_MS]),
+                    time_ms=self.now_ms - pick([0, 5, DAY_MS]),
+                )
+                for _ in range(pick([0, 0, 1, 2]))
+            ),
+            fires=pick([None] * 6 + [(key(pick("abc")), self.now_ms + pick([0, 1]))]),
+            facts_key=pick([None, None, *ORDERS]),
             consents=tuple(self._entry() for _ in range(pick([0, 1]))),
             tombstone_order=pick([NO_KEY] * 4 + ORDERS),
             tombstone_type=pick([0, 2, 3]),
@@ -220,7 +272,9 @@ class World:
         )
         return ClaimItem(
             member, source, needs_consent=pick([True, *[False] * 5]), caps=caps,
-            action=pick([ClaimAction.GATE] * 8 + [ClaimAction.END, ClaimAction.DEFER]),
+            action=pick(
+                [ClaimAction.GATE] * 8 + [ClaimAction.END, ClaimAction.DEFER, ClaimAction.PARK]
+            ),
             state=State.CANCELLED, reason=Reason.STEP_OFF,
             due_ms=self.now_ms + pick([HOUR_MS, DAY_MS]), wait=WaitReason.QUIET_HOURS,
         )  # fmt: skip
@@ -345,6 +399,25 @@ class World:
         ]
         now_ms = self.now_ms
         return f"note_orders {notes}", lambda side: side.store.note_orders({1: notes}, now_ms)
+
+    def _move(self) -> tuple[str, Call]:
+        pick = self.random.choice
+        number = pick(PARTITIONS)
+        held = [entry for entry in self.entries if entry[0] == number]
+        moves = [
+            Move(
+                member, source, self.now_ms + pick([0, HOUR_MS]),
+                pick([0, 0, self.now_ms + HOUR_MS]), pick([b"", b"new"]),
+            )
+            for _, member, source in self.random.sample(held, min(len(held), 2))
+        ]  # fmt: skip
+        now_ms = self.now_ms
+        return f"move {moves}", lambda side: side.store.move(number, moves, now_ms)
+
+    def _drop_timers(self) -> tuple[str, Call]:
+        contact = self.random.choice(CONTACTS)
+        members = [contact + key(self.random.choice("abc"))]
+        return f"drop_timers {members}", lambda side: side.store.drop_timers(contact[1], members)
 
     def _drop_empty(self) -> tuple[str, Call]:
         slots = list(range(NOW // HOUR_MS - 5, self.now_ms // HOUR_MS + 5))

@@ -208,12 +208,15 @@ async def test_the_first_stop_that_matches_gives_the_reason(hands: Hands) -> Non
     assert await hands.state(old.member) == (State.CANCELLED, Reason.RETURNED)
 
 
-async def test_a_stop_without_order_ends_what_has_no_order(hands: Hands) -> None:
+async def test_a_stop_without_order_ends_whatever_waits_under_its_rules(hands: Hands) -> None:
+    """D6: a purchase ends the mails about a cart by contact."""
     loose = await hands.plan()
     ordered = await hands.plan(order_key=ORDER)
+    other = await hands.plan(rule_number=2)
     await hands.commit(stops=(Stop(NO_KEY, frozenset({1}), Reason.PURCHASED),))
     assert await hands.state(loose.member) == (State.CANCELLED, Reason.PURCHASED)
-    assert await hands.state(ordered.member) == (State.SCHEDULED, Reason.NONE)
+    assert await hands.state(ordered.member) == (State.CANCELLED, Reason.PURCHASED)
+    assert await hands.state(other.member) == (State.SCHEDULED, Reason.NONE)
 
 
 async def test_e21_the_body_goes_with_the_last_invitation_of_its_event(hands: Hands) -> None:

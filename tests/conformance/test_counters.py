@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.bounds import DAY_MS
 from core.model import ConsentStatus, Disposition, Reason, State
-from core.ports import ClaimAction, Counters, Store
+from core.ports import ClaimAction, Counters, RuleCount, Store
 from core.records import FLAG_HOLD_UNKNOWN
 from tests.conformance.kit import DEFERRED, NOW, Hands, cap, consent_entry, item, key, plan
 
@@ -62,6 +62,7 @@ async def test_r6_the_law_holds_through_every_way_an_invitation_goes(hands: Hand
             (State.SKIPPED, Reason.UNSUBSCRIBED): 2,
         },
         events={Disposition.PLANNED: 1},
+        rules={(1, RuleCount.SENT): 1, (1, RuleCount.FIRST_SENT): 1},
     )
 
 

@@ -19,7 +19,7 @@ from tests.conformance.stores import FACTORIES, open_memory_store
 STEPS = 250
 STEPS_BETWEEN_LOOKS = 10
 """The whole state is compared this often; set it to 1 to find the step that differs."""
-SEEDS = [pytest.param(seed, id=f"seed_{seed}") for seed in range(8)]
+SEEDS = [pytest.param(seed, id=f"seed_{seed}") for seed in range(12)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

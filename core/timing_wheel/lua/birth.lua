@@ -3,7 +3,7 @@
 --   0 bytes 9 to 63 of the reference as they will stand there: step B, medium B, purpose B,
 --     attempts B, flags B, channel H, rule I4, due I6, expire I6, mark 8 (zeros), event key 8,
 --     order key 8, message key 8
---   55 priority B, spare B: the end of the reference
+--   55 priority B, kinds B: the end of the reference
 --   57 needs_consent B, state B, reason B, slot key index H, channel again as members have it 2,
 --   64 due I6, channel H: as answers have them, 72 due as 15 digits: a score that needs no printing
 --   87 number of stops B, then (event type number H, reason B) for each.
@@ -26,34 +26,44 @@ local function tombstone_reason(rec, order_key, raw, at, stops)
   return nil
 end
 
--- True if another invitation holds the message key (R2).
-local function key_is_held(rec, message_key)
-  if message_key == NO_KEY then return false end
+-- The kinds that no other invitation with the message key has (R2), or nil if nothing is left: of 0,
+-- which is no review request, any other holder leaves nothing.
+local function kinds_left(rec, message_key, kinds)
+  if message_key == NO_KEY then return kinds end
   local at = find_entry(rec.refs, REF, 56, message_key)
   while at do
     local state = byte(rec.refs, at + 6)
-    if state ~= SKIPPED and state ~= EXPIRED then return true end
+    if state ~= SKIPPED and state ~= EXPIRED then
+      local held = byte(rec.refs, at + 71)
+      if held % 2 == 1 and kinds % 2 == 1 then kinds = kinds - 1 end
+      if held >= 2 and kinds >= 2 then kinds = kinds - 2 end
+      if kinds == 0 then return nil end
+    end
     at = find_entry(rec.refs, REF, 56, message_key, at + REF)
   end
-  return false
+  return kinds
 end
 
--- State and reason at birth. `checks_consent` is false for the later steps of a run: the gate
+-- State, reason and kinds at birth. `checks_consent` is false for the later steps of a run: the gate
 -- looks again when they are due.
 local function birth_state(rec, raw, p, checks_consent)
-  local needs_consent, state, reason = byte(raw, p + 57, p + 59)
-  if state ~= SCHEDULED then return state, reason end
+  local kinds, needs_consent, state, reason = byte(raw, p + 56, p + 59)
+  if state ~= SCHEDULED then return state, reason, kinds end
   if rec.tombstones ~= '' then
     local stopped = tombstone_reason(rec, sub(raw, p + 39, p + 46), raw, p + PLAN, byte(raw, p + 87))
-    if stopped then return CANCELLED, stopped end
+    if stopped then return CANCELLED, stopped, kinds end
   end
-  if rec.refs ~= '' and key_is_held(rec, sub(raw, p + 47, p + 54)) then return SKIPPED, DUPLICATE end
+  if rec.refs ~= '' then
+    local left = kinds_left(rec, sub(raw, p + 47, p + 54), kinds)
+    if not left then return SKIPPED, DUPLICATE, kinds end
+    kinds = left
+  end
   if checks_consent and needs_consent == 1 then
     local medium, purpose = byte(raw, p + 1, p + 2)
     local ok, why, pending = consent_decide(rec.consents, raw, p + 5, p + 39, purpose, medium)
-    if not ok and not pending then return SKIPPED, why end
+    if not ok and not pending then return SKIPPED, why, kinds end
   end
-  return SCHEDULED, 0
+  return SCHEDULED, 0, kinds
 end
 
 -- Makes a reference and collects index entries. Returns the reference, which the caller adds to the
@@ -62,7 +72,7 @@ end
 -- `out`: near, slots (key index -> zadd arguments), details, lines.
 local planned, begun = 0, 0
 local function give_birth(rec, contact, raw, p, detail, body, event_key, now_ms, out, answers, checks)
-  local state, reason = birth_state(rec, raw, p, checks)
+  local state, reason, kinds = birth_state(rec, raw, p, checks)
   local sequence = six(rec.next)
   local member = contact .. reverse(sequence) .. sub(raw, p + 62, p + 63)
   local lane, plan = FAR, nil
@@ -104,7 +114,7 @@ local function give_birth(rec, contact, raw, p, detail, body, event_key, now_ms,
   answers[n + 1] = sequence
   answers[n + 2] = char(state, reason, lane)
   answers[n + 3] = sub(raw, p + 64, p + 71)
-  return sequence .. char(state, reason, 0) .. plan .. body .. sub(raw, p + 55, p + 56), state
+  return sequence .. char(state, reason, 0) .. plan .. body .. char(byte(raw, p + 55), kinds), state
 end
 
 -- `loaded_until` as digits, so that the due times of plans compare with it as they are.

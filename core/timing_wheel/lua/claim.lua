@@ -4,7 +4,8 @@
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] claims hash       KEYS[6] claim-deadlines zset
 -- KEYS[7] deferred zset       KEYS[8] notes hash        KEYS[9] outcomes string of today
--- KEYS[10...] lanes that the items come from, named by index from 0
+-- KEYS[10] parked zset
+-- KEYS[11...] lanes that the items come from, named by index from 0
 -- ARGV[1] now, epoch ms (business clock)
 -- ARGV[2] owner epoch         ARGV[3] owner nonce 8     ARGV[4] claim token 16
 -- ARGV[5] lease deadline, ms (lease clock)              ARGV[6] registry revision of the caller
@@ -20,9 +21,9 @@
 -- @include record
 -- @include ../../antispam/lua/consent
 -- @include ../../antispam/lua/caps
-local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE = 0, 1, 2, 3, 4
+local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE, PARKED = 0, 1, 2, 3, 4, 5
 local CAPPED, CAPPED_WAIT, NO_SLOT, TOO_LATE = 5, 1, 64, 65
-local GATE, END = 0, 1
+local GATE, END, DEFER, PARK, FROZEN_WAIT = 0, 1, 2, 3, 5
 local ITEM = 29
 local now_ms, items, count_items = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[9])
 local token = ARGV[4]
@@ -43,7 +44,7 @@ if before then
 end
 
 local out = {lines = {}, bodies = {}}
-local removed, deferred, notes, taken, cap_sets = {}, {}, {}, {}, {}
+local removed, deferred, parked, notes, taken, cap_sets = {}, {}, {}, {}, {}, {}
 
 local token8 = sub(token, 1, 8)
 local taken_count = 0
@@ -116,7 +117,13 @@ local function decide(rec, contact, member, item, action, needs_consent, state, 
   if action == END then
     end_ref(rec, contact, at, state, reason, now_ms, out, member)
     code = ENDED
-  elseif action ~= GATE then
+  elseif action == PARK and now_ms < expire then
+    rec.refs = sub(rec.refs, 1, at + 7) .. char(FROZEN_WAIT) .. sub(rec.refs, at + 9)
+    rec.dirty = true
+    parked[#parked + 1] = expire
+    parked[#parked + 1] = member
+    state, reason, code = SCHEDULED, 0, PARKED
+  elseif action == DEFER then
     due = unpack_('<I6', items, item + 23)
     if due >= expire then
       state, reason, code = EXPIRED, NO_SLOT, ENDED
@@ -170,9 +177,13 @@ count('in_flight', taken_count)
 local answer = table.concat(answers)
 
 write_records(KEYS[3], records)
-for lane, members in pairs(removed) do redis.call('ZREM', KEYS[10 + lane], unpack(members)) end
+for lane, members in pairs(removed) do redis.call('ZREM', KEYS[11 + lane], unpack(members)) end
 if #deferred > 0 then
   redis.call('ZADD', KEYS[7], unpack(deferred))
+  redis.call('HINCRBY', KEYS[1], 'near_version', 1)
+end
+if #parked > 0 then
+  redis.call('ZADD', KEYS[10], unpack(parked))
   redis.call('HINCRBY', KEYS[1], 'near_version', 1)
 end
 for _, entry in ipairs(notes) do

@@ -4,12 +4,15 @@
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] details hash        KEYS[5] bodies hash       KEYS[6] slots zset
 -- KEYS[7] near zset           KEYS[8] outcomes string of today
--- KEYS[9...] slot zsets, in the order that plans name by index from 0
+-- KEYS[9] timers hash         KEYS[10] timer-dues zset
+-- KEYS[11...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] number of commits, <= 128
 -- ARGV[4...] for each commit: head, body, then detail for each plan. Head:
 --   contact key 8, event key 8, disposition B, is_primary B, event time I6, tombstone order 8,
---   tombstone type H, consents B, stops B, plans B; consents 18 each; stops: order key 8,
---   reason B, rules H, rule numbers I4 each; plans as `birth.lua` draws them
+--   tombstone type H, consents B, stops B, plans B, and 38 lines of history B, 39 guards B, 40 timers
+--   B, 41 fires B, 42 facts B; fires: timer id 8, due I6; consents 18 each; stops: order key 8,
+--   reason B, kinds B (and 128 with a comment), rules H, rule numbers I4 each; facts: key 8; history 17
+--   each and guards 26 each as `history.lua` draws them; timers 38 each; plans as `birth.lua` draws them
 -- Returns: one string; for each commit: is_duplicate B, disposition B, plans B, stopped H,
 --   then 17 bytes a plan (sequence I6, state B, reason B, lane B, due I6, channel H), then
 --   sequence I6 of each invitation that was stopped
@@ -18,26 +21,58 @@
 -- @include record
 -- @include ../../antispam/lua/consent
 -- @include birth
+-- @include timers
+-- @include history
+-- @bound CONTACT_FACTS_BYTES_MAX
+local DELIVERED, REVIEWED, NO_MATCH = 4, 41, 2
 local now_ms, width, commits = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now6 = six(now_ms)
 local dispositions = {}
 
+-- A review of an order that was asked about (B37): counted once for each run.
+local function count_review(rec, at, kinds)
+  local state, flags = byte(rec.refs, at + 6), byte(rec.refs, at + 13)
+  if state ~= SENT and state ~= DELIVERED or flags % 4 >= 2 or flags % 8 >= 4 then return end
+  local rule = unpack_('<I4', rec.refs, at + 16)
+  rec.refs = sub(rec.refs, 1, at + 12) .. char(flags + 4) .. sub(rec.refs, at + 14)
+  count_rule(rule, 3)
+  if kinds >= 128 then count_rule(rule, 4) end
+end
+
+local function is_meant(refs, at, numbers, kinds)
+  local asked = byte(refs, at + 71)
+  return find_entry(numbers, 4, 0, sub(refs, at + 16, at + 19))
+    and (asked == 0 or (asked % 2 == 1 and kinds % 2 == 1) or (asked >= 2 and kinds % 4 >= 2))
+end
+
 local function stop_refs(rec, contact, head, at, out, stopped)
   local order_key = sub(head, at, at + 7)
-  local reason, rules = unpack_('<BH', head, at + 8)
-  local first = at + 11
+  local reason, kinds, rules = unpack_('<BBH', head, at + 8)
+  local first = at + 12
   local last = first + rules * 4 - 1
   local numbers = sub(head, first, last)
-  local ref = find_entry(rec.refs, REF, 48, order_key)
-  while ref do
-    if byte(rec.refs, ref + 6) == SCHEDULED
-      and find_entry(numbers, 4, 0, sub(rec.refs, ref + 16, ref + 19)) then
-      stopped[#stopped + 1] = sub(rec.refs, ref, ref + 5)
-      end_ref(rec, contact, ref, CANCELLED, reason, now_ms, out)
+  for ref = 1, #rec.refs, REF do
+    if (order_key == NO_KEY or sub(rec.refs, ref + 48, ref + 55) == order_key)
+      and is_meant(rec.refs, ref, numbers, kinds) then
+      if byte(rec.refs, ref + 6) == SCHEDULED then
+        stopped[#stopped + 1] = sub(rec.refs, ref, ref + 5)
+        end_ref(rec, contact, ref, CANCELLED, reason, now_ms, out)
+      elseif reason == REVIEWED then
+        count_review(rec, ref, kinds)
+      end
     end
-    ref = find_entry(rec.refs, REF, 48, order_key, ref + REF)
   end
+  stop_timers(out, contact, order_key, numbers)
   return last + 1
+end
+
+-- Keeps what the event tells for those that wait already with this order key, or for all that wait.
+local function keep_facts(rec, contact, head, key, body, out)
+  if not has_live(rec, key ~= NO_KEY and key or nil) then return end
+  local facts = out.facts[contact] or redis.call('HGET', KEYS[5], contact .. FACTS) or ''
+  facts = facts .. key .. sub(head, 19, 24) .. pack('<I4', #body) .. body
+  while #facts > CONTACT_FACTS_BYTES_MAX do facts = sub(facts, 19 + unpack_('<I4', facts, 15)) end
+  out.facts[contact] = facts
 end
 
 local function add_tombstone(rec, head)
@@ -63,16 +98,83 @@ local function answer_again(rec, event_key, seen)
   return char(1, byte(rec.events, seen + 8), plans) .. '\0\0' .. table.concat(parts)
 end
 
+-- Facts, history and timers of a commit; `at` is where they begin. Returns where they end, and the rules
+-- that do not fire, by their four bytes.
+local function note_more(rec, contact, head, at, body, out)
+  local lines, guards, timers, _, facts = byte(head, 38, 42)
+  local closed, is_new = nil, false
+  if facts == 1 then
+    keep_facts(rec, contact, head, sub(head, at, at + 7), body, out)
+    at = at + 8
+  end
+  for _ = 1, lines do
+    is_new = note_history(rec, head, at) or is_new
+    at = at + HISTORY
+  end
+  for _ = 1, guards do
+    if not (is_new and guard_fires(rec, head, at)) then
+      closed = closed or {}
+      closed[sub(head, at, at + 3)] = true
+    end
+    at = at + 26
+  end
+  for _ = 1, timers do
+    set_timer(out, contact, head, at, body)
+    at = at + 38
+  end
+  return at, closed
+end
+
+-- The plans of a commit, but those of closed rules. Returns how many were born.
+local function give_births(rec, contact, head, at, plans, closed, body, arg, out, answers)
+  local first, waits, born = six(rec.next), false, 0
+  for i = 0, plans - 1 do
+    if not (closed and closed[sub(head, at + 7, at + 10)]) then
+      local ref, state = give_birth(rec, contact, head, at, ARGV[arg + i], first, nil, now_ms, out,
+        answers, true)
+      rec.refs = rec.refs .. ref
+      waits = waits or state == SCHEDULED
+      born = born + 1
+    end
+    at = at + PLAN + STOP_WIDTH * byte(head, at + PLAN - 1)
+  end
+  if waits then
+    local kept = out.kept
+    local n = #kept
+    kept[n + 1] = contact .. reverse(first)
+    kept[n + 2] = body
+  end
+  return born
+end
+
+-- True if the timer that causes this commit stands where it says; it is gone then.
+local function timer_fires(contact, head, at, out)
+  local held = timers_of(out, contact)
+  local i = find_timer(held, sub(head, at, at + 7))
+  if not i or sub(held[i], 21, 26) ~= sub(head, at + 8, at + 13) then return false end
+  drop_timer(out, contact, held, i)
+  return true
+end
+
 local function apply(rec, contact, head, body, arg, out, answers)
   local disposition, primary = byte(head, 17, 18)
-  local kind_low, kind_high, consents, stops, plans = byte(head, 33, 37)
+  local kind_low, kind_high, consents, stops, plans, lines, guards, timers, fires, facts =
+    byte(head, 33, 42)
   local seen = rec.events ~= '' and find_entry(rec.events, SEEN, 0, sub(head, 9, 16))
   if seen then
     if primary == 1 then count('e:4', 1) end
     answers[#answers + 1] = answer_again(rec, sub(head, 9, 16), seen)
     return
   end
-  local at, stopped, stopped_count = 38, nil, 0
+  local at, stopped, stopped_count = 43, nil, 0
+  if fires == 1 then
+    if not timer_fires(contact, head, at, out) then
+      answers[#answers + 1] = char(1, NO_MATCH, 0, 0, 0)
+      return
+    end
+    at = at + 14
+  end
+  rec.dirty = true
   for _ = 1, consents do
     local entry = sub(head, at, at + CONSENT - 1)
     rec.consents = rec.consents == '' and entry or consent_merge(rec.consents, entry)
@@ -84,26 +186,18 @@ local function apply(rec, contact, head, body, arg, out, answers)
     stopped_count = #stopped
   end
   if kind_low + kind_high > 0 then add_tombstone(rec, head) end
-  rec.events = rec.events .. sub(head, 9, 17) .. now6
-  rec.dirty = true
-  answers[#answers + 1] =
-    char(0, disposition, plans, stopped_count % 256, math.floor(stopped_count / 256))
-  if plans > 0 then
-    local first, waits = six(rec.next), false
-    for i = 0, plans - 1 do
-      local ref, state = give_birth(rec, contact, head, at, ARGV[arg + i], first, nil, now_ms, out,
-        answers, true)
-      rec.refs = rec.refs .. ref
-      waits = waits or state == SCHEDULED
-      at = at + PLAN + STOP_WIDTH * byte(head, at + PLAN - 1)
-    end
-    if waits then
-      local kept = out.kept
-      local n = #kept
-      kept[n + 1] = contact .. reverse(first)
-      kept[n + 2] = body
-    end
+  local closed
+  if lines + guards + timers + facts > 0 then
+    at, closed = note_more(rec, contact, head, at, body, out)
   end
+  local place, born = #answers + 1, 0
+  answers[place] = ''
+  if plans > 0 then
+    born = give_births(rec, contact, head, at, plans, closed, body, arg, out, answers)
+    if born == 0 then disposition = NO_MATCH end
+  end
+  rec.events = rec.events .. sub(head, 9, 16) .. char(disposition) .. now6
+  answers[place] = char(0, disposition, born, stopped_count % 256, math.floor(stopped_count / 256))
   if stopped then answers[#answers + 1] = table.concat(stopped) end
   if primary == 1 then dispositions[disposition] = (dispositions[disposition] or 0) + 1 end
 end
@@ -121,8 +215,9 @@ for _ = 1, commits do
 end
 open_records(KEYS[3], contacts, records)
 local out = {
-  near = {}, slots = {}, details = {}, lines = {}, bodies = {}, kept = {},
+  near = {}, slots = {}, details = {}, lines = {}, bodies = {}, kept = {}, facts = {},
   loaded = loaded_until(KEYS[1]),
+  timers_key = KEYS[9], timers = {}, timers_dirty = {}, timers_gone = {}, timers_set = {},
 }
 local answers = {}
 arg = 4
@@ -139,8 +234,12 @@ for _ = 1, commits do
 end
 for disposition, times in pairs(dispositions) do count('e:' .. disposition, times) end
 write_records(KEYS[3], records)
-write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 9, width)
+write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 11, width)
 if #out.kept > 0 then redis.call('HSET', KEYS[5], unpack(out.kept)) end
 write_ends(KEYS[5], KEYS[8], out)
+for contact, facts in pairs(out.facts) do
+  if facts ~= '' then redis.call('HSET', KEYS[5], contact .. FACTS, facts) end
+end
+if write_timers(out, KEYS[10]) then redis.call('HINCRBY', KEYS[1], 'near_version', 1) end
 write_counts(KEYS[2])
 return table.concat(answers)

@@ -1,6 +1,6 @@
 -- Library: contact records as `core/records.py` lays them out. A record is five strings of
 -- fixed-width entries; finding is a plain search that checks the alignment of what it found.
-local CONSENT, STAMP, TOMBSTONE, SEEN, REF = 18, 18, 16, 15, 72
+local CONSENT, STAMP, TOMBSTONE, HISTORY, SEEN, REF = 18, 18, 16, 17, 15, 72
 local SCHEDULED, IN_FLIGHT, SENT, SKIPPED, CANCELLED, EXPIRED, UNKNOWN = 1, 2, 3, 6, 7, 8, 10
 local NO_KEY = string.rep('\0', 8)
 local sub, byte, find, char = string.sub, string.byte, string.find, string.char
@@ -20,12 +20,15 @@ local function six(number)
 end
 
 local function new_record()
-  return {next = 1, consents = '', stamps = '', tombstones = '', events = '', refs = ''}
+  return {
+    next = 1, consents = '', stamps = '', tombstones = '', history = '', events = '', refs = '',
+  }
 end
 
 -- @bound CONTACT_CONSENTS_MAX
 -- @bound CONTACT_STAMPS_MAX
 -- @bound CONTACT_TOMBSTONES_MAX
+-- @bound CONTACT_HISTORY_MAX
 -- @bound CONTACT_EVENTS_MAX
 -- @bound CONTACT_INVITATIONS_MAX
 local function keep_newest(section, width, most)
@@ -69,6 +72,9 @@ local function trim_record(rec)
   if #rec.tombstones > TOMBSTONE * CONTACT_TOMBSTONES_MAX then
     rec.tombstones = keep_newest(rec.tombstones, TOMBSTONE, CONTACT_TOMBSTONES_MAX)
   end
+  if #rec.history > HISTORY * CONTACT_HISTORY_MAX then
+    rec.history = keep_newest(rec.history, HISTORY, CONTACT_HISTORY_MAX)
+  end
   if #rec.events > SEEN * CONTACT_EVENTS_MAX then
     rec.events = keep_newest(rec.events, SEEN, CONTACT_EVENTS_MAX)
   end
@@ -79,34 +85,38 @@ local function trim_record(rec)
 end
 
 local function parse_record(raw)
-  local _, next_sequence, c, s, t, e, r = unpack_('<BI6HHHHH', raw)
-  local a = 18
+  local _, next_sequence, c, s, t, h, e = unpack_('<BI6HHHHHH', raw)
+  local a = 20
   local b = a + c * CONSENT
   local d = b + s * STAMP
   local f = d + t * TOMBSTONE
-  local g = f + e * SEEN
+  local g = f + h * HISTORY
+  local i = g + e * SEEN
   return {
     next = next_sequence,
     consents = c > 0 and sub(raw, a, b - 1) or '',
     stamps = s > 0 and sub(raw, b, d - 1) or '',
     tombstones = t > 0 and sub(raw, d, f - 1) or '',
-    events = sub(raw, f, g - 1),
-    refs = sub(raw, g),
+    history = h > 0 and sub(raw, f, g - 1) or '',
+    events = sub(raw, g, i - 1),
+    refs = sub(raw, i),
   }
 end
 
 -- The sizes are compared before anything is trimmed, because most are small.
 local C_MOST, S_MOST = CONSENT * CONTACT_CONSENTS_MAX, STAMP * CONTACT_STAMPS_MAX
 local T_MOST, E_MOST = TOMBSTONE * CONTACT_TOMBSTONES_MAX, SEEN * CONTACT_EVENTS_MAX
-local R_MOST = REF * CONTACT_INVITATIONS_MAX
+local H_MOST, R_MOST = HISTORY * CONTACT_HISTORY_MAX, REF * CONTACT_INVITATIONS_MAX
 local function build_record(rec)
-  local c, s, t, e, r = rec.consents, rec.stamps, rec.tombstones, rec.events, rec.refs
-  if #r > R_MOST or #e > E_MOST or #s > S_MOST or #c > C_MOST or #t > T_MOST then
+  local c, s, t, h = rec.consents, rec.stamps, rec.tombstones, rec.history
+  local e, r = rec.events, rec.refs
+  if #r > R_MOST or #e > E_MOST or #s > S_MOST or #c > C_MOST or #t > T_MOST or #h > H_MOST then
     trim_record(rec)
-    c, s, t, e, r = rec.consents, rec.stamps, rec.tombstones, rec.events, rec.refs
+    c, s, t, h = rec.consents, rec.stamps, rec.tombstones, rec.history
+    e, r = rec.events, rec.refs
   end
-  return pack('<BI6HHHHH', 1, rec.next, #c / CONSENT, #s / STAMP, #t / TOMBSTONE, #e / SEEN, #r / REF)
-    .. c .. s .. t .. e .. r
+  return pack('<BI6HHHHHH', 2, rec.next, #c / CONSENT, #s / STAMP, #t / TOMBSTONE, #h / HISTORY,
+    #e / SEEN, #r / REF) .. c .. s .. t .. h .. e .. r
 end
 
 -- Position (1-based) of the entry whose bytes at `offset` are `needle`, or nil.
@@ -206,12 +216,32 @@ local function body_needed(rec, body, except)
   return false
 end
 
+-- True if anything of the contact, or of one order of it, waits or is in flight.
+local function has_live(rec, order_key)
+  local refs = rec.refs
+  for at = 1, #refs, REF do
+    local state = byte(refs, at + 6)
+    if (state == SCHEDULED or state == IN_FLIGHT)
+      and (not order_key or sub(refs, at + 48, at + 55) == order_key) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Where the facts of a contact stand among the bodies: no event has this sequence.
+local FACTS = string.rep('\0', 6)
+
+local function count_rule(rule, what)
+  count('r:' .. rule .. ':' .. what, 1)
+end
+
 -- Ends the reference at `at`; collects what must be written. `born` are references to be added in the
 -- same stroke; `keeps_body` says that one of them needs the body.
 local end_mark
 local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body)
   local refs = rec.refs
-  local old, _, _, _, _, _, attempts = byte(refs, at + 6, at + 12)
+  local old, _, _, _, _, _, attempts, flags = byte(refs, at + 6, at + 13)
   end_mark = end_mark or pack('<I6H', now_ms, 0)
   rec.refs = sub(refs, 1, at + 5) .. char(state, reason, 0) .. sub(refs, at + 9, at + 31) .. end_mark
     .. sub(refs, at + 40) .. (born or '')
@@ -220,11 +250,22 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out, member, bor
   count_end(state, reason)
   local channel, rule = unpack_('<HI4', refs, at + 14)
   if not member then member = member_of(contact, (unpack_('<I6', refs, at)), channel) end
+  if state == SENT then
+    count_rule(rule, 1)
+    if flags % 4 < 2 then count_rule(rule, 2) end
+  end
   local lines = out.lines
   lines[#lines + 1] = outcome_line(member, state, reason, rule, now_ms, attempts)
   if keeps_body then return end
   local body = sub(refs, at + 64, at + 69)
-  if not body_needed(rec, body, at) then out.bodies[#out.bodies + 1] = contact .. reverse(body) end
+  if not body_needed(rec, body, at) then
+    local bodies = out.bodies
+    bodies[#bodies + 1] = contact .. reverse(body)
+    if not has_live(rec) then
+      bodies[#bodies + 1] = contact .. FACTS
+      if out.facts then out.facts[contact] = '' end
+    end
+  end
 end
 
 local function write_ends(bodies_key, outcomes_key, out)
