@@ -14,10 +14,10 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run test lint format proto lock bench clean
+.PHONY: help setup demo run test requirements lint format proto lock bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Make or refresh .venv; every other target does it by itself
 	@:
@@ -30,6 +30,9 @@ run: $(INSTALLED) ## Run the daemon in the foreground (ARGS="--help" for its opt
 
 test: $(INSTALLED) ## Run the tests that are not marked slow (ARGS="-k word" for some)
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile --benchmark-disable -m "not slow" $(ARGS)
+
+requirements: $(INSTALLED) ## Tell which requirement is proved by which tests (ARGS="--strict A1 B2-B9" to insist)
+	@$(BIN)/python -m tests.requirements.report $(ARGS)
 
 lint: $(INSTALLED) build/googleapis ## Check style, types, layers and the API
 	@$(BIN)/ruff check --quiet .

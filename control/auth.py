@@ -123,6 +123,9 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "SendInvitationNow": Role.PUBLISH,
         "Explain": Role.READ,
     },
+    "SimulationService": {
+        "Simulate": Role.READ,
+    },
 }
 
 ROLES: Final[Mapping[str, Role]] = {

@@ -11,10 +11,19 @@ from typing import NoReturn
 
 from core.bounds import EXPRESSION_DEPTH_MAX
 from core.errors import ExpressionInvalid
+from core.rules.cel_convert import CONVERSIONS
+from core.rules.cel_times import GETTERS
 from core.rules.fields import FIELDS, ROOTS
 
 FIELD = "rule.condition.expression"
 
+FUNCTIONS = (
+    "has, size, startsWith, endsWith, contains, matches, exists, all, exists_one, filter, map, "
+    f"{', '.join(CONVERSIONS)}, dyn, {', '.join(GETTERS)}"
+)
+"""All that a condition can call."""
+
+_UNTOLD = ("Money", "amount")
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
@@ -56,10 +65,12 @@ def _hint(text: str, rest: str) -> str:
         return "both sides have to be of the same type, and the operator has to fit it"
     if "undeclared reference" in text:
         if rest.startswith("("):
-            return "the functions are has, size, startsWith, endsWith, contains, exists and all"
+            return f"the functions are {FUNCTIONS}"
         return f"the variables are {', '.join(ROOTS)}; texts stand in quotes"
     if undefined := re.search(r"struct '[\w.]*?(\w+)'", text):
-        return f"its fields are {', '.join(FIELDS.get(undefined[1], {}))}"
+        known = FIELDS.get(undefined[1], {})
+        # The amount of Money is only there for those that have a total.
+        return f"its fields are {', '.join(n for n in known if (undefined[1], n) != _UNTOLD)}"
     if "has()" in text:
         return "has(order.total) asks whether a field is set"
     if re.search(r"'(=|&|\||and|or|not)\b", text) or re.search(r"'[=&|]", text):

@@ -26,9 +26,11 @@ from afterword.v1 import (
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
     rule_service_pb2_grpc,
+    simulation_service_pb2_grpc,
 )
 from control import external_server
 from control.auth import Credentials
+from control.automations.catalogue import Automations
 from control.cel_frontend import ConditionFrontend
 from control.embedded_server import EmbeddedServer
 from control.http import HttpServer
@@ -40,6 +42,7 @@ from control.services.event_service import EventService
 from control.services.invitation_service import InvitationService
 from control.services.publishing import Publisher
 from control.services.rule_service import RuleService
+from control.services.simulation_service import SimulationService
 from control.settings import Fsync, Mail, Settings
 from core.clock import Clock, SystemClock
 from core.engine.engine import Engine
@@ -85,6 +88,8 @@ class Daemon:
         self.engine: Engine
         self.registry: Registry
         self.embedded: EmbeddedServer | None = None
+        self._conditions: ConditionFrontend
+        self._automations: Automations
         self._postbox = postbox
         self._server: GrpcServer | None = None
         self._events: EventService | None = None
@@ -105,6 +110,8 @@ class Daemon:
             return
         self.settings.validate()
         credentials = Credentials.load(self.settings.auth.tokens_file)
+        self._conditions = ConditionFrontend()
+        self._automations = Automations.load(self.settings.automations.dir, self._conditions)
         self._stack = AsyncExitStack()
         try:
             await self._start(self._stack, credentials)
@@ -241,7 +248,7 @@ class Daemon:
             ),
             partial(
                 rule_service_pb2_grpc.add_RuleServiceServicer_to_server,
-                RuleService(registry, ConditionFrontend()),
+                RuleService(registry, self._conditions, self._automations),
             ),
             partial(
                 consent_service_pb2_grpc.add_ConsentServiceServicer_to_server,
@@ -250,6 +257,10 @@ class Daemon:
             partial(
                 invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server,
                 InvitationService(engine.reader, engine.explainer, engine.identity, clock),
+            ),
+            partial(
+                simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server,
+                SimulationService(registry),
             ),
         ]
 

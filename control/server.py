@@ -51,6 +51,7 @@ SERVICES: Final = (
     "afterword.v1.RuleService",
     "afterword.v1.ConsentService",
     "afterword.v1.InvitationService",
+    "afterword.v1.SimulationService",
 )
 
 Register = Callable[[grpc.aio.Server], None]

@@ -107,6 +107,13 @@ class Life(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new account starts with the default frequency caps."""
 
 
+class AutomationOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which predefined automations there are."""
+
+    dir: str = ""
+    """Folder of further ones, a YAML or JSON file each; read when the daemon starts."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything an operator may set."""
 
@@ -116,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mail: Mail = Mail()
     auth: Auth = Auth()
     life: Life = Life()
+    automations: AutomationOptions = AutomationOptions()
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(self.lines())})"
@@ -170,6 +178,7 @@ _GROUPS: dict[str, type[msgspec.Struct]] = {
     "mail": Mail,
     "auth": Auth,
     "life": Life,
+    "automations": AutomationOptions,
 }
 
 _HELP = {
@@ -194,6 +203,7 @@ _HELP = {
     "auth.tokens_file": "TOML file with hashes of bearer tokens",
     "life.drain_ms": "how long work under way may take at the end",
     "life.default_caps": "new accounts start with the default caps",
+    "automations.dir": "folder of further predefined automations",
 }
 
 

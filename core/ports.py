@@ -25,6 +25,7 @@ import msgspec
 from core.model import Event
 from core.records import NO_KEY, ContactRecord, Outcome, Reference
 from core.registry.resources import Channel
+from core.registry.rule_parts import EmailSender
 from core.timer_records import Timer
 
 # --- shapes -------------------------------------------------------------------------------------
@@ -497,7 +498,8 @@ class Store(Protocol):
 
         An entry passes if it waits, is due (`due <= now`), has not expired, has its consent, and no
         cap is exceeded; its caps are then reserved with the stamp time `now_ms`, in the same step.
-        Order of checks: still waiting, due, END and DEFER actions, expiry, consent, caps (R10).
+        Order of checks: still waiting, due, END and DEFER actions, expiry, consent, caps (R10); but END
+        and DEFER that need consent come after expiry and consent.
 
         Every answer carries state, due and attempts, but GONE only its code and NOT_DUE no attempts.
 
@@ -638,6 +640,17 @@ class Letter(msgspec.Struct):
     """Hand-overs before this one."""
     send_ms: int
     """Business clock at rendering; the Date of an e-mail."""
+    sender: EmailSender | None = None
+    """Who writes, if not the channel (D2)."""
+    preheader: str = ""
+    text: str = ""
+    """The text, where the template leaves it open; placeholders not filled."""
+    kinds: int = 0
+    """What a review request asks about, as bits of `core.records`."""
+    questionnaire: str = ""
+    """Id of the questionnaire that the review link leads to; empty: the default."""
+    comment_required: bool = False
+    """The questionnaire takes a review only with a text (B36)."""
 
     @property
     def event(self) -> Event:

@@ -23,6 +23,8 @@ class Stats:
         self.claims = 0
         self.claimed = 0
         self.deferred_by_cap = 0
+        self.deferred_by_hours = 0
+        self.timers_fired = 0
         self.ended_at_gate = 0
         self.gone = 0
         self.sent = 0

@@ -1,37 +1,22 @@
-"""`afterword channels`: shops, each with its time zone, language and sender."""
+"""`afterword channels`: shops, each with its time zone, language, sender and hours."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Final
 
 from google.protobuf import field_mask_pb2
 
 from afterword.v1 import channel_service_pb2 as api
-from control.cli.output import print_fields, print_json, print_table, short, time_text
-from control.cli.parsers import SubParsers, add_noun, add_validate_only, add_verb, add_word
+from control.cli.channel_options import add_channel_options, read_channel, show_channel
+from control.cli.output import print_json, print_table, short
+from control.cli.parsers import SubParsers, add_noun, add_validate_only, add_verb
 from control.cli.session import PAGE_SIZE, Session
-from control.cli.values import UsageError, word, words
-
-CONSENT_MODES: Final = words(api.Channel.ConsentMode, "CONSENT_MODE_")
-
-_FIELDS: Final[Mapping[str, str]] = {
-    "display_name": "display_name",
-    "time_zone": "time_zone",
-    "locale": "locale",
-    "sender": "email_sender.address",
-    "sender_name": "email_sender.display_name",
-    "reply_to": "email_sender.reply_to",
-    "consent_mode": "consent_mode",
-    "use_activation_date": "use_activation_date",
-}
-"""Option -> field of a channel."""
+from control.cli.values import UsageError, word
 
 
 def add_parser(nouns: SubParsers) -> None:
     """Add the noun and its verbs."""
-    verbs = add_noun(nouns, "channels", "shops: time zone, language, sender")
+    verbs = add_noun(nouns, "channels", "shops: time zone, language, sender, hours")
     create = add_verb(
         verbs,
         "create",
@@ -40,7 +25,7 @@ def add_parser(nouns: SubParsers) -> None:
         "channels create madrid --time-zone Europe/Madrid --locale es_ES --sender hola@shop.example",
     )
     create.add_argument("id", help="its id: lower-case letters, digits and hyphens")
-    _add_fields(create)
+    add_channel_options(create)
     for name, run, summary in (
         ("get", run_get, "show one channel"),
         ("update", run_update, "change what is given, leave the rest"),
@@ -49,46 +34,15 @@ def add_parser(nouns: SubParsers) -> None:
         verb = add_verb(verbs, name, run, summary)
         verb.add_argument("channel", help="id or full name")
         if name == "update":
-            _add_fields(verb)
+            add_channel_options(verb)
         elif name == "delete":
             add_validate_only(verb)
     add_verb(verbs, "list", run_list, "list the channels")
 
 
-def _add_fields(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--display-name", metavar="TEXT", help="what people call it (its id)")
-    parser.add_argument("--time-zone", metavar="ZONE", help="IANA time zone, such as Europe/Madrid")
-    parser.add_argument("--locale", metavar="LOCALE", help="language, such as es_ES")
-    parser.add_argument("--sender", metavar="ADDRESS", help="address in From of its e-mails")
-    parser.add_argument("--sender-name", metavar="TEXT", help="name in From")
-    parser.add_argument("--reply-to", metavar="ADDRESS", help="where answers go, if elsewhere")
-    add_word(parser, "--consent-mode", CONSENT_MODES, "how consent is known")
-    parser.add_argument(
-        "--use-activation-date",
-        action=argparse.BooleanOptionalAction,
-        help="waits of review rules count from an event's activation date, if it is later",
-    )
-    add_validate_only(parser)
-
-
-def _read(options: argparse.Namespace) -> tuple[api.Channel, list[str]]:
-    """Return the channel as far as it is given, and which fields that is."""
-    channel, paths = api.Channel(), []
-    for option, path in _FIELDS.items():
-        value = getattr(options, option)
-        if value is None:
-            continue
-        if option == "consent_mode":
-            value = CONSENT_MODES[value]
-        *parents, field = path.split(".")
-        setattr(getattr(channel, parents[0]) if parents else channel, field, value)
-        paths.append(path)
-    return channel, paths
-
-
 def run_create(session: Session, options: argparse.Namespace) -> None:
     """Add a channel."""
-    channel, _ = _read(options)
+    channel, _ = read_channel(options)
     channel.display_name = channel.display_name or options.id
     request = api.CreateChannelRequest(
         parent=session.parent,
@@ -96,18 +50,18 @@ def run_create(session: Session, options: argparse.Namespace) -> None:
         channel=channel,
         validate_only=options.validate_only,
     )
-    _show(session.call(session.channels.CreateChannel, request), options)
+    show_channel(session.call(session.channels.CreateChannel, request), options)
 
 
 def run_get(session: Session, options: argparse.Namespace) -> None:
     """Show one channel."""
     request = api.GetChannelRequest(name=session.name("channels", options.channel))
-    _show(session.call(session.channels.GetChannel, request), options)
+    show_channel(session.call(session.channels.GetChannel, request), options)
 
 
 def run_update(session: Session, options: argparse.Namespace) -> None:
     """Change the fields that are given."""
-    channel, paths = _read(options)
+    channel, paths = read_channel(options)
     if not paths:
         raise UsageError("nothing to change: give at least one option, see -h")
     channel.name = session.name("channels", options.channel)
@@ -116,7 +70,7 @@ def run_update(session: Session, options: argparse.Namespace) -> None:
         update_mask=field_mask_pb2.FieldMask(paths=paths),
         validate_only=options.validate_only,
     )
-    _show(session.call(session.channels.UpdateChannel, request), options)
+    show_channel(session.call(session.channels.UpdateChannel, request), options)
 
 
 def run_delete(session: Session, options: argparse.Namespace) -> None:
@@ -156,28 +110,4 @@ def run_list(session: Session, options: argparse.Namespace) -> None:
             )
             for channel in found.channels
         ),
-    )
-
-
-def _show(channel: api.Channel, options: argparse.Namespace) -> None:
-    if options.json:
-        return print_json(channel)
-    sender = channel.email_sender
-    print_fields(
-        (
-            ("channel", channel.name),
-            ("display name", channel.display_name),
-            ("time zone", channel.time_zone),
-            ("locale", channel.locale),
-            (
-                "sender",
-                f"{sender.display_name} <{sender.address}>"
-                if sender.display_name
-                else sender.address,
-            ),
-            ("reply to", sender.reply_to),
-            ("consent", word(api.Channel.ConsentMode, "CONSENT_MODE_", channel.consent_mode)),
-            ("activation date", "waits count from it" if channel.use_activation_date else ""),
-            ("changed", time_text(channel.update_time)),
-        )
     )

@@ -55,18 +55,63 @@ def publish_file(session: Session, options: argparse.Namespace) -> int:
     return FAILED if tally.refused or tally.unreadable else OK
 
 
+class EventLines:
+    """Reads a file of events, a JSON object a line, and keeps account of its lines."""
+
+    def __init__(self, session: Session) -> None:
+        self.tally = Tally()
+        self._session = session
+        self._problem_count = 0
+
+    def batches(self, lines: Iterable[str]) -> Iterator[tuple[list[int], list[event_pb2.Event]]]:
+        """Yield (number of each line, its event) in batches; complain of what cannot be read."""
+        numbers: list[int] = []
+        events: list[event_pb2.Event] = []
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                event = json_format.Parse(line, event_pb2.Event())
+            except json_format.ParseError as error:
+                self.tally.unreadable += 1
+                self._complain(number, f"not an event: {error}")
+                continue
+            event.channel = self._session.name("channels", event.channel)
+            numbers.append(number)
+            events.append(event)
+            if len(events) == BATCH_EVENTS:
+                yield numbers, events
+                numbers, events = [], []
+        if events:
+            yield numbers, events
+
+    def refuse(self, number: int, text: str) -> None:
+        """Count and report a line that the daemon has refused."""
+        self.tally.refused += 1
+        self._complain(number, text)
+
+    def finish(self) -> None:
+        """Say how many problems were not shown."""
+        if self._problem_count > PROBLEMS_SHOWN:
+            report(f"and {count_text(self._problem_count - PROBLEMS_SHOWN, 'more problem')}")
+
+    def _complain(self, number: int, text: str) -> None:
+        self._problem_count += 1
+        if self._problem_count <= PROBLEMS_SHOWN:
+            report(f"line {number}: {text}")
+
+
 class _Publisher:
     """One stream: a thread of gRPC takes requests, this one reads acks."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._tally = Tally()
+        self._lines = EventLines(session)
         self._credits = threading.Semaphore(0)
         self._has_ended = threading.Event()
         self._unacked: dict[int, list[int]] = {}
         """Batch -> the line of each of its events."""
         self._read_error: OSError | UnicodeDecodeError | None = None
-        self._problem_count = 0
 
     def run(self, lines: TextIO) -> Tally:
         """Publish all lines and wait for the last ack."""
@@ -86,9 +131,8 @@ class _Publisher:
             raise self._read_error
         if self._unacked:
             raise UsageError("the stream ended early; publishing the same file again is safe")
-        if self._problem_count > PROBLEMS_SHOWN:
-            report(f"and {count_text(self._problem_count - PROBLEMS_SHOWN, 'more problem')}")
-        return self._tally
+        self._lines.finish()
+        return self._lines.tally
 
     def _requests(self, lines: TextIO) -> Iterator[api.PublishStreamRequest]:
         """Yield hello, then a batch for each credit. Runs in a thread of gRPC."""
@@ -96,7 +140,7 @@ class _Publisher:
             parent=self._session.parent, producer_id=PRODUCER_ID, errors_only=True
         )
         yield api.PublishStreamRequest(hello=hello)
-        batches = self._batches(lines)
+        batches = self._lines.batches(lines)
         for sequence in itertools.count(1):
             try:
                 numbers, events = next(batches)
@@ -113,38 +157,12 @@ class _Publisher:
             batch = api.PublishStreamRequest.Batch(sequence=sequence, events=events)
             yield api.PublishStreamRequest(batch=batch)
 
-    def _batches(self, lines: Iterable[str]) -> Iterator[tuple[list[int], list[event_pb2.Event]]]:
-        numbers: list[int] = []
-        events: list[event_pb2.Event] = []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                event = json_format.Parse(line, event_pb2.Event())
-            except json_format.ParseError as error:
-                self._tally.unreadable += 1
-                self._complain(number, f"not an event: {error}")
-                continue
-            event.channel = self._session.name("channels", event.channel)
-            numbers.append(number)
-            events.append(event)
-            if len(events) == BATCH_EVENTS:
-                yield numbers, events
-                numbers, events = [], []
-        if events:
-            yield numbers, events
-
     def _take(self, ack: api.PublishStreamResponse.Ack) -> None:
         numbers = self._unacked.pop(ack.sequence, [])
-        self._tally.batches += 1
-        self._tally.accepted += ack.accepted_count
+        tally = self._lines.tally
+        tally.batches += 1
+        tally.accepted += ack.accepted_count
         for result in ack.results:
             if result.status.code:
-                self._tally.refused += 1
-                self._complain(numbers[result.index], result.status.message)
+                self._lines.refuse(numbers[result.index], result.status.message)
         self._credits.release()
-
-    def _complain(self, number: int, text: str) -> None:
-        self._problem_count += 1
-        if self._problem_count <= PROBLEMS_SHOWN:
-            report(f"line {number}: {text}")

@@ -37,6 +37,9 @@ def add_parser(nouns: SubParsers) -> None:
             help="whether events of this type lead to anything",
         )
         add_validate_only(verb)
+    delete = add_verb(verbs, "delete", run_delete, "remove an event type that no rule names")
+    delete.add_argument("event_type", help="id or full name")
+    add_validate_only(delete)
 
 
 def run_list(session: Session, options: argparse.Namespace) -> None:
@@ -97,6 +100,18 @@ def run_update(session: Session, options: argparse.Namespace) -> None:
         validate_only=options.validate_only,
     )
     _show(session.call(session.events.UpdateEventType, request), options)
+
+
+def run_delete(session: Session, options: argparse.Namespace) -> None:
+    """Remove an event type of the account's own."""
+    request = api.DeleteEventTypeRequest(
+        name=session.name("eventTypes", options.event_type), validate_only=options.validate_only
+    )
+    answer = session.call(session.events.DeleteEventType, request)
+    if options.json:
+        print_json(answer)
+    else:
+        print(f"{'can delete' if options.validate_only else 'deleted'} {request.name}")
 
 
 def _show(event_type: api.EventType, options: argparse.Namespace) -> None:

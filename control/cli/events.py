@@ -7,6 +7,7 @@ from typing import Final
 
 from afterword.v1 import event_pb2, types_pb2
 from afterword.v1 import event_service_pb2 as api
+from control.cli.event_import import import_file
 from control.cli.event_stream import publish_file
 from control.cli.output import print_fields, print_json
 from control.cli.parsers import SubParsers, add_noun, add_validate_only, add_verb, add_word
@@ -30,7 +31,7 @@ _EXAMPLE: Final = """events publish checkout --channel madrid --email ann@shop.e
 
 
 def add_parser(nouns: SubParsers) -> None:
-    """Add the noun and its verb."""
+    """Add the noun and its verbs."""
     verbs = add_noun(nouns, "events", "tell what happened: orders, deliveries, reviews")
     publish = add_verb(
         verbs, "publish", run_publish, "publish one event, or a file with one JSON event a line",
@@ -43,6 +44,12 @@ def add_parser(nouns: SubParsers) -> None:
     _add_event_options(publish)
     _add_contact_options(publish)
     add_validate_only(publish)
+    past = add_verb(
+        verbs, "import", import_file, "take what happened before; nothing is sent because of it",
+        "events import orders-of-last-year.jsonl",
+    )  # fmt: skip
+    past.add_argument("file", help="proto JSON, one event a line; '-' for standard input")
+    add_validate_only(past)
 
 
 def _add_event_options(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """The console script `afterword`: one parser, one command, one exit code.
 
-Never: domain logic. Commands other than `serve` and `demo` are thin clients of the API.
+Never: domain logic. Commands other than `serve`, `demo` and `simulate` are thin clients of the API.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from collections.abc import Sequence
 import grpc
 
 from control.cli import (
+    accounts,
+    apply,
+    automations,
     caps,
+    carriers,
     channels,
     consents,
     demo,
@@ -23,6 +27,7 @@ from control.cli import (
     invitations,
     rules,
     serve,
+    simulate,
 )
 from control.cli.parsers import add_options
 from control.cli.problems import FAILED, OK, USAGE, explain_error, report
@@ -32,7 +37,8 @@ from control.cli.values import UsageError
 _DESCRIPTION = """\
 Sends the right word after the sale: rule-driven invitations, due later, sent once, never too often.
 
-`serve` is the daemon, `demo` shows it at work; everything else talks to a running daemon.
+`serve` is the daemon, `demo` shows it at work, `simulate` tries a configuration out without one;
+everything else talks to a running daemon.
 Ids may be short ("madrid") or full ("accounts/default/channels/madrid").
 """
 
@@ -55,7 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_options(parser, with_defaults=True)
     nouns = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
-        serve, demo, channels, rules, caps, event_types, events, consents, invitations, explain,
+        serve, demo, channels, rules, automations, caps, event_types, carriers, accounts, events,
+        consents, invitations, explain,
+        simulate, apply,
     ):  # fmt: skip
         command.add_parser(nouns)
     return parser

@@ -158,3 +158,12 @@ def word(enum: EnumType[_Number], prefix: str, value: int) -> str:
 def words_help(choices: Iterable[str]) -> str:
     """Return choices as a help text lists them."""
     return ", ".join(choices)
+
+
+def names_or_none(flag: str, given: list[str]) -> list[str]:
+    """Return what a repeated option lists; the word "none" alone empties the list."""
+    if "none" not in given:
+        return given
+    if len(given) > 1:
+        raise UsageError(f"{flag}: none stands alone: it empties the list")
+    return []

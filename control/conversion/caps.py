@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import types_pb2
 from control.conversion import checks, times
@@ -19,12 +17,10 @@ _PURPOSES = (Purpose.REVIEW, Purpose.MARKETING, Purpose.TRANSACTIONAL, Purpose.O
 
 def cap_from_proto(pb: pb2.Cap, account: str, cap_id: str) -> Cap:
     """Return a cap as a client wants it."""
-    if not pb.scope:
-        checks.missing("cap.scope", _words(pb2.Cap.Scope.keys()))
-    _check_enum(pb.scope, "cap.scope", pb2.Cap.Scope.keys(), pb2.Cap.Scope.values())
-    _check_enum(pb.steps, "cap.steps", pb2.Cap.Steps.keys(), pb2.Cap.Steps.values())
-    _check_enum(pb.unit, "cap.unit", pb2.Cap.Unit.keys(), pb2.Cap.Unit.values())
-    _check_enum(pb.on_cap, "cap.on_cap", pb2.Cap.OnCap.keys(), pb2.Cap.OnCap.values())
+    checks.choice(pb.scope, "cap.scope", pb2.Cap.Scope, is_required=True)
+    checks.choice(pb.steps, "cap.steps", pb2.Cap.Steps)
+    checks.choice(pb.unit, "cap.unit", pb2.Cap.Unit)
+    checks.choice(pb.on_cap, "cap.on_cap", pb2.Cap.OnCap)
     limit = pb.limit if pb.HasField("limit") else None
     if limit is not None and not 0 <= limit <= bounds.CAP_LIMIT_MAX:
         raise OutOfRange(
@@ -80,16 +76,6 @@ def _media(found: list[int]) -> list[Medium]:
                 field=f"cap.media[{index}]",
             )
     return [Medium(medium) for medium in dict.fromkeys(found)]
-
-
-def _check_enum(value: int, field: str, keys: Sequence[str], values: Sequence[int]) -> None:
-    if value not in values:
-        raise InvalidField(f"{field} must be {_words(keys)}", field=field)
-
-
-def _words(keys: Sequence[str]) -> str:
-    """Return the values of an enumeration for people, without the unspecified one."""
-    return ", ".join(keys[1:-1]) + f" or {keys[-1]}"
 
 
 def cap_to_proto(cap: Cap) -> pb2.Cap:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import event_service_pb2
-from control.conversion import checks, times
+from control.conversion import addresses, checks, hours, times
 from core import bounds
 from core.errors import InvalidField
-from core.registry.resources import Channel, ConsentMode, EventType
-from core.registry.rule_parts import EmailSender
+from core.registry.resources import (
+    Channel,
+    ConsentMode,
+    EventType,
+    HistoryScope,
+    OrderMeaning,
+    ProductExclusivity,
+)
 
 OUTPUT_ONLY = frozenset({"name", "etag", "create_time", "update_time"})
 EVENT_TYPE_OUTPUT_ONLY = OUTPUT_ONLY | {"shipped"}
+
+STATUSES_MAX = 100
+FEATURES_MAX = 32
+EVENT_TYPES_MAX = 1_000
+"""Of `review_event_types_off`."""
 
 
 def channel_from_proto(pb: pb2.Channel, account: str, channel_id: str) -> Channel:
@@ -23,53 +36,102 @@ def channel_from_proto(pb: pb2.Channel, account: str, channel_id: str) -> Channe
         checks.missing("channel.time_zone", "an IANA time zone, for example Europe/Madrid")
     if not pb.locale:
         checks.missing("channel.locale", 'a language with a region, for example "es_ES"')
-    if pb.consent_mode not in pb2.Channel.ConsentMode.values():
-        raise InvalidField(
-            "channel.consent_mode must be CONSENT_MODE_REQUIRE_EVIDENCE or "
-            "CONSENT_MODE_SHOP_ATTESTS",
-            field="channel.consent_mode",
-        )
+    checks.choice(pb.consent_mode, "channel.consent_mode", pb2.Channel.ConsentMode)
+    exclusivity = checks.choice(
+        pb.product_exclusivity, "channel.product_exclusivity", pb2.Channel.ProductExclusivity
+    )
+    scope = checks.choice(pb.history_scope, "channel.history_scope", pb2.Channel.HistoryScope)
+    country, region = _place(pb)
     return Channel(
         account=account,
         id=channel_id,
         display_name=display_name,
         time_zone=checks.time_zone(pb.time_zone, "channel.time_zone"),
         locale=checks.locale(pb.locale, "channel.locale"),
-        email_sender=_sender(pb.email_sender) if pb.HasField("email_sender") else None,
+        email_sender=addresses.sender_from_proto(pb.email_sender, "channel.email_sender")
+        if pb.HasField("email_sender")
+        else None,
         consent_mode=ConsentMode(pb.consent_mode or ConsentMode.REQUIRE_EVIDENCE),
         use_activation_date=pb.use_activation_date,
+        hours=hours.hours_from_proto(pb.hours, "channel.hours"),
+        country=country,
+        region=region,
+        closed_dates=hours.dates_from_proto(pb.closed_dates, "channel.closed_dates"),
+        product_exclusivity=ProductExclusivity(exclusivity or ProductExclusivity.PER_CHANNEL),
+        checkout_is_paid=pb.checkout_is_paid if pb.HasField("checkout_is_paid") else True,
+        history_scope=HistoryScope(scope or HistoryScope.CHANNEL),
+        order_statuses=_statuses(pb.order_statuses),
+        features=features(pb.features, "channel.features", FEATURES_MAX),
+        review_event_types_off=_types_off(pb.review_event_types_off),
     )
 
 
-def _sender(pb: pb2.EmailSender) -> EmailSender:
-    field = "channel.email_sender"
-    if not pb.address:
-        checks.missing(f"{field}.address", "the address in From")
-    return EmailSender(
-        address=checks.email(pb.address, f"{field}.address"),
-        display_name=checks.text(pb.display_name, f"{field}.display_name", bounds.NAME_CHARS_MAX),
-        reply_to=checks.email(pb.reply_to, f"{field}.reply_to") if pb.reply_to else "",
-    )
+def _place(pb: pb2.Channel) -> tuple[str, str]:
+    """Return (country, region), each "" if it is not told."""
+    country = checks.country(pb.country, "channel.country") if pb.country else ""
+    region = checks.region(pb.region, "channel.region") if pb.region else ""
+    if region and not country:
+        raise InvalidField(
+            "channel.region is a part of channel.country: set that too", field="channel.region"
+        )
+    return country, region
+
+
+def _statuses(found: Mapping[str, int]) -> dict[str, OrderMeaning]:
+    checks.count(len(found), "channel.order_statuses", STATUSES_MAX)
+    statuses: dict[str, OrderMeaning] = {}
+    for status, meaning in sorted(found.items()):
+        if not status:
+            checks.missing("channel.order_statuses", "each entry has the shop's word for a status")
+        checks.text(status, "channel.order_statuses", bounds.NAME_CHARS_MAX)
+        field = f"channel.order_statuses[{status}]"
+        checks.choice(meaning, field, pb2.Channel.OrderMeaning, is_required=True)
+        statuses[status] = OrderMeaning(meaning)
+    return statuses
+
+
+def features(found: Sequence[str], field: str, most: int) -> tuple[str, ...]:
+    """Return the ids of features, each once."""
+    checks.count(len(found), field, most)
+    for index, feature in enumerate(found):
+        checks.resource_id(feature, f"{field}[{index}]")
+    return tuple(dict.fromkeys(found))
+
+
+def _types_off(found: Sequence[str]) -> tuple[str, ...]:
+    field = "channel.review_event_types_off"
+    checks.count(len(found), field, EVENT_TYPES_MAX)
+    for index, event_type in enumerate(found):
+        checks.event_type_id(event_type, f"{field}[{index}]")
+    return tuple(dict.fromkeys(found))
 
 
 def channel_to_proto(channel: Channel) -> pb2.Channel:
     """Return a channel as clients see it."""
-    sender = channel.email_sender
     return pb2.Channel(
         name=channel.name,
         display_name=channel.display_name,
         time_zone=channel.time_zone,
         locale=channel.locale,
-        email_sender=None
-        if sender is None
-        else pb2.EmailSender(
-            address=sender.address, display_name=sender.display_name, reply_to=sender.reply_to
-        ),
+        email_sender=addresses.sender_to_proto(channel.email_sender),
         consent_mode=pb2.Channel.ConsentMode.ValueType(channel.consent_mode),
         use_activation_date=channel.use_activation_date,
         etag=channel.etag,
         create_time=times.timestamp(channel.create_ms),
         update_time=times.timestamp(channel.update_ms),
+        hours=hours.hours_to_proto(channel.hours),
+        country=channel.country,
+        region=channel.region,
+        closed_dates=hours.dates_to_proto(channel.closed_dates),
+        product_exclusivity=pb2.Channel.ProductExclusivity.ValueType(channel.product_exclusivity),
+        checkout_is_paid=channel.checkout_is_paid,
+        history_scope=pb2.Channel.HistoryScope.ValueType(channel.history_scope),
+        order_statuses={
+            status: pb2.Channel.OrderMeaning.ValueType(meaning)
+            for status, meaning in channel.order_statuses.items()
+        },
+        features=channel.features,
+        review_event_types_off=channel.review_event_types_off,
     )
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import string
 import uuid
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -23,6 +24,7 @@ from core.rules.zones import is_zone
 
 RESOURCE_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 EVENT_TYPE_ID = re.compile(r"[a-z0-9][-_a-z0-9]{1,61}[a-z0-9]")
+CARRIER_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 # Control characters, and the two separators that some software takes for line breaks.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -32,9 +34,20 @@ PLAIN_EMAIL = re.compile(r"[!-;=?A-~]+@[!-;=?A-~]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{1,14}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z]{4})?([_-]([A-Za-z]{2}|[0-9]{3}))?")
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
+_REGION = re.compile(r"[A-Za-z0-9]{1,3}")
 
 COUNTRY_FORMS = frozenset(a + b for a in string.ascii_uppercase for b in string.ascii_uppercase)
 """Everything that has the form of a country code."""
+
+
+class EnumType(Protocol):
+    """A generated enumeration, as far as it is needed here."""
+
+    def keys(self) -> Sequence[str]:
+        """Return the names of its values."""
+
+    def values(self) -> Sequence[int]:
+        """Return the numbers of its values."""
 
 
 def missing(field: str, right: str) -> NoReturn:
@@ -97,6 +110,24 @@ def text(value: str, field: str, chars_max: int, *, is_required: bool = False) -
     return value
 
 
+def choice(value: int, field: str, enum: EnumType, *, is_required: bool = False) -> int:
+    """Return the number of a value that this server knows; 0, which is not said, if that may be."""
+    # Without the unspecified one, which is the first.
+    *others, last = enum.keys()[1:]
+    words = f"{', '.join(others)} or {last}" if others else last
+    if is_required and not value:
+        missing(field, words)
+    if value not in enum.values():
+        raise InvalidField(f"{field} must be {words}", field=field)
+    return value
+
+
+def count(number: int, field: str, most: int, noun: str = "entries") -> None:
+    """Refuse a list that is too long."""
+    if number > most:
+        raise OutOfRange(f"{field} has at most {most:,} {noun}", field=field)
+
+
 def resource_id(value: str, field: str) -> str:
     """Return the id of a channel, cap, rule or step."""
     right = "a lower-case letter, then up to 62 lower-case letters, digits or hyphens"
@@ -116,6 +147,19 @@ def event_type_id(value: str, field: str) -> str:
     if not value:
         missing(field, right)
     if value == "all" or not EVENT_TYPE_ID.fullmatch(value):
+        raise InvalidField(f"{field} must be {right}", field=field)
+    return value
+
+
+def carrier_id(value: str, field: str) -> str:
+    """Return the id of a carrier."""
+    right = (
+        "1 to 63 lower-case letters, digits, hyphens or underscores, the first a letter or digit: "
+        "what shipment.carrier says, in lower case"
+    )
+    if not value:
+        missing(field, right)
+    if not CARRIER_ID.fullmatch(value):
         raise InvalidField(f"{field} must be {right}", field=field)
     return value
 
@@ -182,6 +226,17 @@ def country(value: str, field: str) -> str:
     if _COUNTRY.fullmatch(value) is None:
         raise InvalidField(
             f'{field} must be an ISO 3166-1 code of two letters, for example "PL"', field=field
+        )
+    return value.upper()
+
+
+def region(value: str, field: str) -> str:
+    """Return the subdivision of a country in upper case."""
+    if _REGION.fullmatch(value) is None:
+        raise InvalidField(
+            f'{field} must be an ISO 3166-2 subdivision without its country, for example "BY" for '
+            "Bavaria",
+            field=field,
         )
     return value.upper()
 

@@ -19,6 +19,8 @@ from core.errors import InvalidField
 MessageT = TypeVar("MessageT", bound=Message)
 
 EVERYTHING = "*"
+WHOLE = FieldMask(paths=[EVERYTHING])
+"""For resources that are meant as a whole if no mask says otherwise."""
 
 
 def merged(

@@ -1,31 +1,34 @@
-"""The steps of a rule between protobuf and the registry: waits and actions."""
+"""The steps of a rule between protobuf and the registry: waits, conditions and actions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from afterword.v1 import rule_service_pb2 as pb2
 from afterword.v1 import types_pb2
-from control.conversion import checks, times
+from control.conversion import addresses, checks, waits
+from control.conversion.frame import Frame
 from core import bounds
 from core.errors import InvalidField, OutOfRange
 from core.model import Medium, Purpose
-from core.registry.rule_parts import Action, IfPassed, Step, Wait, WaitBase
-from senders.templates import validate_subject
+from core.registry.rule_parts import Action, Condition, Recipient, Step, Wait, WaitOverride
+from senders.templates import SUBJECT_VARIABLES, validate_subject
 
-WAIT_DAYS_MAX = bounds.WAIT_MAX_MS // bounds.DAY_MS
+OVERRIDES_MAX = 16
+
 _MEDIA = "EMAIL, SMS, WHATSAPP or WEBHOOK"
+_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
-def steps_from_proto(found: Sequence[pb2.Step]) -> list[Step]:
+def steps_from_proto(found: Sequence[pb2.Step], frame: Frame) -> list[Step]:
     """Return the steps of a rule, each with an id of its own."""
     if not found:
         checks.missing("rule.steps", f"1 to {bounds.STEPS_MAX} steps")
-    if len(found) > bounds.STEPS_MAX:
-        raise OutOfRange(f"rule.steps has at most {bounds.STEPS_MAX} steps", field="rule.steps")
+    checks.count(len(found), "rule.steps", bounds.STEPS_MAX, "steps")
     steps: list[Step] = []
     for index, pb in enumerate(found):
-        step = _step(pb, index, f"rule.steps[{index}]")
+        step = _step(pb, index, f"rule.steps[{index}]", frame)
         if any(step.id == other.id for other in steps):
             raise InvalidField(
                 f"rule.steps[{index}].id {step.id!r} is taken by another step; each has its own",
@@ -35,134 +38,153 @@ def steps_from_proto(found: Sequence[pb2.Step]) -> list[Step]:
     return steps
 
 
-def _step(pb: pb2.Step, index: int, field: str) -> Step:
+def _step(pb: pb2.Step, index: int, field: str, frame: Frame) -> Step:
     step_id = checks.resource_id(pb.id, f"{field}.id")
     if not pb.HasField("wait"):
         checks.missing(f"{field}.wait", "when the step is due: `elapsed` or `days`")
+    wait = waits.step_wait(pb.wait, index, f"{field}.wait", is_review=frame.is_review)
     return Step(
         id=step_id,
-        wait=_wait(pb.wait, index, f"{field}.wait"),
-        actions=_actions(pb.actions, f"{field}.actions"),
+        wait=wait,
+        actions=_actions(pb.actions, wait, f"{field}.actions", frame),
         enabled=pb.enabled if pb.HasField("enabled") else True,
+        condition=frame.condition(pb.condition, f"{field}.condition", f"step {step_id!r}"),
+        wait_overrides=_overrides(pb, wait, f"{field}.wait_overrides", frame),
     )
 
 
-def _wait(pb: pb2.Wait, index: int, field: str) -> Wait:
-    length = pb.WhichOneof("length")
-    if length is None:
-        checks.missing(field, "`elapsed` or `days` says how long")
-    elapsed_ms = days = None
-    if length == "elapsed":
-        elapsed_ms = times.span_ms(
-            pb.elapsed, f"{field}.elapsed", 0, bounds.WAIT_MAX_MS, f"0 to {WAIT_DAYS_MAX} days"
+def _overrides(pb: pb2.Step, wait: Wait, field: str, frame: Frame) -> list[WaitOverride]:
+    checks.count(len(pb.wait_overrides), field, OVERRIDES_MAX)
+    overrides: list[WaitOverride] = []
+    for index, override in enumerate(pb.wait_overrides):
+        path = f"{field}[{index}]"
+        condition = frame.condition(override.condition, f"{path}.condition", f"step {pb.id!r}")
+        if condition is None:
+            checks.missing(f"{path}.condition", "for which events the wait is another")
+        if not override.HasField("wait"):
+            checks.missing(f"{path}.wait", "what replaces the step's wait")
+        overrides.append(
+            WaitOverride(condition, waits.replacing_wait(override.wait, wait, f"{path}.wait"))
         )
-    else:
-        days = pb.days
-        if not 0 <= days <= WAIT_DAYS_MAX:
-            raise OutOfRange(f"{field}.days must be 0 to {WAIT_DAYS_MAX}", field=f"{field}.days")
-    time_of_day_ms = None
-    if pb.HasField("time_of_day"):
-        if days is None:
-            raise InvalidField(
-                f"{field}.time_of_day goes with `days` only: an elapsed time is exact",
-                field=f"{field}.time_of_day",
-            )
-        time_of_day_ms = times.time_of_day_ms(pb.time_of_day, f"{field}.time_of_day")
-    return Wait(
-        elapsed_ms=elapsed_ms,
-        days=days,
-        time_of_day_ms=time_of_day_ms,
-        span_ms=_span_ms(pb, field),
-        base=_base(pb, index, field),
-        if_passed=_if_passed(pb, field),
-    )
+    return overrides
 
 
-def _span_ms(pb: pb2.Wait, field: str) -> int:
-    if not pb.HasField("span"):
-        return 0
-    span_ms = times.span_ms(
-        pb.span, f"{field}.span", 0, bounds.DAY_MS - 1, "0 to less than 24 hours"
-    )
-    if span_ms and not pb.HasField("time_of_day"):
-        raise InvalidField(f"{field}.span goes with `time_of_day` only", field=f"{field}.span")
-    return span_ms
-
-
-def _base(pb: pb2.Wait, index: int, field: str) -> WaitBase:
-    if pb.base not in pb2.Wait.Base.values():
-        raise InvalidField(
-            f"{field}.base must be BASE_EVENT or BASE_PREVIOUS_STEP_SENT", field=f"{field}.base"
-        )
-    if not pb.base:
-        return WaitBase.PREVIOUS_STEP_SENT if index else WaitBase.EVENT
-    if pb.base == pb2.Wait.BASE_PREVIOUS_STEP_SENT and not index:
-        raise InvalidField(
-            f"{field}.base of the first step must be BASE_EVENT: there is no step before it",
-            field=f"{field}.base",
-        )
-    return WaitBase(pb.base)
-
-
-def _if_passed(pb: pb2.Wait, field: str) -> IfPassed:
-    if pb.if_passed not in pb2.Wait.IfPassed.values():
-        raise InvalidField(
-            f"{field}.if_passed must be IF_PASSED_NEXT_DAY or IF_PASSED_NOW",
-            field=f"{field}.if_passed",
-        )
-    return IfPassed(pb.if_passed or IfPassed.NEXT_DAY)
-
-
-def _actions(found: Sequence[pb2.Action], field: str) -> list[Action]:
+def _actions(found: Sequence[pb2.Action], wait: Wait, field: str, frame: Frame) -> list[Action]:
     if not found:
         checks.missing(field, f"1 to {bounds.ACTIONS_MAX} actions, each for another medium")
-    if len(found) > bounds.ACTIONS_MAX:
-        raise OutOfRange(f"{field} has at most {bounds.ACTIONS_MAX} actions", field=field)
+    checks.count(len(found), field, bounds.ACTIONS_MAX, "actions")
     actions: list[Action] = []
     for index, pb in enumerate(found):
-        if not pb.medium:
-            checks.missing(f"{field}[{index}].medium", _MEDIA)
-        if pb.medium not in types_pb2.Medium.values():
-            raise InvalidField(
-                f"{field}[{index}].medium must be {_MEDIA}", field=f"{field}[{index}].medium"
-            )
-        if any(int(pb.medium) == other.medium for other in actions):
+        action = _action(pb, wait, f"{field}[{index}]", frame)
+        if any(action.medium == other.medium for other in actions):
             raise InvalidField(
                 f"{field}[{index}].medium is that of another action; each has its own",
                 field=f"{field}[{index}].medium",
             )
-        validate_subject(pb.subject, field=f"{field}[{index}].subject")
-        actions.append(Action(medium=Medium(pb.medium), subject=pb.subject))
+        actions.append(action)
     return actions
+
+
+def _action(pb: pb2.Action, wait: Wait, field: str, frame: Frame) -> Action:
+    if not pb.medium:
+        checks.missing(f"{field}.medium", _MEDIA)
+    if pb.medium not in types_pb2.Medium.values():
+        raise InvalidField(f"{field}.medium must be {_MEDIA}", field=f"{field}.medium")
+    validate_subject(pb.subject, field=f"{field}.subject")
+    return Action(
+        medium=Medium(pb.medium),
+        subject=pb.subject,
+        recipient=_recipient(pb, field, frame),
+        wait=waits.replacing_wait(pb.wait, wait, f"{field}.wait") if pb.HasField("wait") else None,
+        template=checks.resource_id(pb.template, f"{field}.template") if pb.template else "",
+        sender=addresses.sender_from_proto(pb.sender, f"{field}.sender")
+        if pb.HasField("sender")
+        else None,
+        preheader=_preheader(pb.preheader, f"{field}.preheader"),
+        body=_body(pb.body, f"{field}.body"),
+    )
+
+
+def _recipient(pb: pb2.Action, field: str, frame: Frame) -> Recipient:
+    path = f"{field}.recipient"
+    recipient = checks.choice(pb.recipient, path, pb2.Action.Recipient)
+    if recipient == Recipient.CARRIER:
+        if frame.is_review:
+            raise InvalidField(
+                f"{path} of a review family is RECIPIENT_CUSTOMER: carriers write no reviews",
+                field=path,
+            )
+        if frame.purpose != Purpose.OPERATIONAL:
+            raise InvalidField(
+                f"{path} RECIPIENT_CARRIER needs the purpose OPERATIONAL: set rule.purpose",
+                field=path,
+            )
+    return Recipient(recipient or Recipient.CUSTOMER)
+
+
+def _preheader(text: str, field: str) -> str:
+    checks.text(text, field, bounds.SUBJECT_CHARS_MAX)
+    _check_variables(text, field)
+    return text
+
+
+def _body(text: str, field: str) -> str:
+    """Return a text of several lines, each ended by a line feed."""
+    if len(text) > bounds.TEXT_CHARS_MAX:
+        raise OutOfRange(f"{field} has at most {bounds.TEXT_CHARS_MAX:,} characters", field=field)
+    lines = text.replace("\r\n", "\n")
+    if any(checks.has_control(line) for line in lines.split("\n")):
+        raise InvalidField(f"{field} is text without control characters", field=field)
+    _check_variables(lines, field)
+    return lines
+
+
+def _check_variables(text: str, field: str) -> None:
+    known = ", ".join("{{%s}}" % name for name in SUBJECT_VARIABLES)
+    for name in _VARIABLE.findall(text):
+        if name not in SUBJECT_VARIABLES:
+            raise InvalidField(
+                f"{field} names the unknown variable {{{{{name[:80]}}}}}; known are {known}",
+                field=field,
+            )
+    rest = _VARIABLE.sub("", text)
+    if "{{" in rest or "}}" in rest:
+        raise InvalidField(
+            f"{field} has unpaired braces; a variable is one of {known}", field=field
+        )
 
 
 def step_to_proto(step: Step) -> pb2.Step:
     """Return a step as clients see it."""
-    return pb2.Step(
+    pb = pb2.Step(
         id=step.id,
-        wait=_wait_to_proto(step.wait),
-        actions=[
-            pb2.Action(medium=medium_to_proto(action.medium), subject=action.subject)
-            for action in step.actions
-        ],
+        wait=waits.wait_to_proto(step.wait),
+        actions=[_action_to_proto(action) for action in step.actions],
         enabled=step.enabled,
+        wait_overrides=[
+            pb2.WaitOverride(wait=waits.wait_to_proto(override.wait))
+            for override in step.wait_overrides
+        ],
     )
-
-
-def _wait_to_proto(wait: Wait) -> pb2.Wait:
-    pb = pb2.Wait(
-        base=pb2.Wait.Base.ValueType(wait.base),
-        if_passed=pb2.Wait.IfPassed.ValueType(wait.if_passed),
-    )
-    if wait.days is not None:
-        pb.days = wait.days
-    else:
-        pb.elapsed.CopyFrom(times.duration(wait.elapsed_ms or 0))
-    if wait.time_of_day_ms is not None:
-        pb.time_of_day.CopyFrom(times.time_of_day(wait.time_of_day_ms))
-    if wait.span_ms:
-        pb.span.CopyFrom(times.duration(wait.span_ms))
+    conditions: list[Condition] = [override.condition for override in step.wait_overrides]
+    for override_pb, condition in zip(pb.wait_overrides, conditions, strict=True):
+        override_pb.condition.expression = condition.source
+    if step.condition is not None:
+        pb.condition.expression = step.condition.source
     return pb
+
+
+def _action_to_proto(action: Action) -> pb2.Action:
+    return pb2.Action(
+        medium=medium_to_proto(action.medium),
+        subject=action.subject,
+        recipient=pb2.Action.Recipient.ValueType(action.recipient),
+        wait=None if action.wait is None else waits.wait_to_proto(action.wait),
+        template=action.template,
+        sender=addresses.sender_to_proto(action.sender),
+        preheader=action.preheader,
+        body=action.body,
+    )
 
 
 def medium_to_proto(medium: int) -> types_pb2.Medium.ValueType:

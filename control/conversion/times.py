@@ -75,6 +75,12 @@ def civil_date(date: Date, field: str) -> str:
         ) from None
 
 
+def date(text: str) -> Date:
+    """Return a civil date "YYYY-MM-DD" for the API."""
+    read = datetime.date.fromisoformat(text)
+    return Date(year=read.year, month=read.month, day=read.day)
+
+
 def time_of_day_ms(time: TimeOfDay, field: str) -> int:
     """Return milliseconds since midnight of a wall time before 24:00."""
     hours, minutes, seconds, nanos = time.hours, time.minutes, time.seconds, time.nanos

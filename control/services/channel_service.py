@@ -9,17 +9,18 @@ from google.protobuf.empty_pb2 import Empty
 
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import channel_service_pb2_grpc
-from control.conversion import caps, channels, checks, masks, names, pages
+from control.conversion import accounts, caps, carriers, channels, checks, masks, names, pages
 from control.services.updates import caller, found, operation, update
 from core.registry.registry import Registry
-from core.registry.resources import Cap, Channel
+from core.registry.resources import Account, Cap, Carrier, Channel
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _CAPS = "caps/{cap}"
+_CARRIERS = "carriers/{carrier}"
 
 
 class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
-    """Manages channels and frequency caps."""
+    """Manages the account, its channels, its carriers and its frequency caps."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -98,6 +99,120 @@ class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
         channel_id = names.channel_id(request.name, who.account, "name")
         await self._registry.delete_channel(
             who.account, channel_id, request.etag, op_id, request.validate_only, actor=who.actor
+        )
+        return Empty()
+
+    # The account ------------------------------------------------------------------------------
+
+    async def GetAccount(self, request: pb2.GetAccountRequest, context: Context) -> pb2.Account:
+        """Read the account."""
+        account = caller().account
+        names.parent_account(request.name, account, "name")
+        present = self._registry.snapshot.account(account)
+        return accounts.account_to_proto(found(present, request.name))
+
+    async def UpdateAccount(
+        self, request: pb2.UpdateAccountRequest, context: Context
+    ) -> pb2.Account:
+        """Change what the account has booked."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        name = request.account.name
+        names.parent_account(name, who.account, "account.name")
+        # An account without a mask is meant as a whole: nothing booked is nothing set.
+        mask = request.update_mask if request.update_mask.paths else masks.WHOLE
+
+        def present() -> Account:
+            return found(self._registry.snapshot.account(who.account), name)
+
+        def changed(before: Account) -> Account:
+            pb = masks.merged(
+                accounts.account_to_proto(before), request.account, mask, accounts.OUTPUT_ONLY
+            )
+            return accounts.account_from_proto(pb, before)
+
+        async def write(new: Account, etag: str) -> Account:
+            return await self._registry.update_account(
+                new, etag, op_id, request.validate_only, actor=who.actor
+            )
+
+        written = await update(self._registry, request.account.etag, present, changed, write)
+        return accounts.account_to_proto(written)
+
+    # Carriers ---------------------------------------------------------------------------------
+
+    async def CreateCarrier(
+        self, request: pb2.CreateCarrierRequest, context: Context
+    ) -> pb2.Carrier:
+        """Add a carrier."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        names.parent_account(request.parent, who.account)
+        carrier_id = checks.carrier_id(request.carrier_id, "carrier_id")
+        new = carriers.carrier_from_proto(request.carrier, who.account, carrier_id)
+        created = await self._registry.create_carrier(
+            new, op_id, request.validate_only, actor=who.actor
+        )
+        return carriers.carrier_to_proto(created)
+
+    async def GetCarrier(self, request: pb2.GetCarrierRequest, context: Context) -> pb2.Carrier:
+        """Read a carrier."""
+        account = caller().account
+        (carrier_id,) = names.ids(request.name, account, _CARRIERS, "name")
+        present = self._registry.snapshot.carrier(account, carrier_id)
+        return carriers.carrier_to_proto(found(present, request.name))
+
+    async def ListCarriers(
+        self, request: pb2.ListCarriersRequest, context: Context
+    ) -> pb2.ListCarriersResponse:
+        """List carriers by id."""
+        account = caller().account
+        names.parent_account(request.parent, account)
+        shown, token = pages.page(
+            self._registry.snapshot.carriers(account),
+            lambda carrier: carrier.id,
+            f"carriers {account}",
+            request.page_size,
+            request.page_token,
+        )
+        return pb2.ListCarriersResponse(
+            carriers=[carriers.carrier_to_proto(one) for one in shown], next_page_token=token
+        )
+
+    async def UpdateCarrier(
+        self, request: pb2.UpdateCarrierRequest, context: Context
+    ) -> pb2.Carrier:
+        """Change a carrier."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        name = request.carrier.name
+        (carrier_id,) = names.ids(name, who.account, _CARRIERS, "carrier.name")
+
+        def present() -> Carrier:
+            return found(self._registry.snapshot.carrier(who.account, carrier_id), name)
+
+        def changed(before: Carrier) -> Carrier:
+            pb = masks.merged(
+                carriers.carrier_to_proto(before), request.carrier, request.update_mask,
+                carriers.OUTPUT_ONLY,
+            )  # fmt: skip
+            return carriers.carrier_from_proto(pb, who.account, carrier_id)
+
+        async def write(new: Carrier, etag: str) -> Carrier:
+            return await self._registry.update_carrier(
+                new, etag, op_id, request.validate_only, actor=who.actor
+            )
+
+        written = await update(self._registry, request.carrier.etag, present, changed, write)
+        return carriers.carrier_to_proto(written)
+
+    async def DeleteCarrier(self, request: pb2.DeleteCarrierRequest, context: Context) -> Empty:
+        """Delete a carrier."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        (carrier_id,) = names.ids(request.name, who.account, _CARRIERS, "name")
+        await self._registry.delete_carrier(
+            who.account, carrier_id, request.etag, op_id, request.validate_only, actor=who.actor
         )
         return Empty()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 
 from afterword.v1 import event_service_pb2 as pb2
 from afterword.v1 import event_service_pb2_grpc, types_pb2
@@ -83,6 +84,22 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
             self._publisher, account, context, self._durability, self._draining, self._background
         ).run()
 
+    async def ImportHistory(
+        self, request: pb2.ImportHistoryRequest, context: Context
+    ) -> pb2.ImportHistoryResponse:
+        """Take what happened before; nothing follows from it."""
+        checks.refuse_unknown(request, "request")
+        account = caller().account
+        names.parent_account(request.parent, account)
+        check_size(len(request.events), "events")
+        answers = await self._publisher.publish(
+            account, request.events, validate_only=request.validate_only, is_import=True
+        )
+        return pb2.ImportHistoryResponse(
+            results=[result(account, index, answer) for index, answer in enumerate(answers)],
+            durability=self._durability,
+        )
+
     # Event types ------------------------------------------------------------------------------
 
     async def ListEventTypes(
@@ -152,3 +169,14 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
 
         written = await update(self._registry, request.event_type.etag, present, changed, write)
         return channels.event_type_to_proto(written)
+
+    async def DeleteEventType(self, request: pb2.DeleteEventTypeRequest, context: Context) -> Empty:
+        """Remove an event type of the account's own."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        (event_type_id,) = names.ids(request.name, who.account, _PATTERN, "name")
+        await self._registry.delete_event_type(
+            who.account, event_type_id, request.etag, op_id, request.validate_only,
+            actor=who.actor,
+        )  # fmt: skip
+        return Empty()

@@ -26,9 +26,17 @@ class Publisher:
         self._stats = stats
 
     async def publish(
-        self, account: str, batch: Sequence[event_pb2.Event], *, validate_only: bool = False
+        self,
+        account: str,
+        batch: Sequence[event_pb2.Event],
+        *,
+        validate_only: bool = False,
+        is_import: bool = False,
     ) -> list[EventAnswer]:
         """Return one answer for each event, in order.
+
+        Args:
+            is_import: it happened before Afterword came: it is recorded, and nothing follows.
 
         Raises:
             StoreUnavailable: publish the same events again.
@@ -51,7 +59,9 @@ class Publisher:
             self._stats.events_received += refused
             self._stats.events_refused += refused
         accepted = iter(
-            await self._acceptor.accept(account, events, validate_only=validate_only)
+            await self._acceptor.accept(
+                account, events, validate_only=validate_only, is_import=is_import
+            )
             if events
             else ()
         )

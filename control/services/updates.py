@@ -12,13 +12,22 @@ from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from control.auth import CALLER, Caller
+from control.auth import CALLER, Caller, Role
 from control.conversion import checks
-from core.errors import NotFound, RevisionConflict
+from core.errors import NotFound, PermissionDenied, RevisionConflict
 from core.registry.registry import Registry
-from core.registry.resources import Resource
 
-ResourceT = TypeVar("ResourceT", bound=Resource)
+
+class Versioned(Protocol):
+    """A resource that tells one state of itself from another."""
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change."""
+
+
+ResourceT = TypeVar("ResourceT")
+VersionedT = TypeVar("VersionedT", bound=Versioned)
 
 ATTEMPTS_MAX = 16
 
@@ -40,6 +49,18 @@ def caller() -> Caller:
     return CALLER.get()
 
 
+def require(who: Caller, role: Role, wish: str) -> None:
+    """Refuse a caller who lacks a role that a request needs beside that of its method.
+
+    Args:
+        wish: what of the request needs it, "activate_on".
+    """
+    if role not in who.roles:
+        raise PermissionDenied(
+            f"{wish} needs the role {role.value!r} too, which the credential does not have"
+        )
+
+
 def operation(request: Message, request_id: str) -> str:
     """Check what all requests that change something share; return the operation's id."""
     checks.refuse_unknown_deeply(request)
@@ -56,10 +77,10 @@ def found(resource: ResourceT | None, name: str) -> ResourceT:
 async def update(
     registry: Registry,
     etag: str,
-    present: Callable[[], ResourceT],
-    changed: Callable[[ResourceT], ResourceT],
-    write: Callable[[ResourceT, str], Awaitable[ResourceT]],
-) -> ResourceT:
+    present: Callable[[], VersionedT],
+    changed: Callable[[VersionedT], VersionedT],
+    write: Callable[[VersionedT, str], Awaitable[VersionedT]],
+) -> VersionedT:
     """Read, change and write a resource.
 
     Args:

@@ -3,9 +3,11 @@
 Decides: the order of the writes, so that a crash between any two of them is healed by publishing the
 same event again:
 
+    alias   whom a session, reference or phone stands for by now (R4, D21)
     mark    the event id, first wins; another body under the same id is refused here (E6)
     note    what the event says of its order; of checkout and cancellation the second sees the first (E7)
     commit  evidence, stops, plans: everything about the contact in one step, once per event
+    adopt   what waited for a contact that this event has identified (D21)
 
 Never: acknowledges before the last of them.
 
@@ -15,16 +17,18 @@ others of its batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from core import bounds
 from core.clock import Clock
+from core.engine.adoption import Adoption, identified_keys
 from core.engine.coalescer import Coalescer
 from core.engine.identity import Identity, body_hash
+from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.patience import patiently
-from core.engine.planner import Incoming, Planner, channel_of, ends_orders, event_type_of
+from core.engine.planner import Planner, channel_of, event_type_of, stop_number
 from core.errors import AfterwordError, EventIdReused, InvalidField
 from core.model import Disposition, Event
 from core.partitions import partition_of
@@ -46,6 +50,8 @@ from core.registry.snapshot import Snapshot
 from core.stats import Stats
 
 OnNear = Callable[[int, CommittedPlan], None]
+OnTimer = Callable[[int, bytes, int], None]
+OnProfile = Callable[[bytes, str, str], Awaitable[object]]
 
 PATIENCE_MS = 15_000
 """How long a batch is tried again before its caller hears that the store is away."""
@@ -69,11 +75,14 @@ class Acceptor:
     Args:
         on_near: told of each invitation that is due before the loaded horizon, so that the owner's
             wheel has it at once.
+        on_timer: the same for each timer that was set: (partition, member, due_ms).
+        on_profile: awaited when a contact has told a time zone or country of their own: (contact key,
+            time zone, country).
     """
 
     def __init__(
         self, store: Store, registry: Registry, identity: Identity, planner: Planner, clock: Clock,
-        stats: Stats, on_near: OnNear,
+        stats: Stats, on_near: OnNear, on_timer: OnTimer, on_profile: OnProfile,
     ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
@@ -82,6 +91,8 @@ class Acceptor:
         self._clock = clock
         self._stats = stats
         self._on_near = on_near
+        self._on_timer = on_timer
+        self._on_profile = on_profile
         self._partition_count = store.meta.partition_count
         self._mark = Coalescer[EventMark, MarkAnswer](
             lambda batch: patiently(
@@ -96,13 +107,18 @@ class Acceptor:
         self._commit = Coalescer[Commit, CommitAnswer](
             lambda batch: patiently(lambda: store.commit(batch, clock.now_ms()), stats, PATIENCE_MS)
         )
+        self._adoption = Adoption(store, self._commit, identity, clock)
 
     async def accept(
-        self, account: str, events: Sequence[Event], *, validate_only: bool = False
-    ) -> list[EventAnswer]:
+        self, account: str, events: Sequence[Event], *, validate_only: bool = False,
+        is_import: bool = False,
+    ) -> list[EventAnswer]:  # fmt: skip
         """Apply events; return one answer for each, in order.
 
         Events of one call may be applied in any order.
+
+        Args:
+            is_import: they are history: recorded, and nothing follows from them (D9).
 
         Raises:
             StoreUnavailable: the store stayed away; publish the same events again.
@@ -113,12 +129,13 @@ class Acceptor:
         incoming: list[tuple[EventAnswer, Incoming]] = []
         for answer, event in zip(answers, events, strict=True):
             try:
-                incoming.append((answer, self._incoming(snapshot, account, event)))
+                incoming.append((answer, self._incoming(snapshot, account, event, is_import)))
             except AfterwordError as error:
                 answer.error = error
         if validate_only:
             self._preview(snapshot, incoming, now_ms)
             return answers
+        await self._resolve([one for _, one in incoming])
         incoming = await self._marked(incoming)
         orders = await self._noted(incoming)
         await self._committed(snapshot, incoming, orders, now_ms)
@@ -126,7 +143,9 @@ class Acceptor:
         self._stats.events_refused += sum(answer.error is not None for answer in answers)
         return answers
 
-    def _incoming(self, snapshot: Snapshot, account: str, event: Event) -> Incoming:
+    def _incoming(
+        self, snapshot: Snapshot, account: str, event: Event, is_import: bool
+    ) -> Incoming:
         channel = channel_of(snapshot, account, event)
         event_type = event_type_of(snapshot, account, event)
         identity = self._identity
@@ -147,23 +166,49 @@ class Acceptor:
                 reason="FIELD_REQUIRED",
             )
         contact = event.contact
-        has_contact = bool(contact.email or contact.phone or contact.reference)
+        has_contact = bool(
+            contact.email or contact.phone or contact.reference or contact.session_id
+        )
         if has_contact:
             contact_key = identity.contact_key(account, contact)
         elif order_key != NO_KEY:
             contact_key = order_key
         else:
             raise InvalidField(
-                "an event needs a contact (email, phone or reference) or an order reference that "
-                "leads to one",
+                "an event needs a contact (email, phone, reference or session_id) or an order "
+                "reference that leads to one",
                 field="event.contact",
                 reason="FIELD_REQUIRED",
             )
-        body = _encoder.encode(event)
-        return Incoming(
-            event, channel, event_type, event_key, contact_key, has_contact, order_key, body,
-            order_key != NO_KEY and ends_orders(snapshot, event),
+        incoming = Incoming(
+            event, channel, event_type, event_key, contact_key, has_contact, order_key,
+            _encoder.encode(event), is_import,
         )  # fmt: skip
+        incoming.stop_number = stop_number(snapshot, incoming)
+        return incoming
+
+    async def _resolve(self, incoming: Sequence[Incoming]) -> None:
+        """Find the contact of events that come without an e-mail; note for whom others stand.
+
+        An order is looked for by its own note; so are people known by less than an e-mail.
+        """
+        notes: list[tuple[int, OrderNote]] = []
+        owners: list[Incoming | None] = []
+        for one in incoming:
+            contact, account = one.event.contact, one.channel.account
+            if one.has_contact and not contact.email:
+                for key in self._identity.alias_keys(account, contact):
+                    notes.append((self._partition(key), OrderNote(key)))
+                    owners.append(one)
+            for key in identified_keys(self._identity, one):
+                notes.append((self._partition(key), OrderNote(key, one.contact_key)))
+                owners.append(None)
+        if not notes:
+            return
+        for owner, answer in zip(reversed(owners), reversed(await self._note(notes)), strict=True):
+            # Backwards, so that the strongest of a contact's aliases is the last to be heard.
+            if owner is not None and answer.contact_keys:
+                owner.contact_key = answer.contact_keys[-1]
 
     def _preview(
         self, snapshot: Snapshot, incoming: list[tuple[EventAnswer, Incoming]], now_ms: int
@@ -210,7 +255,7 @@ class Acceptor:
                 OrderNote(
                     one.order_key,
                     one.contact_key if one.has_contact else NO_KEY,
-                    one.event_type.number if one.leaves_tombstone else 0,
+                    one.stop_number,
                     one.event.occur_ms,
                 ),
             )
@@ -229,10 +274,13 @@ class Acceptor:
     ) -> None:
         commits: list[tuple[int, Commit]] = []
         owners: list[EventAnswer] = []
+        identified: list[Incoming] = []
         for (answer, one), order in zip(incoming, orders, strict=True):
             for commit in self._planner.commits(snapshot, one, order, now_ms):
                 commits.append((self._partition(commit.contact_key), commit))
                 owners.append(answer)
+            if identified_keys(self._identity, one):
+                identified.append(one)
         results = await self._commit(commits)
         stats = self._stats
         for answer, (partition, commit), result in zip(owners, commits, results, strict=True):
@@ -250,6 +298,16 @@ class Acceptor:
                 continue
             stats.invitations_planned += len(result.plans)
             for plan in result.plans:
+                if plan.lane == Lane.NEAR:
+                    self._on_near(partition, plan)
+            for timer in commit.timers:
+                self._on_timer(partition, commit.contact_key + timer.id, timer.due_ms)
+        for _, one in incoming:
+            contact = one.event.contact
+            if one.event.type == IDENTIFY and (contact.time_zone or contact.country):
+                await self._on_profile(one.contact_key, contact.time_zone, contact.country)
+        for one in identified:
+            for partition, plan in await self._adoption.adopt(one):
                 if plan.lane == Lane.NEAR:
                     self._on_near(partition, plan)
 

@@ -1,10 +1,10 @@
 """The way out: read, judge, render, claim, hand over, settle.
 
-Decides: the order of the steps of a round, and what a delivery means for an invitation.
+Decides: the order of the steps of a round.
 
     read      plans and bodies of due entries; nothing changes
-    judge     what the registry says now: rule off, step off, event type off, no address
-    render    ahead of the claim, so that nothing claimed waits for a template
+    judge     what registry, facts and hours say now (`core/engine/judge.py`); what passes is rendered,
+              ahead of the claim, so that nothing claimed waits for a template
     claim     the gate, in the store; what passes is ours for the length of a lease
     hand over at once (R12); a claim older than HAND_OVER_MS looks at the consent again first (E4)
     settle    outcome, next step, reservations; repeated until the store takes it or the lease ends
@@ -27,29 +27,27 @@ import msgspec
 
 from core import bounds
 from core.clock import Clock, SystemClock, monotonic_ns
-from core.engine.horizon import Horizon, Where
+from core.engine.horizon import Horizon
+from core.engine.judge import Fired, Judge, Ready
 from core.engine.ownership import Ownership
 from core.engine.patience import patiently
 from core.engine.planner import Planner
 from core.engine.settlement import Meaning
-from core.errors import OwnershipLost, RenderingFailed, StaleRegistry, StoreUnavailable
-from core.model import CONSENT_PURPOSES, Reason, State, WaitReason
+from core.engine.timers import TimerRunner
+from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
+from core.model import State, WaitReason
 from core.ports import (
     ClaimAction,
     ClaimAnswer,
     ClaimCode,
-    ClaimItem,
     Delivery,
     Lane,
-    Letter,
     Postbox,
     Settlement,
     Store,
     Waiting,
 )
-from core.records import FLAG_FOLLOW_UP, PlanDetail
 from core.registry.registry import Registry
-from core.registry.snapshot import Snapshot
 from core.stats import Stats
 
 _LOG = logging.getLogger(__name__)
@@ -57,22 +55,6 @@ _LOG = logging.getLogger(__name__)
 _PAUSE_MS = 200
 CLAIM_PATIENCE_MS = 1_800
 """How long one claim is tried; then its entries wait for their lease or the next look."""
-
-_detail = msgspec.msgpack.Decoder(PlanDetail)
-
-Fired = tuple[int, bytes, Where]
-
-
-class Ready(msgspec.Struct):
-    """One due entry, judged and rendered."""
-
-    due_ms: int
-    where: Where
-    item: ClaimItem
-    waiting: Waiting | None = None
-    detail: PlanDetail | None = None
-    letter: Letter | None = None
-    rendered: bytes = b""
 
 
 class Claimed(msgspec.Struct):
@@ -89,13 +71,15 @@ class Dispatcher:
 
     def __init__(
         self, store: Store, registry: Registry, ownership: Ownership, horizon: Horizon,
-        planner: Planner, postbox: Postbox, clock: Clock, stats: Stats,
+        planner: Planner, timers: TimerRunner, postbox: Postbox, clock: Clock, stats: Stats,
     ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
         self._ownership = ownership
         self._horizon = horizon
         self._meaning = Meaning(planner, postbox, stats)
+        self._judge = Judge(postbox)
+        self._timers = timers
         self._postbox = postbox
         self._clock = clock
         self._lease_clock = SystemClock()
@@ -107,8 +91,13 @@ class Dispatcher:
 
     async def fire(self, fired: Sequence[Fired]) -> None:
         """Carry one round through. Entries that could not be claimed go back into the wheel."""
-        self.under_way += len(fired)
+        count = len(fired)
+        self.under_way += count
         try:
+            timers = [entry for entry in fired if entry[2][1].lane == Lane.TIMERS]
+            if timers:
+                fired = [entry for entry in fired if entry[2][1].lane != Lane.TIMERS]
+                await self._fire_timers(timers)
             async with self._reading:
                 ready = await self._read_and_judge(fired)
                 await self._claiming.acquire()
@@ -126,7 +115,14 @@ class Dispatcher:
             _LOG.exception("a round of %d entries failed", len(fired))
             await self._put_back_soon(fired)
         finally:
-            self.under_way -= len(fired)
+            self.under_way -= count
+
+    async def _fire_timers(self, timers: Sequence[Fired]) -> None:
+        try:
+            await self._timers.fire(timers)
+        except StoreUnavailable:
+            self._stats.store_errors += 1
+            await self._put_back_soon(timers)
 
     async def _put_back_soon(self, fired: Sequence[Fired]) -> None:
         """Look again a little later. What was claimed meanwhile answers GONE, which is harmless."""
@@ -160,83 +156,10 @@ class Dispatcher:
     ) -> list[Ready]:
         snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
         return [
-            self._judge(snapshot, entry, waiting, now_ms)
+            self._judge.judge(snapshot, entry, waiting, now_ms)
             for p, entries in by_partition.items()
             for entry, waiting in zip(entries, read[p], strict=True)
         ]
-
-    def _judge(
-        self, snapshot: Snapshot, fired: Fired, waiting: Waiting | None, now_ms: int
-    ) -> Ready:
-        due_ms, member, where = fired
-        if waiting is None or waiting.reference.state != State.SCHEDULED:
-            # Cancelled or taken: the claim drops the index entry.
-            return Ready(due_ms, where, ClaimItem(member, where[1]), waiting)
-        ref = waiting.reference
-        detail = _detail.decode(waiting.detail)
-        ready = Ready(due_ms, where, ClaimItem(member, where[1]), waiting, detail)
-        no = self._objection(snapshot, waiting, detail)
-        if no is None:
-            try:
-                self._render(snapshot, ready, now_ms)
-            except RenderingFailed:
-                no = (State.FAILED, Reason.RENDERING_ERROR)
-        if no is not None:
-            ready.item = ClaimItem(
-                member, where[1], ClaimAction.END, False, (), int(no[0]), int(no[1])
-            )
-            return ready
-        is_follow_up = bool(ref.flags & FLAG_FOLLOW_UP)
-        ready.item = ClaimItem(
-            member,
-            where[1],
-            ClaimAction.GATE,
-            ref.purpose in CONSENT_PURPOSES,
-            snapshot.caps_for(
-                detail.account, ref.channel_number, ref.rule_number, ref.purpose, ref.medium,
-                is_follow_up,
-            ),
-        )  # fmt: skip
-        return ready
-
-    def _objection(
-        self, snapshot: Snapshot, waiting: Waiting, detail: PlanDetail
-    ) -> tuple[State, Reason] | None:
-        """Return why the registry or the address forbids it, in the order of R10."""
-        ref = waiting.reference
-        verdict = snapshot.verdict(ref.rule_number, detail.revision, ref.step, ref.channel_number)
-        if verdict is not None:
-            return verdict
-        if not self._postbox.supports(ref.medium):
-            return State.SKIPPED, Reason.MEDIUM_NOT_CONFIGURED
-        if not detail.address:
-            return State.SKIPPED, Reason.NO_RECIPIENT
-        return None
-
-    def _render(self, snapshot: Snapshot, ready: Ready, now_ms: int) -> None:
-        waiting, detail = ready.waiting, ready.detail
-        assert waiting is not None and detail is not None
-        ref = waiting.reference
-        rule = snapshot.rule_revision(ref.rule_number, detail.revision)
-        channel = snapshot.channel_by_number.get(ref.channel_number)
-        if rule is None or channel is None:
-            raise RenderingFailed("the rule or channel it was planned with is gone")
-        step = rule.steps[ref.step]
-        subject = next((a.subject for a in step.actions if a.medium == ref.medium), "")
-        ready.letter = Letter(
-            delivery_id=waiting.member.hex(),
-            medium=ref.medium,
-            address=detail.address,
-            family=rule.family,
-            is_follow_up=ref.step > 0,
-            locale=detail.locale,
-            subject=subject,
-            body=waiting.body,
-            channel=channel,
-            attempts=ref.attempts,
-            send_ms=now_ms,
-        )
-        ready.rendered = self._postbox.prepare(ready.letter)
 
     # Claim --------------------------------------------------------------------------------------
 
@@ -300,8 +223,14 @@ class Dispatcher:
             one.letter.attempts = answer.attempts - 1
             return True
         if answer.code == ClaimCode.DEFERRED:
-            stats.deferred_by_cap += 1
+            if one.item.action == ClaimAction.GATE:
+                stats.deferred_by_cap += 1
+            else:
+                stats.deferred_by_hours += 1
             self._horizon.on_deferred(partition, one.item.member, answer.due_ms)
+        elif answer.code == ClaimCode.PARKED:
+            assert one.waiting is not None, "only what waits is parked"
+            self._horizon.on_parked(partition, one.item.member, one.waiting.reference.expire_ms)
         elif answer.code == ClaimCode.NOT_DUE:
             self._horizon.insert(partition, one.where[1], one.item.member, answer.due_ms)
         elif answer.code == ClaimCode.ENDED:
@@ -334,7 +263,7 @@ class Dispatcher:
         assert one.waiting is not None and one.detail is not None and one.letter is not None
         return self._meaning.of(
             self._registry.snapshot, one.item.member, one.waiting.reference, one.detail,
-            one.letter.attempts, delivery, now_ms,
+            one.letter, delivery, now_ms,
         )  # fmt: skip
 
     async def _settle(

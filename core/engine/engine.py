@@ -21,8 +21,10 @@ from core.engine.explain import Explainer
 from core.engine.horizon import Horizon
 from core.engine.identity import Identity
 from core.engine.ownership import Ownership
+from core.engine.pending import Pending
 from core.engine.planner import Planner
 from core.engine.reader import Reader
+from core.engine.timers import TimerRunner
 from core.errors import StoreUnavailable
 from core.model import Medium
 from core.ports import Postbox, Store
@@ -63,9 +65,15 @@ class Engine:
         planner = Planner(self.identity, held)
         self.ownership = Ownership(store, self.stats, is_exclusive=is_exclusive)
         self.horizon = Horizon(store, self.ownership, self.stats, clock.now_ms())
-        self.dispatcher = Dispatcher(
-            store, registry, self.ownership, self.horizon, planner, postbox, clock, self.stats
+        self.pending = Pending(store, registry, planner, self.horizon, clock)
+        self._tended_revision = -1
+        timers = TimerRunner(
+            store, registry, self.horizon, planner, self.identity, clock, self.stats
         )
+        self.dispatcher = Dispatcher(
+            store, registry, self.ownership, self.horizon, planner, timers, postbox, clock,
+            self.stats,
+        )  # fmt: skip
         self._wakeup = asyncio.Event()
         self._stopping = asyncio.Event()
         self._rounds: set[asyncio.Task[None]] = set()
@@ -75,9 +83,14 @@ class Engine:
             self.horizon.on_near(partition, plan)  # type: ignore[arg-type]
             self._wakeup.set()
 
+        def on_timer(partition: int, member: bytes, due_ms: int) -> None:
+            self.horizon.on_timer(partition, member, due_ms)
+            self._wakeup.set()
+
         self.acceptor = Acceptor(
-            store, registry, self.identity, planner, clock, self.stats, on_near
-        )
+            store, registry, self.identity, planner, clock, self.stats, on_near, on_timer,
+            self.pending.follow_contact,
+        )  # fmt: skip
         self.consents = ConsentBook(store, registry, clock)
         self.reader = Reader(store, registry, self.identity, clock)
         self.explainer = Explainer(store, registry, self.identity, self.reader, clock)
@@ -95,6 +108,23 @@ class Engine:
         if self._is_exclusive:
             await self._recover(_FAR_FUTURE_MS)
         await self.horizon.extend(self._clock.now_ms())
+        await self.tend()
+
+    async def tend(self) -> None:
+        """Follow the configuration where it ended or released what waits: stops and thaws.
+
+        Called whenever the configuration is newer than the last time; may be repeated.
+        """
+        revision = self.registry.snapshot.revision
+        if revision == self._tended_revision:
+            return
+        newest_stop = self.registry.snapshot.newest_stop_revision
+        if 0 <= self._tended_revision < newest_stop:
+            # After a start nothing is searched for: the gate refuses what was stopped, when due.
+            await self.pending.end_stopped()
+        if await self.pending.thaw():
+            self._wakeup.set()
+        self._tended_revision = revision
 
     async def run(self) -> None:
         """Fire what falls due until `stop` is called. Only for clocks that move by themselves."""
@@ -183,6 +213,7 @@ class Engine:
             try:
                 await self._recover(lease_clock.now_ms())
                 await self.registry.refresh()
+                await self.tend()
             except StoreUnavailable:
                 self.stats.store_errors += 1
 
@@ -215,6 +246,7 @@ class Engine:
         """
         clock = self._clock
         assert isinstance(clock, ManualClock), "only a clock that is moved by hand can be advanced"
+        await self.tend()
         while True:
             await self.horizon.extend(clock.now_ms())
             due_ms = self.horizon.wheel.earliest_due_ms()

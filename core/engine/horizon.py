@@ -22,6 +22,10 @@ from core.timing_wheel.wheel import TimingWheel
 
 NEAR = Source(Lane.NEAR)
 DEFERRED = Source(Lane.DEFERRED)
+PARKED = Source(Lane.PARKED)
+TIMERS = Source(Lane.TIMERS)
+FIXED = (NEAR, DEFERRED, PARKED, TIMERS)
+"""Lanes with one key of their own in each partition."""
 _FOREVER_MS = 2**47
 Where = tuple[int, Source]
 """(partition, lane)."""
@@ -67,6 +71,23 @@ class Horizon:
         if due_ms < self.loaded_until_ms:
             self.insert(partition, DEFERRED, member, due_ms)
 
+    def on_parked(self, partition: int, member: bytes, expire_ms: int) -> None:
+        """Take a hint from a claim: held from now on, until it expires at the latest."""
+        if expire_ms < self.loaded_until_ms:
+            self.insert(partition, PARKED, member, expire_ms)
+
+    def on_timer(self, partition: int, member: bytes, due_ms: int) -> None:
+        """Take a hint from a commit: a timer stands there now."""
+        if due_ms < self.loaded_until_ms and partition in self._ownership.owned:
+            self.insert(partition, TIMERS, member, due_ms)
+
+    def source_of(self, partition: int, member: bytes, due_ms: int) -> Source:
+        """Return where a waiting entry is indexed: as the wheel knows it, else by its due time."""
+        where: Where | None = self.wheel.payload_of(member)
+        if where is not None:
+            return where[1]
+        return Source(Lane.FAR, due_ms // self._width_ms)
+
     def take(self, now_ms: int, limit: int) -> list[tuple[int, bytes, Where]]:
         """Return at most `limit` due entries, in order of (due, member), and forget them.
 
@@ -110,7 +131,7 @@ class Horizon:
             known = self._open_slots.get(p, set())
             self._open_slots[p] = known | set(numbers)
             lanes += [(p, Source(Lane.FAR, n)) for n in numbers if n not in known]
-            lanes += [(p, DEFERRED), (p, NEAR)]
+            lanes += [(p, lane) for lane in FIXED]
         self.loaded_until_ms = max(self.loaded_until_ms, until_ms)
         self._loaded_until_ms.update(dict.fromkeys(opened, until_ms))
         await self._read(lanes)
@@ -147,7 +168,7 @@ class Horizon:
             return False
         self._near_versions.update({p: versions[p] for p in changed})
         before = len(self.wheel)
-        await self._read([(p, lane) for p in changed for lane in (NEAR, DEFERRED)])
+        await self._read([(p, lane) for p in changed for lane in FIXED])
         return len(self.wheel) > before
 
     async def tidy(self, now_ms: int) -> None:
@@ -181,7 +202,7 @@ class Horizon:
             for number in (await self._store.next_far_slot(owned)).values()
             if number is not None
         ]
-        lanes = [(p, DEFERRED) for p in owned]
+        lanes = [(p, lane) for p in owned for lane in (DEFERRED, PARKED, TIMERS)]
         instants += [
             entries[0].due_ms
             for entries in await self._store.read_lanes(lanes, _FOREVER_MS, 1)

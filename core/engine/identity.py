@@ -42,7 +42,7 @@ class Identity:
         return blake2b(text.encode(), digest_size=8, key=self._secret).digest()
 
     def contact_key(self, account: str, contact: Contact) -> bytes:
-        """Return who it is: by e-mail, else phone, else the shop's reference (R4).
+        """Return who it is: by e-mail, else phone, the shop's reference or the session (R4, D21).
 
         Raises:
             InvalidField: it has none of them.
@@ -53,8 +53,10 @@ class Identity:
             return self._hash("p", account, normal_phone(contact.phone))
         if contact.reference:
             return self._hash("r", account, contact.reference.strip())
+        if contact.session_id:
+            return self._hash("s", account, contact.session_id.strip())
         raise InvalidField(
-            "a contact needs an email, a phone or a reference",
+            "a contact needs an email, a phone, a reference or a session_id",
             field="contact",
             reason="FIELD_REQUIRED",
         )
@@ -71,17 +73,49 @@ class Identity:
         """Return which order it is; the channel by its full name."""
         return self._hash("o", account, channel, reference)
 
+    def cart_key(self, account: str, channel: str, cart: str) -> bytes:
+        """Return which cart it is; the channel by its id."""
+        return self._hash("c", account, channel, cart)
+
+    def alias_keys(self, account: str, contact: Contact) -> list[bytes]:
+        """Return what else the contact may be found by: phone, reference and session, weakest last.
+
+        They are keys of the order directory, where the contact they stand for is noted (R4). A session
+        alone makes a contact of its own until somebody is identified by it (D21).
+        """
+        keys = []
+        if contact.phone:
+            keys.append(self._hash("p", account, normal_phone(contact.phone)))
+        if contact.reference:
+            keys.append(self._hash("r", account, contact.reference.strip()))
+        if contact.session_id:
+            keys.append(self._hash("s", account, contact.session_id.strip()))
+        return keys
+
+    def timer_id(self, rule_number: int, key: bytes, channel_number: int) -> bytes:
+        """Return the id of a rule's timer for a run: one that is set already has the same."""
+        head = self._short(key + rule_number.to_bytes(4, "little") + b"timer", 0)
+        return head[:6] + channel_number.to_bytes(2, "big")
+
+    def fired_key(self, member: bytes, due_ms: int) -> bytes:
+        """Return the event key of a timer that ran out: repeated, it changes nothing."""
+        return self._short(member + due_ms.to_bytes(6, "little") + b"fired", 0)
+
+    def adopted_key(self, event_key: bytes, member: bytes) -> bytes:
+        """Return the event key under which a contact takes over what waited for another."""
+        return self._short(event_key + member + b"adopted", 0)
+
     def review_message_key(
-        self, order_key: bytes, family: int, step: int, medium: int, generation: int
+        self, order_key: bytes, step: int, medium: int, generation: int
     ) -> bytes:
         """Return what makes a review request the same, whichever rule asks (R1, R2)."""
-        return self._short(order_key + bytes((1, family, step, medium)), generation)
+        return self._short(order_key + bytes((1, step, medium)), generation)
 
     def rule_message_key(
-        self, event_key: bytes, rule_number: int, step: int, medium: int, generation: int
+        self, run_key: bytes, rule_number: int, step: int, medium: int, generation: int
     ) -> bytes:
-        """Return what makes another message the same: once per rule and event (R1)."""
-        head = event_key + rule_number.to_bytes(4, "little") + bytes((2, step, medium))
+        """Return what makes another message the same: once per rule and run (R1)."""
+        head = run_key + rule_number.to_bytes(4, "little") + bytes((2, step, medium))
         return self._short(head, generation)
 
     def _short(self, head: bytes, generation: int) -> bytes:

@@ -12,9 +12,10 @@ Decides: sent, tried again and when, or ended, and whether the caps are given ba
 from __future__ import annotations
 
 from core import bounds
+from core.engine.follow_ups import next_plans
 from core.engine.planner import Planner
 from core.model import Reason, State
-from core.ports import Delivery, Postbox, Settlement
+from core.ports import Delivery, Letter, Postbox, Settlement
 from core.records import PlanDetail, Reference
 from core.registry.snapshot import Snapshot
 from core.stats import Stats
@@ -39,19 +40,20 @@ class Meaning:
         self._stats = stats
 
     def of(
-        self, snapshot: Snapshot, member: bytes, ref: Reference, detail: PlanDetail, attempts: int,
+        self, snapshot: Snapshot, member: bytes, ref: Reference, detail: PlanDetail, letter: Letter,
         delivery: Delivery, now_ms: int,
     ) -> Settlement:  # fmt: skip
         """Return how the invitation settles.
 
         Args:
-            attempts: hand-overs before this one.
+            letter: what was handed over.
             now_ms: business clock; for a message accepted, when it was sent.
         """
+        attempts = letter.attempts
         releases = not delivery.was_handed_over
         kind = delivery.kind
         if kind is Delivery.Kind.ACCEPTED:
-            plans = self._planner.next_plans(snapshot, ref, detail, now_ms)
+            plans = next_plans(self._planner, snapshot, ref, detail, letter, now_ms)
             return Settlement(member, State.SENT, next_plans=plans)
         if kind is Delivery.Kind.REJECTED:
             return Settlement(member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases)

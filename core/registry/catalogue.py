@@ -16,7 +16,7 @@ decoding of what has changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from core.model import ActivationState, Family
@@ -26,31 +26,50 @@ from core.registry.documents import (
     account_name,
     activation_name,
     cap_name,
+    carrier_name,
     channel_name,
     decode,
     event_type_name,
     revision_key,
     rule_name,
 )
-from core.registry.resources import Account, Activation, Cap, Channel, EventType, Rule
+from core.registry.resources import (
+    Account,
+    Activation,
+    Cap,
+    Carrier,
+    Channel,
+    EventType,
+    ProductExclusivity,
+    Rule,
+)
 from core.registry.store import RegistryState
 
 HOLDING: Final = frozenset({ActivationState.ACTIVE, ActivationState.PAUSED})
-"""States in which a rule keeps its slot, and what it planned goes on (R14)."""
+"""States in which a rule holds its slot, and what it planned goes on (R14)."""
+
+STANDING: Final = HOLDING | {ActivationState.FROZEN}
+"""States in which a rule needs what its channel has.
+
+A FROZEN rule has its slot as long as nobody takes it: another rule that is switched on there holds
+it from then on, and the frozen one stays FROZEN rather than SUPERSEDED, so that nothing of it goes
+out unasked. It is resumed when the slot is free, or switched on, which takes the slot back.
+"""
 
 Slot = tuple[str, Family, str]
 """(channel name, family, event type; "" where the slot is the whole channel)."""
 
 
-def slot_of(rule: Rule, channel: str) -> Slot | None:
-    """Return the slot that the rule takes on a channel (full name) while it is active there.
+def slot_of(rule: Rule, channel: Channel) -> Slot | None:
+    """Return the slot that the rule takes on a channel while it is active there.
 
     None if its family is not exclusive: any number of such rules may be active (h1, R37).
     """
     if rule.family == Family.SERVICE_REVIEW:
-        return (channel, Family.SERVICE_REVIEW, rule.event_type)
+        return (channel.name, Family.SERVICE_REVIEW, rule.event_type)
     if rule.family == Family.PRODUCT_REVIEW:
-        return (channel, Family.PRODUCT_REVIEW, "")
+        by_type = channel.product_exclusivity == ProductExclusivity.PER_EVENT_TYPE
+        return (channel.name, Family.PRODUCT_REVIEW, rule.event_type if by_type else "")
     return None
 
 
@@ -72,18 +91,24 @@ class Catalogue:
         self._on_channel: dict[str, list[tuple[Activation, Rule]]] = {}
         self._of_rule: dict[int, list[Activation]] = {}
         self._holders: dict[Slot, list[Activation]] = {}
+        self._frozen: dict[Slot, list[Activation]] = {}
         self._index_activations()
 
     def _index_activations(self) -> None:
         rules = self._documents.rules.values
         for activation in self._documents.activations.values.values():
-            channel = channel_name(activation.account, activation.channel)
+            name = channel_name(activation.account, activation.channel)
+            channel = self.channel_by_name[name]
             rule = rules[rule_name(activation.account, activation.rule)]
-            self._on_channel.setdefault(channel, []).append((activation, rule))
+            self._on_channel.setdefault(name, []).append((activation, rule))
             self._of_rule.setdefault(rule.number, []).append(activation)
             slot = slot_of(rule, channel)
-            if slot is not None and activation.state in HOLDING:
+            if slot is None:
+                continue
+            if activation.state in HOLDING:
                 self._holders.setdefault(slot, []).append(activation)
+            elif activation.state == ActivationState.FROZEN:
+                self._frozen.setdefault(slot, []).append(activation)
 
     def account(self, account: str) -> Account | None:
         """Return an account."""
@@ -112,6 +137,14 @@ class Catalogue:
     def caps(self, account: str) -> tuple[Cap, ...]:
         """Return an account's caps by id."""
         return self._documents.caps.of_account(account)
+
+    def carrier(self, account: str, carrier: str) -> Carrier | None:
+        """Return a carrier."""
+        return self._documents.carriers.values.get(carrier_name(account, carrier))
+
+    def carriers(self, account: str) -> tuple[Carrier, ...]:
+        """Return an account's carriers by id."""
+        return self._documents.carriers.of_account(account)
 
     def rule(self, account: str, rule: str) -> Rule | None:
         """Return a rule in its newest revision; None for a deleted one."""
@@ -160,9 +193,17 @@ class Catalogue:
         found = self._of_rule.get(rule.number, ())
         return tuple(sorted(found, key=lambda activation: activation.channel))
 
+    def on_channel(self, channel: Channel) -> Sequence[tuple[Activation, Rule]]:
+        """Return how rules stand on a channel, deleted ones included, in no order."""
+        return self._on_channel.get(channel.name, ())
+
     def holders(self, slot: Slot) -> tuple[Activation, ...]:
         """Return who holds an exclusive slot: none or one (invariant 2)."""
         return tuple(self._holders.get(slot, ()))
+
+    def frozen(self, slot: Slot) -> tuple[Activation, ...]:
+        """Return the FROZEN rules of an exclusive slot, whoever holds it (see `STANDING`)."""
+        return tuple(self._frozen.get(slot, ()))
 
     def counter(self, name: str) -> int:
         """Return the last number that a counter has given, 0 if none."""

@@ -12,7 +12,15 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from core.registry.resources import Account, Activation, Cap, Channel, EventType, Rule
+from core.registry.resources import (
+    Account,
+    Activation,
+    Cap,
+    Carrier,
+    Channel,
+    EventType,
+    Rule,
+)
 from core.registry.store import Kind, RegistryState
 
 ValueT = TypeVar("ValueT")
@@ -81,6 +89,7 @@ _ACCOUNT = msgspec.json.Decoder(Account)
 _EVENT_TYPE = msgspec.json.Decoder(EventType)
 _CHANNEL = msgspec.json.Decoder(Channel)
 _CAP = msgspec.json.Decoder(Cap)
+_CARRIER = msgspec.json.Decoder(Carrier)
 _RULE = msgspec.json.Decoder(Rule)
 _ACTIVATION = msgspec.json.Decoder(Activation)
 _COUNTER = msgspec.json.Decoder(int)
@@ -94,6 +103,7 @@ class Documents(msgspec.Struct, frozen=True):
     event_types: Table[EventType]
     channels: Table[Channel]
     caps: Table[Cap]
+    carriers: Table[Carrier]
     rules: Table[Rule]
     rule_revisions: Table[Rule]
     activations: Table[Activation]
@@ -109,6 +119,7 @@ def decode(state: RegistryState, before: Documents | None) -> Documents:
         event_types=decoded(_EVENT_TYPE, raw[Kind.EVENT_TYPE], old.event_types if old else None),
         channels=decoded(_CHANNEL, raw[Kind.CHANNEL], old.channels if old else None),
         caps=decoded(_CAP, raw[Kind.CAP], old.caps if old else None),
+        carriers=decoded(_CARRIER, raw[Kind.CARRIER], old.carriers if old else None),
         rules=decoded(_RULE, raw[Kind.RULE], old.rules if old else None),
         rule_revisions=decoded(_RULE, raw[Kind.RULE_REVISION], old.rule_revisions if old else None),
         activations=decoded(_ACTIVATION, raw[Kind.ACTIVATION], old.activations if old else None),
@@ -137,6 +148,11 @@ def cap_name(account: str, cap: str) -> str:
     return f"accounts/{account}/caps/{cap}"
 
 
+def carrier_name(account: str, carrier: str) -> str:
+    """Return the full name of a carrier."""
+    return f"accounts/{account}/carriers/{carrier}"
+
+
 def rule_name(account: str, rule: str) -> str:
     """Return the full name of a rule."""
     return f"accounts/{account}/rules/{rule}"
@@ -154,6 +170,7 @@ def revision_key(rule_number: int, revision: int) -> str:
 
 CHANNEL_COUNTER = "channel"
 CAP_COUNTER = "cap"
+CARRIER_COUNTER = "carrier"
 RULE_COUNTER = "rule"
 
 

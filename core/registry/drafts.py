@@ -5,27 +5,22 @@ Never: which changes are allowed (`edits.py`, `rule_edits.py`); reads or writes 
 
 An edit takes a draft, adds changes to it and returns the answer; one that raises leaves a draft
 which must be thrown away. The registry writes the changes only if the catalogue is still the newest,
-so everything checked against it is true at the moment of the write.
+so everything checked against it is true at the moment of the write. Of rules and how they stand, a
+draft shows what they will be, so that one write can save a rule and switch it on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from core.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    LimitExceeded,
-    NotFound,
-    RevisionConflict,
-)
-from core.model import ActivationState, Medium
-from core.registry.catalogue import Catalogue
-from core.registry.documents import account_name, activation_name
+from core.errors import AlreadyExists, LimitExceeded, NotFound, RevisionConflict
+from core.model import ActivationState
+from core.registry.catalogue import HOLDING, Catalogue, slot_of
+from core.registry.documents import account_name, channel_name, rule_name
 from core.registry.resources import Activation, Channel, Resource, Rule
 from core.registry.store import Change, Kind
 
@@ -53,6 +48,10 @@ class Draft:
         """Daemons may not claim with an older snapshot once this is written (R13)."""
         self.changes: list[Change] = []
         self._numbers: dict[str, int] = {}
+        self._rules: dict[str, Rule] = {}
+        """Full name -> rule, of those that this draft writes."""
+        self._on_channel: dict[str, dict[str, Activation]] = {}
+        """Full name of a channel -> id of a rule -> activation, of those that this draft writes."""
 
     def put(self, kind: Kind, key: str, value: msgspec.Struct | int) -> None:
         """Write a document."""
@@ -73,23 +72,91 @@ class Draft:
 
     def create(self, kind: Kind, key: str, new: ResourceT, number: int) -> ResourceT:
         """Write a new resource and return it as it will be."""
-        created = replace(
+        created = self.created(new, number)
+        self.put(kind, key, created)
+        return created
+
+    def created(self, new: ResourceT, number: int) -> ResourceT:
+        """Return a new resource as it will be."""
+        return replace(
             new,
             number=number,
             changed_revision=self.revision,
             create_ms=self.now_ms,
             update_ms=self.now_ms,
         )
-        self.put(kind, key, created)
-        return created
+
+    # Rules and how they stand ------------------------------------------------------------------
+
+    def put_rule(self, rule: Rule) -> Rule:
+        """Write a rule in its newest revision and return it."""
+        self.put(Kind.RULE, rule.name, rule)
+        self._rules[rule.name] = rule
+        return rule
+
+    def rule(self, account: str, rule: str) -> Rule | None:
+        """Return a rule as it will be; None for a deleted one."""
+        name = rule_name(account, rule)
+        return self._rules[name] if name in self._rules else self.base.rule(account, rule)
 
     def stand(self, activation: Activation, state: ActivationState) -> Activation:
         """Write how a rule stands on a channel and return it as it will be."""
-        changed = replace(activation, state=state, actor=self.actor, update_ms=self.now_ms)
-        name = activation_name(changed.account, changed.channel, changed.rule)
-        self.put(Kind.ACTIVATION, name, changed)
+        changed = replace(
+            activation,
+            state=state,
+            stopped_from=activation.state
+            if state == ActivationState.STOPPED
+            else ActivationState.UNSPECIFIED,
+            actor=self.actor,
+            update_ms=self.now_ms,
+        )
+        self.put(Kind.ACTIVATION, changed.name, changed)
+        channel = channel_name(changed.account, changed.channel)
+        self._on_channel.setdefault(channel, {})[changed.rule] = changed
         self.bites = True
         return changed
+
+    def activation(self, account: str, channel: str, rule: str) -> Activation:
+        """Return how a rule will stand on a channel (both ids), INACTIVE if it never was active."""
+        changed = self._on_channel.get(channel_name(account, channel), {}).get(rule)
+        return (
+            changed
+            or self.base.activation(account, channel, rule)
+            or Activation(
+                account=account, channel=channel, rule=rule, state=ActivationState.INACTIVE
+            )
+        )
+
+    def on_channel(self, channel: Channel) -> list[tuple[Activation, Rule]]:
+        """Return how rules will stand on a channel, by rule, without deleted ones."""
+        merged = {each.rule: each for each, _ in self.base.on_channel(channel)}
+        merged.update(self._on_channel.get(channel.name, {}))
+        return [
+            (merged[rule_id], rule)
+            for rule_id in sorted(merged)
+            if (rule := self.rule(channel.account, rule_id)) is not None
+        ]
+
+    def rivals(self, rule: Rule, channel: Channel) -> list[Activation]:
+        """Return who else will hold the exclusive slot that a rule has on a channel."""
+        slot = slot_of(rule, channel)
+        if slot is None:
+            return []
+        return [
+            activation
+            for activation, other in self.on_channel(channel)
+            if activation.state in HOLDING
+            and other.id != rule.id
+            and slot_of(other, channel) == slot
+        ]
+
+
+class Tagged(Protocol):
+    """What has an etag."""
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change."""
 
 
 def found(resource: FoundT | None, name: str) -> FoundT:
@@ -104,19 +171,21 @@ def require_account(base: Catalogue, account: str) -> None:
     found(base.account(account), account_name(account))
 
 
-def require_free(resource: Resource | None, name: str) -> None:
+def require_free(resource: object | None, name: str) -> None:
     """Refuse to create what is there."""
     if resource is not None:
         raise AlreadyExists(f"{name} exists")
 
 
-def check_count(present: tuple[Resource, ...], count_max: int, what: str) -> None:
-    """Refuse one more than an account may have."""
-    if len(present) >= count_max:
+def check_count(
+    present: tuple[Resource, ...], count_max: int, what: str, added_count: int = 1
+) -> None:
+    """Refuse more than an account may have."""
+    if len(present) + added_count > count_max:
         raise LimitExceeded(f"an account has at most {count_max} {what}")
 
 
-def check_etag(present: Resource, etag: str) -> None:
+def check_etag(present: Tagged, etag: str) -> None:
     """Refuse a change made from another version of the resource; "" refuses none."""
     if etag and etag != present.etag:
         raise RevisionConflict(f"the etag is {present.etag} by now, not {etag}", field="etag")
@@ -138,16 +207,6 @@ def edited(draft: Draft, present: ResourceT, new: ResourceT, etag: str) -> Resou
         draft.bites = True
         return present
     return replace(kept, changed_revision=draft.revision, update_ms=draft.now_ms)
-
-
-def check_sender(rule: Rule, channel: Channel) -> None:
-    """E-mail needs somebody to come from, also for steps that are switched off at the moment."""
-    sends_email = any(a.medium == Medium.EMAIL for step in rule.steps for a in step.actions)
-    if sends_email and channel.email_sender is None:
-        raise FailedPrecondition(
-            f"{rule.name} sends e-mail, but {channel.name} has no email_sender",
-            field="channel.email_sender",
-        )
 
 
 def names(names: Iterable[str]) -> str:

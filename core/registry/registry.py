@@ -1,8 +1,8 @@
 """The registry: versioned configuration, read from memory, written with compare-and-set.
 
-Decides: how a change becomes the next revision, once, whoever else writes at the same time; and that
-changes which must bite at once have done so before the caller hears of them (R13).
-Never: which changes are allowed (`edits.py`, `rule_edits.py`).
+Decides: what the calls on rules are called and answer; `resource_calls.py` has those on the rest.
+Never: which changes are allowed (`rule_edits.py`, `activation_edits.py`, `copies.py`), or how a change
+is written (`writer.py`).
 
 A write reads the newest snapshot, computes the changes, and writes them if the snapshot is still the
 newest; else it begins again. So two activations of one slot at the same time leave one winner (A25).
@@ -14,46 +14,30 @@ not answer. The change may then have taken effect: repeat it with the same opera
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from core.clock import Clock
-from core.errors import Conflict
-from core.registry import edits, rule_edits
-from core.registry.documents import (
-    account_name,
-    activation_name,
-    cap_name,
-    channel_name,
-    event_type_name,
-    rule_name,
-)
+from core.model import ActivationState
+from core.registry import activation_edits, copies, rule_edits
+from core.registry.copies import CopyChange
+from core.registry.documents import activation_name, rule_name
 from core.registry.drafts import Draft
-from core.registry.operations import AnswerT, Call, call, note, replayed, result_of
-from core.registry.resources import Account, Activation, Cap, Channel, EventType, Rule
-from core.registry.snapshot import MatcherFactory, Snapshot, default_matcher
-from core.registry.store import RegistryState, RegistryStore
+from core.registry.operations import call
+from core.registry.resource_calls import ResourceCalls
+from core.registry.resources import Activation, Rule
 
-WRITE_ATTEMPTS_MAX = 64
-"""Each lost attempt means that somebody else has won, so losing so often means a storm of writes."""
-
-OnBite = Callable[[int], Awaitable[None]]
-
-_ACCOUNT: Final = msgspec.json.Decoder(Account)
-_EVENT_TYPE: Final = msgspec.json.Decoder(EventType)
-_CHANNEL: Final = msgspec.json.Decoder(Channel)
-_CAP: Final = msgspec.json.Decoder(Cap)
 _RULE: Final = msgspec.json.Decoder(Rule)
+_COPIES: Final = msgspec.json.Decoder(list[CopyChange])
 _ACTIVATION: Final = msgspec.json.Decoder(Activation)
+_ACTIVATIONS: Final = msgspec.json.Decoder(list[Activation])
 _SWAP: Final = msgspec.json.Decoder(tuple[Activation, list[Activation]])
 _NOTHING: Final = msgspec.json.Decoder(None)
 
 
-class Registry:
+class Registry(ResourceCalls):
     """The configuration of all accounts, as this process knows it.
 
     Arguments that all writes share: `actor` says who asks; `op_id`, if not empty, names the request
@@ -63,193 +47,26 @@ class Registry:
 
     Attributes:
         on_bite: awaited, one after the other, with the new revision, before a write returns after
-            which no daemon may claim with an older snapshot: a switched event type or step, a rule
-            deleted, switched on or off, and every change of caps. Called again if such a write is
-            repeated, so each must be idempotent.
+            which no daemon may claim with an older snapshot: whatever switches a rule, a step, an
+            event type, a feature or an entitlement, and every change of caps and carriers. Called
+            again if such a write is repeated, so each must be idempotent.
     """
-
-    def __init__(
-        self,
-        store: RegistryStore,
-        clock: Clock,
-        snapshot: Snapshot,
-        matcher_factory: MatcherFactory,
-    ) -> None:
-        """Use `Registry.open` instead."""
-        self.on_bite: list[OnBite] = []
-        self._store = store
-        self._clock = clock
-        self._snapshot = snapshot
-        self._matcher_factory = matcher_factory
-        # One write or load of this process at a time: writers here need not lose against each other,
-        # and a revision read from the store can be compared with the snapshot.
-        self._lock = asyncio.Lock()
-
-    @classmethod
-    async def open(
-        cls, store: RegistryStore, clock: Clock, matcher_factory: MatcherFactory = default_matcher
-    ) -> Registry:
-        """Return a registry that has loaded what the store holds."""
-        snapshot = Snapshot(await store.load(), None, matcher_factory)
-        return cls(store, clock, snapshot, matcher_factory)
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest revision that this process has seen. Take it once per batch."""
-        return self._snapshot
-
-    async def refresh(self) -> bool:
-        """Load what others have written; return whether there was anything.
-
-        Cost: one round trip if there was not, else all documents once.
-        """
-        async with self._lock:
-            return await self._refresh()
-
-    async def _refresh(self) -> bool:
-        # Not only if newer: a server restored from an older copy is the truth all the same.
-        if await self._store.revision() == self._snapshot.revision:
-            return False
-        self._install(await self._store.load())
-        return True
-
-    def _install(self, state: RegistryState) -> None:
-        self._snapshot = Snapshot(state, self._snapshot, self._matcher_factory)
-
-    # Accounts and event types ----------------------------------------------------------------
-
-    async def ensure_account(
-        self, account_id: str, default_caps: bool = True, *, actor: str = ""
-    ) -> Account:
-        """Make an account exist, with the shipped event types, and caps if it is new. Idempotent."""
-        asked = call("ensure_account", account_name(account_id), account_id, actor)
-        edit = partial(edits.ensure_account, account=account_id, with_default_caps=default_caps)
-        return await self._write(asked, _ACCOUNT, edit)
-
-    async def create_event_type(
-        self, new: EventType, op_id: str = "", validate_only: bool = False, *, actor: str = ""
-    ) -> EventType:
-        """Add an event type."""
-        asked = call("create_event_type", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _EVENT_TYPE, partial(edits.create_event_type, new=new))
-
-    async def update_event_type(
-        self,
-        new: EventType,
-        etag: str = "",
-        op_id: str = "",
-        validate_only: bool = False,
-        *,
-        actor: str = "",
-    ) -> EventType:
-        """Change an event type; mostly its switch."""
-        asked = call("update_event_type", new.name, new.account, actor, op_id, validate_only)
-        edit = partial(edits.update_event_type, new=new, etag=etag)
-        return await self._write(asked, _EVENT_TYPE, edit)
-
-    async def delete_event_type(
-        self,
-        account_id: str,
-        event_type_id: str,
-        etag: str = "",
-        op_id: str = "",
-        validate_only: bool = False,
-        *,
-        actor: str = "",
-    ) -> None:
-        """Remove an event type which is not shipped and which no rule names."""
-        name = event_type_name(account_id, event_type_id)
-        asked = call("delete_event_type", name, account_id, actor, op_id, validate_only)
-        edit = partial(
-            edits.delete_event_type, account=account_id, event_type=event_type_id, etag=etag
-        )
-        await self._write(asked, _NOTHING, edit)
-
-    # Channels ----------------------------------------------------------------------------------
-
-    async def create_channel(
-        self, new: Channel, op_id: str = "", validate_only: bool = False, *, actor: str = ""
-    ) -> Channel:
-        """Add a channel."""
-        asked = call("create_channel", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _CHANNEL, partial(edits.create_channel, new=new))
-
-    async def update_channel(
-        self,
-        new: Channel,
-        etag: str = "",
-        op_id: str = "",
-        validate_only: bool = False,
-        *,
-        actor: str = "",
-    ) -> Channel:
-        """Change a channel."""
-        asked = call("update_channel", new.name, new.account, actor, op_id, validate_only)
-        edit = partial(edits.update_channel, new=new, etag=etag)
-        return await self._write(asked, _CHANNEL, edit)
-
-    async def delete_channel(
-        self,
-        account_id: str,
-        channel_id: str,
-        etag: str = "",
-        op_id: str = "",
-        validate_only: bool = False,
-        *,
-        actor: str = "",
-    ) -> None:
-        """Remove a channel on which no rule is active."""
-        name = channel_name(account_id, channel_id)
-        asked = call("delete_channel", name, account_id, actor, op_id, validate_only)
-        edit = partial(edits.delete_channel, account=account_id, channel=channel_id, etag=etag)
-        await self._write(asked, _NOTHING, edit)
-
-    # Caps ----------------------------------------------------------------------------------------
-
-    async def create_cap(
-        self, new: Cap, op_id: str = "", validate_only: bool = False, *, actor: str = ""
-    ) -> Cap:
-        """Add a cap."""
-        asked = call("create_cap", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _CAP, partial(edits.create_cap, new=new))
-
-    async def update_cap(
-        self,
-        new: Cap,
-        etag: str = "",
-        op_id: str = "",
-        validate_only: bool = False,
-        *,
-        actor: str = "",
-    ) -> Cap:
-        """Change a cap."""
-        asked = call("update_cap", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _CAP, partial(edits.update_cap, new=new, etag=etag))
-
-    async def delete_cap(
-        self,
-        account_id: str,
-        cap_id: str,
-        etag: str = "",
-        op_id: str = "",
-        validate_only: bool = False,
-        *,
-        actor: str = "",
-    ) -> None:
-        """Remove a cap."""
-        name = cap_name(account_id, cap_id)
-        asked = call("delete_cap", name, account_id, actor, op_id, validate_only)
-        edit = partial(edits.delete_cap, account=account_id, cap=cap_id, etag=etag)
-        await self._write(asked, _NOTHING, edit)
 
     # Rules ---------------------------------------------------------------------------------------
 
     async def create_rule(
-        self, new: Rule, op_id: str = "", validate_only: bool = False, *, actor: str = ""
+        self,
+        new: Rule,
+        op_id: str = "",
+        validate_only: bool = False,
+        *,
+        activate_on: Sequence[str] = (),
+        actor: str = "",
     ) -> Rule:
-        """Add a rule, inactive everywhere."""
+        """Add a rule, inactive everywhere but on the channels given by id (B24)."""
         asked = call("create_rule", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _RULE, partial(rule_edits.create_rule, new=new))
+        edit = partial(rule_edits.create_rule, new=new, activate_on=activate_on)
+        return await self._write(asked, _RULE, edit)
 
     async def update_rule(
         self,
@@ -258,11 +75,13 @@ class Registry:
         op_id: str = "",
         validate_only: bool = False,
         *,
+        activate_on: Sequence[str] = (),
         actor: str = "",
     ) -> Rule:
-        """Change a rule: a new revision."""
+        """Change a rule: a new revision; switch it on for the channels given by id (B24)."""
         asked = call("update_rule", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _RULE, partial(rule_edits.update_rule, new=new, etag=etag))
+        edit = partial(rule_edits.update_rule, new=new, etag=etag, activate_on=activate_on)
+        return await self._write(asked, _RULE, edit)
 
     async def delete_rule(
         self,
@@ -280,6 +99,49 @@ class Registry:
         edit = partial(rule_edits.delete_rule, account=account_id, rule=rule_id, etag=etag)
         await self._write(asked, _NOTHING, edit)
 
+    async def duplicate_rule(
+        self,
+        account_id: str,
+        rule_id: str,
+        new_id: str,
+        display_name: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+        *,
+        actor: str = "",
+    ) -> Rule:
+        """Add a rule like another, inactive everywhere; "" keeps its display name (D18)."""
+        name = rule_name(account_id, new_id)
+        asked = call("duplicate_rule", name, account_id, actor, op_id, validate_only)
+        edit = partial(
+            rule_edits.duplicate_rule,
+            account=account_id,
+            rule_id=rule_id,
+            new_id=new_id,
+            display_name=display_name,
+        )
+        return await self._write(asked, _RULE, edit)
+
+    async def copy_rule(
+        self,
+        account_id: str,
+        rule_id: str,
+        channel_ids: Sequence[str] | None,
+        op_id: str = "",
+        validate_only: bool = False,
+        *,
+        actor: str = "",
+    ) -> list[CopyChange]:
+        """Give channels, or all if None, a rule of their own like this one, active there (R41)."""
+        name = rule_name(account_id, rule_id)
+        asked = call("copy_rule", name, account_id, actor, op_id, validate_only)
+        edit = partial(
+            copies.copy_rule, account=account_id, rule_id=rule_id, channel_ids=channel_ids
+        )
+        return await self._write(asked, _COPIES, edit)
+
+    # Activation ----------------------------------------------------------------------------------
+
     async def activate(
         self,
         account_id: str,
@@ -293,7 +155,7 @@ class Registry:
         name = activation_name(account_id, channel_id, rule_id)
         asked = call("activate", name, account_id, actor, op_id, validate_only)
         edit = partial(
-            rule_edits.activate, account=account_id, rule_id=rule_id, channel_id=channel_id
+            activation_edits.activate, account=account_id, rule_id=rule_id, channel_id=channel_id
         )
         return await self._write(asked, _SWAP, edit)
 
@@ -310,57 +172,87 @@ class Registry:
         name = activation_name(account_id, channel_id, rule_id)
         asked = call("deactivate", name, account_id, actor, op_id, validate_only)
         edit = partial(
-            rule_edits.deactivate, account=account_id, rule_id=rule_id, channel_id=channel_id
+            activation_edits.deactivate, account=account_id, rule_id=rule_id, channel_id=channel_id
         )
         return await self._write(asked, _ACTIVATION, edit)
 
-    # The loop ------------------------------------------------------------------------------------
-
-    async def _write(
+    async def pause_rule(
         self,
-        asked: Call,
-        decoder: msgspec.json.Decoder[AnswerT],
-        edit: Callable[[Draft], AnswerT],
-    ) -> AnswerT:
-        """Carry out an edit once, on the newest snapshot, and let it bite.
+        account_id: str,
+        rule_id: str,
+        channel_id: str = "",
+        actor: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+    ) -> list[Activation]:
+        """Start no new runs of a rule on a channel, or on all on which it is ACTIVE; return where."""
+        place = _Place(account_id, rule_id, channel_id)
+        asked = call("pause_rule", place.name, account_id, actor, op_id, validate_only)
+        return await self._write(asked, _ACTIVATIONS, place.change_to(ActivationState.PAUSED))
 
-        Cost: three round trips (revision, operation, write), plus a load and another round for each
-        writer elsewhere that was faster.
-        """
-        async with self._lock:
-            answer, bite_revision = await self._compare_and_set(asked, decoder, edit)
-        if bite_revision is not None:
-            for bite in self.on_bite:
-                await bite(bite_revision)
-        return answer
-
-    async def _compare_and_set(
+    async def freeze_rule(
         self,
-        asked: Call,
-        decoder: msgspec.json.Decoder[AnswerT],
-        edit: Callable[[Draft], AnswerT],
-    ) -> tuple[AnswerT, int | None]:
-        """Return the answer, and the revision that must bite, if any."""
-        operation_key = f"{asked.account}:{asked.op_id}" if asked.op_id else ""
-        for _ in range(WRITE_ATTEMPTS_MAX):
-            await self._refresh()
-            # Looked for after the snapshot is read: what is written later makes the write conflict.
-            if operation_key and not asked.validate_only:
-                kept = await self._store.find_op(operation_key)
-                if kept is not None:
-                    return replayed(asked, decoder, kept)
-            draft = Draft(self._snapshot, self._clock.now_ms(), asked.actor)
-            answer = edit(draft)
-            if asked.validate_only:
-                return answer, None
-            if not draft.changes and not operation_key:
-                return answer, self._snapshot.revision if draft.bites else None
-            changes = [*draft.changes, note(asked, draft)]
-            result = result_of(asked, draft, answer)
-            try:
-                await self._store.write(self._snapshot.revision, changes, operation_key, result)
-            except Conflict:
-                continue
-            self._install(self._snapshot.state.after(changes))
-            return answer, draft.revision if draft.bites else None
-        raise Conflict("too many others are writing; try again")
+        account_id: str,
+        rule_id: str,
+        channel_id: str = "",
+        actor: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+    ) -> list[Activation]:
+        """Let nothing of a rule start or go out until it is resumed; as `pause_rule`."""
+        place = _Place(account_id, rule_id, channel_id)
+        asked = call("freeze_rule", place.name, account_id, actor, op_id, validate_only)
+        return await self._write(asked, _ACTIVATIONS, place.change_to(ActivationState.FROZEN))
+
+    async def stop_rule(
+        self,
+        account_id: str,
+        rule_id: str,
+        channel_id: str = "",
+        actor: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+    ) -> list[Activation]:
+        """End all runs of a rule for good; as `pause_rule`, wherever it ever was active."""
+        place = _Place(account_id, rule_id, channel_id)
+        asked = call("stop_rule", place.name, account_id, actor, op_id, validate_only)
+        return await self._write(asked, _ACTIVATIONS, place.change_to(ActivationState.STOPPED))
+
+    async def resume_rule(
+        self,
+        account_id: str,
+        rule_id: str,
+        channel_id: str = "",
+        actor: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+    ) -> list[Activation]:
+        """Make a rule ACTIVE again where it was paused, frozen or stopped; as `pause_rule`."""
+        place = _Place(account_id, rule_id, channel_id)
+        asked = call("resume_rule", place.name, account_id, actor, op_id, validate_only)
+        return await self._write(asked, _ACTIVATIONS, place.change_to(ActivationState.ACTIVE))
+
+
+class _Place(NamedTuple):
+    """A rule on one channel, or on all of its channels."""
+
+    account: str
+    rule: str
+    channel: str
+
+    @property
+    def name(self) -> str:
+        """Full name of what is changed."""
+        if self.channel:
+            return activation_name(self.account, self.channel, self.rule)
+        return rule_name(self.account, self.rule)
+
+    def change_to(self, state: ActivationState) -> Callable[[Draft], list[Activation]]:
+        """Return the edit that leads there."""
+        return partial(
+            activation_edits.change_state,
+            account=self.account,
+            rule_id=self.rule,
+            channel_id=self.channel,
+            state=state,
+        )

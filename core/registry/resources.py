@@ -215,6 +215,8 @@ class Rule(Resource, kw_only=True):
     """Features a channel must have when a message falls due, else FEATURE_OFF (D10)."""
     copied_from: str = ""
     """Id of the rule it was copied from, for one channel."""
+    copied_for: str = ""
+    """Id of that channel: a later copy to it brings this rule up to date instead (R41)."""
     automation: str = ""
     """Id of the predefined automation it was made from."""
 
@@ -237,6 +239,8 @@ class Activation(msgspec.Struct, kw_only=True):
     update_ms: int = 0
     stop_revision: int = 0
     """What was planned under this registry revision or an earlier one was stopped (D17, D20)."""
+    stopped_from: ActivationState = ActivationState.UNSPECIFIED
+    """How it stood when it was stopped; only in the state STOPPED."""
 
     @property
     def name(self) -> str:

@@ -1,18 +1,22 @@
-"""Changes to rules, and switching them on and off per channel.
+"""Changes to rules.
 
-Decides: which are allowed; the swap of an exclusive slot, and the tombstone of a deleted rule.
+Decides: which are allowed; what a rule that is at work must still be after a change, and the tombstone
+of a deleted rule.
 Never: reads or writes a store, asks the time, or checks what a request can be checked for by itself
 (`control/` does, before). How edits work: `core/registry/drafts.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from core.bounds import RULES_PER_ACCOUNT_MAX
 from core.errors import AlreadyExists, FailedPrecondition, InvalidField
-from core.model import ActivationState
-from core.registry.catalogue import HOLDING, Catalogue, slot_of
+from core.model import REVIEW_FAMILIES, ActivationState
+from core.registry.activation_edits import switch_on
+from core.registry.catalogue import HOLDING, STANDING, Catalogue
 from core.registry.documents import (
     RULE_COUNTER,
     channel_name,
@@ -25,57 +29,40 @@ from core.registry.drafts import (
     Draft,
     check_count,
     check_etag,
-    check_sender,
     edited,
     found,
+    names,
     require_account,
     require_free,
 )
-from core.registry.resources import Activation, Rule
+from core.registry.edits import types_of
+from core.registry.product_rules import check_product_rules
+from core.registry.readiness import check_configured, check_sender
+from core.registry.resources import Rule
 from core.registry.store import Kind
 
-# --- rules --------------------------------------------------------------------------------------
 
-
-def create_rule(draft: Draft, new: Rule) -> Rule:
-    """Add a rule, inactive everywhere (A12)."""
+def create_rule(draft: Draft, new: Rule, activate_on: Sequence[str] = ()) -> Rule:
+    """Add a rule, inactive everywhere (A12), or switched on for channels, given by id (B24)."""
     require_account(draft.base, new.account)
-    require_free(draft.base.rule(new.account, new.id), new.name)
-    if draft.base.deleted_rule(new.account, new.id) is not None:
-        raise AlreadyExists(
-            f"{new.name} was deleted, and invitations may still refer to it; choose another id"
-        )
-    check_count(draft.base.rules(new.account), RULES_PER_ACCOUNT_MAX, "rules")
-    _check_event_types(draft.base, new)
-    number = draft.next_number(RULE_COUNTER, FOUR_BYTES_MAX)
-    first = replace(new, revision=1, is_deleted=False)
-    return draft.create(Kind.RULE, new.name, first, number)
+    check_room(draft.base, new.account, 1)
+    created = add(draft, new)
+    _switch_on_all(draft, created, activate_on)
+    return created
 
 
-def update_rule(draft: Draft, new: Rule, etag: str) -> Rule:
+def update_rule(draft: Draft, new: Rule, etag: str, activate_on: Sequence[str] = ()) -> Rule:
     """Change a rule: a new revision; those before stay readable (A27, R40).
 
-    Switching a step bites. A trigger may move to another event type only where that does not make
-    two rules active in one slot (R37).
+    Switching a step bites, and so does what else ends messages that fall due. The trigger may become
+    any other, but where the rule is at work and not to be switched on anew, it may not move into a
+    slot that another rule holds (R37).
     """
     present = found(draft.base.rule(new.account, new.id), new.name)
-    kept = replace(new, revision=present.revision, is_deleted=False)
-    changed = edited(draft, present, kept, etag)
-    if changed is present:
-        return present
-    if changed.family != present.family:
-        raise InvalidField("the family of a rule cannot be changed", field="rule.family")
-    _check_event_types(draft.base, changed)
-    for activation in draft.base.activations_of(present):
-        if activation.state in HOLDING:
-            _check_still_fits(draft.base, changed, activation)
-    changed = replace(changed, revision=present.revision + 1)
-    enabled = {step.id: step.enabled for step in present.steps}
-    draft.bites = changed.event_type != present.event_type or any(
-        enabled.get(step.id, step.enabled) != step.enabled for step in changed.steps
-    )
-    draft.put(Kind.RULE_REVISION, revision_key(present.number, present.revision), present)
-    draft.put(Kind.RULE, changed.name, changed)
+    changed = revise(draft, present, new, etag)
+    _switch_on_all(draft, changed, activate_on)
+    if changed is not present:
+        check_where_at_work(draft, changed)
     return changed
 
 
@@ -93,76 +80,115 @@ def delete_rule(draft: Draft, account: str, rule: str, etag: str) -> None:
     draft.bites = True
 
 
-# --- activation ---------------------------------------------------------------------------------
-
-
-def activate(
-    draft: Draft, account: str, rule_id: str, channel_id: str
-) -> tuple[Activation, list[Activation]]:
-    """Make a rule ACTIVE on a channel; who held its exclusive slot is SUPERSEDED (A25, R37).
-
-    Returns:
-        The activation, and those that it replaced: none or one. One that is ACTIVE already is
-        returned as it is.
-    """
-    rule = found(draft.base.rule(account, rule_id), rule_name(account, rule_id))
-    channel = found(draft.base.channel(account, channel_id), channel_name(account, channel_id))
-    present = draft.base.activation(account, channel_id, rule_id) or Activation(
-        account=account, channel=channel_id, rule=rule_id, state=ActivationState.INACTIVE
+def duplicate_rule(
+    draft: Draft, account: str, rule_id: str, new_id: str, display_name: str
+) -> Rule:
+    """Add a rule like another: everything but runs, counters and activations (D18)."""
+    source = found(draft.base.rule(account, rule_id), rule_name(account, rule_id))
+    new = replace(
+        source,
+        id=new_id,
+        display_name=display_name or source.display_name,
+        copied_from="",
+        copied_for="",
     )
-    if present.state == ActivationState.ACTIVE:
-        draft.bites = True
-        return present, []
-    check_sender(rule, channel)
-    slot = slot_of(rule, channel.name)
-    superseded = [
-        draft.stand(holder, ActivationState.SUPERSEDED)
-        for holder in (draft.base.holders(slot) if slot is not None else ())
-        if holder.rule != rule_id
-    ]
-    return draft.stand(present, ActivationState.ACTIVE), superseded
+    return create_rule(draft, new)
 
 
-def deactivate(draft: Draft, account: str, rule_id: str, channel_id: str) -> Activation:
-    """Switch a rule off on a channel; what waits is looked at when due (h5)."""
-    found(draft.base.rule(account, rule_id), rule_name(account, rule_id))
-    found(draft.base.channel(account, channel_id), channel_name(account, channel_id))
-    present = draft.base.activation(account, channel_id, rule_id)
-    # Again, in case the first time was written but did not come to bite.
-    draft.bites = True
-    if present is None:
-        return Activation(
-            account=account, channel=channel_id, rule=rule_id, state=ActivationState.INACTIVE
+# --- what other edits of rules are made of --------------------------------------------------------
+
+
+def check_room(base: Catalogue, account: str, added_count: int) -> None:
+    """Refuse more rules than an account may have."""
+    check_count(base.rules(account), RULES_PER_ACCOUNT_MAX, "rules", added_count)
+
+
+def add(draft: Draft, new: Rule) -> Rule:
+    """Write a new rule in its first revision."""
+    require_free(draft.rule(new.account, new.id), new.name)
+    if draft.base.deleted_rule(new.account, new.id) is not None:
+        raise AlreadyExists(
+            f"{new.name} was deleted, and invitations may still refer to it; choose another id"
         )
-    if present.state == ActivationState.INACTIVE:
+    _check_trigger(draft.base, new)
+    number = draft.next_number(RULE_COUNTER, FOUR_BYTES_MAX)
+    first = replace(new, revision=1, is_deleted=False)
+    return draft.put_rule(draft.created(first, number))
+
+
+def revise(draft: Draft, present: Rule, new: Rule, etag: str) -> Rule:
+    """Write the next revision of a rule, or return `present` itself if nothing differs."""
+    kept = replace(
+        new,
+        revision=present.revision,
+        is_deleted=False,
+        copied_from=present.copied_from,
+        copied_for=present.copied_for,
+        automation=present.automation,
+    )
+    changed = edited(draft, present, kept, etag)
+    if changed is present:
         return present
-    return draft.stand(present, ActivationState.INACTIVE)
+    if changed.family != present.family:
+        raise InvalidField("the family of a rule cannot be changed", field="rule.family")
+    _check_trigger(draft.base, changed)
+    if _ends_what_waits(present, changed):
+        draft.bites = True
+    draft.put(Kind.RULE_REVISION, revision_key(present.number, present.revision), present)
+    return draft.put_rule(replace(changed, revision=present.revision + 1))
 
 
-def _check_event_types(base: Catalogue, rule: Rule) -> None:
-    if base.event_type(rule.account, rule.event_type) is None:
-        raise InvalidField(
-            f"{event_type_name(rule.account, rule.event_type)} does not exist",
-            field="rule.trigger.event_type",
-        )
-    for index, stop in enumerate(rule.stop_when):
-        if base.event_type(rule.account, stop) is None:
-            raise InvalidField(
-                f"{event_type_name(rule.account, stop)} does not exist",
-                field=f"rule.stop_when.event_types[{index}]",
-            )
+def check_where_at_work(draft: Draft, rule: Rule) -> None:
+    """Refuse a rule that no longer fits where it is ACTIVE, PAUSED or FROZEN.
 
-
-def _check_still_fits(base: Catalogue, rule: Rule, activation: Activation) -> None:
-    """An active rule keeps to one rule per slot and to what its channel has, when it changes."""
-    channel = base.channel(activation.account, activation.channel)
-    assert channel is not None, "activations go with their channel"
-    check_sender(rule, channel)
-    slot = slot_of(rule, channel.name)
-    for holder in base.holders(slot) if slot is not None else ():
-        if holder.rule != rule.id:
+    It keeps to what it must have (D22), to one rule per slot (R37), and to its counterpart (R38).
+    Where the draft itself switches it on, `switch_on` has looked.
+    """
+    for activation in draft.base.activations_of(rule):
+        if activation.state not in STANDING:
+            continue
+        channel = draft.base.channel(activation.account, activation.channel)
+        assert channel is not None, "activations go with their channel"
+        check_configured(rule)
+        check_sender(rule, channel)
+        rivals = draft.rivals(rule, channel) if activation.state in HOLDING else []
+        if rivals:
+            active = names(rule_name(each.account, each.rule) for each in rivals)
             raise FailedPrecondition(
-                f"{rule_name(holder.account, holder.rule)} is active on {channel.name} for "
-                f"{rule.event_type}; switch one of them off first",
+                f"{active} is active on {channel.name} for {rule.event_type}; switch one of them off "
+                "first",
                 field="rule.trigger.event_type",
+            )
+        check_product_rules(draft, rule, channel)
+
+
+def _switch_on_all(draft: Draft, rule: Rule, channel_ids: Sequence[str]) -> None:
+    for channel_id in dict.fromkeys(channel_ids):
+        name = channel_name(rule.account, channel_id)
+        switch_on(draft, rule, found(draft.base.channel(rule.account, channel_id), name))
+
+
+def _ends_what_waits(present: Rule, changed: Rule) -> bool:
+    enabled = {step.id: step.enabled for step in present.steps}
+    return (
+        changed.event_type != present.event_type
+        or changed.required_features != present.required_features
+        or any(enabled.get(step.id, step.enabled) != step.enabled for step in changed.steps)
+    )
+
+
+def _check_trigger(base: Catalogue, rule: Rule) -> None:
+    others = (rule.purchase, rule.dormant, rule.debounce)
+    if rule.family in REVIEW_FAMILIES and (not rule.event_type or others != (None, None, None)):
+        raise InvalidField(
+            "a rule that asks for reviews is set off by each event of one type: event_type is the only "
+            "trigger for it",
+            field="rule.trigger",
+        )
+    if (rule.event_type, *others) == ("", None, None, None):
+        raise InvalidField("rule.trigger says what sets the rule off", field="rule.trigger")
+    for event_type, field in types_of(rule).items():
+        if base.event_type(rule.account, event_type) is None:
+            raise InvalidField(
+                f"{event_type_name(rule.account, event_type)} does not exist", field=field
             )

@@ -13,20 +13,31 @@ Cost: lookups O(1) after first use; making one as `core/registry/catalogue.py` s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from core.errors import StaleRegistry
-from core.model import ActivationState, Event, Family, Reason, State
+from core.model import REVIEW_FAMILIES, ActivationState, Event, Family, Reason, State
 from core.ports import CapRule
+from core.records import KIND_PRODUCT, KIND_SERVICE
 from core.registry import cap_rules
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
-from core.registry.resources import Cap, Rule
+from core.registry.resources import Cap, Channel, Entitlement, Rule
+from core.registry.rule_parts import StopKey
 from core.registry.store import RegistryState
 
-StopRule = tuple[int, Family, Reason]
-"""(rule number, family, reason with which the stop ends what waits)."""
+StopRule = tuple[int, StopKey, Reason]
+"""(rule number, what ties event and run, reason with which the stop ends what waits)."""
+
+REVIEW_SUBMITTED: Final = "review_submitted"
+
+PURCHASES: Final = "\0purchase"
+"""Stands for an event type where rules on purchases are looked up."""
+
+REVIEW_KINDS_SHIFT: Final = 14
+"""A tombstone of a review is numbered by event type and, in the two bits above, kind of review (R38).
+Event types are numbered below these bits."""
 
 Verdict = tuple[State, Reason]
 
@@ -43,6 +54,16 @@ _RULE_DELETED: Final = (State.CANCELLED, Reason.RULE_DELETED)
 _RULE_INACTIVE: Final = (State.CANCELLED, Reason.RULE_INACTIVE)
 _TYPE_INACTIVE: Final = (State.CANCELLED, Reason.EVENT_TYPE_INACTIVE)
 _STEP_OFF: Final = (State.CANCELLED, Reason.STEP_OFF)
+_RULE_STOPPED: Final = (State.CANCELLED, Reason.RULE_STOPPED)
+FROZEN: Final = (State.SCHEDULED, Reason.NONE)
+"""The verdict on what is held until its rule is resumed."""
+
+ENTITLEMENTS: Final = {
+    Family.PRODUCT_REVIEW: Entitlement.PRODUCT_REVIEWS,
+    Family.NOTIFICATION: Entitlement.NOTIFICATIONS,
+    Family.AUTOMATION: Entitlement.AUTOMATIONS,
+}
+"""What an account must have booked for rules of a family (B26, C2)."""
 
 
 class EventMatcher(Protocol):
@@ -61,6 +82,38 @@ def default_matcher(rules: Sequence[Rule]) -> EventMatcher:
     from core.rules.matcher import Matcher
 
     return Matcher(rules)
+
+
+def trigger_type(rule: Rule) -> str:
+    """Return the event type that sets a rule off, "" for purchases."""
+    if rule.debounce is not None:
+        return rule.debounce.event_type
+    return rule.dormant.event_type if rule.dormant is not None else rule.event_type
+
+
+def stops_of(rule: Rule) -> list[tuple[str, StopKey]]:
+    """Return the event types that end what waits under a rule, with what ties them."""
+    return [(stop, StopKey.ORDER) for stop in dict.fromkeys(rule.stop_when)] + [
+        (stop.event_type, stop.key) for stop in rule.stops
+    ]
+
+
+def tombstone_numbers(event_type_number: int, event_type: str, kinds: int) -> list[int]:
+    """Return the numbers under which events of a type end orders, as far as they concern `kinds`."""
+    if event_type != REVIEW_SUBMITTED:
+        return [event_type_number]
+    return [event_type_number] + [
+        event_type_number | kind << REVIEW_KINDS_SHIFT
+        for kind in (KIND_SERVICE, KIND_PRODUCT)
+        if kinds & kind
+    ]
+
+
+def _grouped(pairs: Iterable[tuple[str, Rule]]) -> dict[str, tuple[Rule, ...]]:
+    found: dict[str, list[Rule]] = {}
+    for key, rule in pairs:
+        found.setdefault(key, []).append(rule)
+    return {key: tuple(rules) for key, rules in found.items()}
 
 
 def stop_reason(event_type: str) -> Reason:
@@ -90,7 +143,8 @@ class Snapshot(Catalogue):
         self._matchers: dict[tuple[str, str], EventMatcher] = {}
         self._compiled = self._still_compiled(before)
         self._stops: dict[str, dict[str, tuple[StopRule, ...]]] = {}
-        self._stop_numbers: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._stop_numbers: dict[tuple[int, int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._timer_rules: dict[str, dict[str, tuple[Rule, ...]]] = {}
         self._verdicts: dict[tuple[int, int, int, int], Verdict | None] = {}
         self._caps: dict[tuple[str, int, int, int, int, bool], tuple[CapRule, ...]] = {}
         self._cap_by_ledger: dict[bytes, Cap] = {}
@@ -119,7 +173,8 @@ class Snapshot(Catalogue):
 
         Args:
             channel: full name of a channel.
-            event_type: id of an event type. Whether it is switched on is for the caller to ask.
+            event_type: id of an event type, or `PURCHASES` for rules on purchases. Whether it is
+                switched on is for the caller to ask.
 
         Cost: two dictionary accesses; at first use the compilation, unless the same rules in the
         same revisions were compiled before, for whichever channel and in whichever snapshot.
@@ -140,19 +195,48 @@ class Snapshot(Catalogue):
     def _active_rules(self, channel: str) -> Mapping[str, tuple[Rule, ...]]:
         found = self._active.get(channel)
         if found is None:
-            active = [
-                rule
-                for activation, rule in self._on_channel.get(channel, ())
-                if activation.state == ActivationState.ACTIVE and not rule.is_deleted
-            ]
-            active.sort(key=lambda rule: rule.id)
-            found = {
-                event_type: tuple(rule for rule in active if rule.event_type == event_type)
-                for event_type in {rule.event_type for rule in active}
-            }
+            found = _grouped(
+                (PURCHASES if rule.purchase is not None else rule.event_type, rule)
+                for rule in self._active_on(channel)
+                if rule.dormant is None and rule.debounce is None
+            )
             if channel in self._on_channel:
                 self._active[channel] = found
         return found
+
+    def _active_on(self, channel: str) -> list[Rule]:
+        """Return the rules that are active on a channel, by id; but review rules that its switch for
+        their event type turns off (B9)."""
+        found = self.channel_by_name.get(channel)
+        off = found.review_event_types_off if found is not None else ()
+        active = [
+            rule
+            for activation, rule in self._on_channel.get(channel, ())
+            if activation.state == ActivationState.ACTIVE
+            and not rule.is_deleted
+            and not (rule.family in REVIEW_FAMILIES and rule.event_type in off)
+        ]
+        return sorted(active, key=lambda rule: rule.id)
+
+    def timer_rules(self, channel: str, event_type: str) -> tuple[Rule, ...]:
+        """Return the active rules whose timer such an event moves, by id.
+
+        Args:
+            channel: full name of a channel.
+            event_type: id of an event type, or `PURCHASES`.
+        """
+        found = self._timer_rules.get(channel)
+        if found is None:
+            if channel not in self._on_channel:
+                return ()
+            found = self._timer_rules[channel] = _grouped(
+                (rule.debounce.event_type, rule)
+                if rule.debounce is not None
+                else (trigger_type(rule) or PURCHASES, rule)
+                for rule in self._active_on(channel)
+                if rule.debounce is not None or rule.dormant is not None
+            )
+        return found.get(event_type, ())
 
     def stops(self, channel: str, event_type: str) -> tuple[StopRule, ...]:
         """Return the rules whose waiting invitations an event of this type ends.
@@ -165,28 +249,33 @@ class Snapshot(Catalogue):
         if by_type is None:
             if channel not in self._on_channel:
                 return ()
-            found: dict[str, list[StopRule]] = {}
+            found: dict[str, set[StopRule]] = {}
             for _, rule in self._on_channel[channel]:
-                for stop in () if rule.is_deleted else dict.fromkeys(rule.stop_when):
-                    found.setdefault(stop, []).append((rule.number, rule.family, stop_reason(stop)))
+                for stop, key in () if rule.is_deleted else stops_of(rule):
+                    found.setdefault(stop, set()).add((rule.number, key, stop_reason(stop)))
             by_type = {stop: tuple(sorted(rules)) for stop, rules in found.items()}
             self._stops[channel] = by_type
         return by_type.get(event_type, ())
 
-    def stop_numbers(self, rule: Rule) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def stop_numbers(self, rule: Rule, kinds: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return (event type numbers, reasons) for `Plan.stop_types` and `Plan.stop_reasons`.
 
         Tombstones never stop what an event of the same type triggered (R39), so the rule's own
         trigger is left out.
+
+        Args:
+            kinds: what a review request asks about, as bits; a review of one kind leaves a number of
+                its own (R38).
         """
-        key = (rule.number, rule.revision)
+        key = (rule.number, rule.revision, kinds)
         found = self._stop_numbers.get(key)
         if found is None:
             pairs = [
-                (event_type.number, int(stop_reason(event_type.id)))
+                (number, int(stop_reason(stop)))
                 for stop in dict.fromkeys(rule.stop_when)
                 if stop != rule.event_type
                 and (event_type := self.event_type(rule.account, stop)) is not None
+                for number in tombstone_numbers(event_type.number, stop, kinds)
             ]
             found = (tuple(number for number, _ in pairs), tuple(reason for _, reason in pairs))
             self._stop_numbers[key] = found
@@ -194,14 +283,53 @@ class Snapshot(Catalogue):
 
     # What falls due --------------------------------------------------------------------------
 
+    def lacks(self, rule: Rule, channel: Channel) -> Reason | None:
+        """Return what the channel or account lacks for a rule's messages (D10, B26), None if
+        nothing."""
+        if any(feature not in channel.features for feature in rule.required_features):
+            return Reason.FEATURE_OFF
+        return None if self.is_entitled(rule.account, rule.family) else Reason.ENTITLEMENT
+
+    def is_entitled(self, account_id: str, family: Family) -> bool:
+        """Return whether the account has booked rules of a family."""
+        wanted = ENTITLEMENTS.get(family)
+        account = self.account(account_id)
+        return wanted is None or account is None or wanted in account.entitlements
+
+    def is_stopped(self, rule_number: int, channel_number: int, registry_revision: int) -> bool:
+        """Return whether what was planned under a registry revision was stopped since (D17, D20)."""
+        rule = self._rule_by_number.get(rule_number)
+        channel = self.channel_by_number.get(channel_number)
+        if rule is None or channel is None:
+            return False
+        activation = self.activation(rule.account, channel.id, rule.id)
+        return activation is not None and registry_revision <= activation.stop_revision
+
+    @property
+    def newest_stop_revision(self) -> int:
+        """The registry revision of the last stop, 0 if there was none."""
+        activations = self._documents.activations.values.values()
+        return max((activation.stop_revision for activation in activations), default=0)
+
+    def is_frozen(self, rule_number: int, channel_number: int) -> bool:
+        """Return whether nothing of a rule may go out on a channel until it is resumed (R14)."""
+        rule = self._rule_by_number.get(rule_number)
+        channel = self.channel_by_number.get(channel_number)
+        if rule is None or channel is None or rule.is_deleted:
+            return False
+        activation = self.activation(rule.account, channel.id, rule.id)
+        return activation is not None and activation.state == ActivationState.FROZEN
+
     def verdict(
-        self, rule_number: int, revision: int, step_index: int, channel_number: int
-    ) -> Verdict | None:
+        self, rule_number: int, revision: int, step_index: int, channel_number: int,
+        registry_revision: int = 2**47,
+    ) -> Verdict | None:  # fmt: skip
         """Return how the configuration ends an invitation that falls due now, None if it does not.
 
-        In this order: RULE_DELETED; EVENT_TYPE_INACTIVE (h4); STEP_OFF, by the newest revision of
-        the rule (R40); RULE_INACTIVE, if the rule is switched off or superseded on the channel and
-        nobody holds its slot (h5, R14).
+        In this order: RULE_DELETED; RULE_STOPPED; `FROZEN`, which ends nothing;
+        EVENT_TYPE_INACTIVE (h4); STEP_OFF, by the newest revision of the rule (R40);
+        RULE_INACTIVE, if the rule is switched off or superseded on the channel and nobody holds its
+        slot (h5, R14).
 
         A no is final, so act on one only with a snapshot that was refreshed after the entry was
         read: the rule may have been switched on since.
@@ -211,10 +339,13 @@ class Snapshot(Catalogue):
             revision: of the rule when the invitation was planned.
             step_index: position of its step in that revision.
             channel_number: of the invitation.
+            registry_revision: under which it was planned; left out, no stop is looked at.
 
         Raises:
             StaleRegistry: it was planned with something newer than this snapshot; refresh.
         """
+        if self.is_stopped(rule_number, channel_number, registry_revision):
+            return _RULE_STOPPED
         key = (rule_number, revision, step_index, channel_number)
         try:
             return self._verdicts[key]
@@ -234,22 +365,33 @@ class Snapshot(Catalogue):
         planned = self.rule_revision(rule_number, revision)
         if planned is None:
             raise StaleRegistry(f"rule {rule.name} has no revision {revision} here")
-        event_type = self.event_type(rule.account, planned.event_type)
-        if event_type is None or not event_type.active:
-            return _TYPE_INACTIVE
-        step_id = planned.steps[step_index].id
-        if any(step.id == step_id and not step.enabled for step in rule.steps):
-            return _STEP_OFF
         channel = self.channel_by_number.get(channel_number)
         if channel is None:
             # A channel is deleted only when nothing is active there, so nothing holds the slot.
             self._require_allocated(CHANNEL_COUNTER, channel_number)
             return _RULE_INACTIVE
+        if self.is_frozen(rule_number, channel_number):
+            return FROZEN
+        if not self.is_type_active(rule.account, trigger_type(planned)):
+            return _TYPE_INACTIVE
+        step_id = planned.steps[step_index].id
+        if any(step.id == step_id and not step.enabled for step in rule.steps):
+            return _STEP_OFF
+        is_review = planned.family in REVIEW_FAMILIES
+        if is_review and planned.event_type in channel.review_event_types_off:
+            return _RULE_INACTIVE
         activation = self.activation(rule.account, channel.id, rule.id)
         if activation is not None and activation.state in HOLDING:
             return None
-        slot = slot_of(planned, channel.name)
+        slot = slot_of(planned, channel)
         return None if slot is not None and slot in self._holders else _RULE_INACTIVE
+
+    def is_type_active(self, account: str, event_type: str) -> bool:
+        """Return whether events of a type lead to anything; "" is no type and always does."""
+        if not event_type:
+            return True
+        found = self.event_type(account, event_type)
+        return found is not None and found.active
 
     def _require_allocated(self, counter: str, number: int) -> None:
         """Tell what is gone, which was once numbered, from what this snapshot does not know yet."""

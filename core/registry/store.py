@@ -34,6 +34,7 @@ class Kind(enum.StrEnum):
     EVENT_TYPE = "event_type"
     CHANNEL = "channel"
     CAP = "cap"
+    CARRIER = "carrier"
     RULE = "rule"
     """The newest revision of each rule, deleted ones included."""
     RULE_REVISION = "rule_revision"

@@ -1,112 +1,130 @@
 """What the operators of CEL do with values, where Python's do something else.
 
-Decides: overflow, division, equality and order across types, selection in maps, and how errors pass
-through `&&`, `||`, `exists` and `all`.
+Decides: equality and order across types, which types an operator takes, selection in lists and maps,
+and how errors pass through `&&`, `||` and the loops.
 Never: when they are called; `core.rules.lowering` uses Python's own operators wherever the checked
 types make them do the same.
 
-Values: bool, int (64 bits), float, str, None, and lists and dictionaries of them as `attributes` holds
-them. A number in `attributes` is a double, whatever the decoder made of it.
+Values: as `core.rules.cel_types` documents them. Numbers of different types are compared as numbers; an
+int beside a double as the double next to it, as the C++ runtime does.
 
 Source: the CEL language definition, checked against the C++ runtime by
-tests/property/test_conditions_against_cel.py.
+tests/property/test_conditions_against_cel.py and against its conformance suite.
 """
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+from core.bounds import ATTRIBUTE_LOOP_MAX
+from core.rules import cel_times, fields
+from core.rules.cel_numbers import (
+    double_div,
+    int_add,
+    int_div,
+    int_mod,
+    int_mul,
+    int_neg,
+    int_sub,
+    unsigned,
+)
+from core.rules.cel_types import (
+    Duration,
+    Map,
+    Timestamp,
+    Uint,
+    in_words,
+    key_of,
+    keys,
+    no_overload,
+    plain,
+)
+from core.rules.cel_types import EvaluationError as EvaluationError
 
-
-class EvaluationError(Exception):
-    """A condition ended in an error: it counts as false and is reported (R42)."""
-
-
-# --- 64-bit integers and doubles ----------------------------------------------------------------
-
-
-def _in_range(value: int) -> int:
-    if INT_MIN <= value <= INT_MAX:
-        return value
-    raise EvaluationError("integer overflow")
-
-
-def int_add(a: int, b: int) -> int:
-    """Return a + b."""
-    return _in_range(a + b)
-
-
-def int_sub(a: int, b: int) -> int:
-    """Return a - b."""
-    return _in_range(a - b)
-
-
-def int_mul(a: int, b: int) -> int:
-    """Return a * b."""
-    return _in_range(a * b)
-
-
-def int_neg(a: int) -> int:
-    """Return -a."""
-    return _in_range(-a)
-
-
-def int_div(a: int, b: int) -> int:
-    """Return a / b, rounded towards zero."""
-    if b == 0:
-        raise EvaluationError("division by zero")
-    quotient = abs(a) // abs(b)
-    return _in_range(quotient if (a < 0) == (b < 0) else -quotient)
-
-
-def int_mod(a: int, b: int) -> int:
-    """Return the rest of `int_div`; it has the sign of `a`."""
-    if b == 0:
-        raise EvaluationError("modulus by zero")
-    if b == -1 and a == INT_MIN:
-        raise EvaluationError("integer overflow")
-    return abs(a) % abs(b) * (-1 if a < 0 else 1)
-
-
-def double_div(a: float, b: float) -> float:
-    """Return a / b by IEEE 754: dividing by zero gives an infinity or no number, not an error."""
-    if b:
-        return a / b
-    if a == 0 or math.isnan(a):
-        return math.nan
-    return math.copysign(math.inf, a) * math.copysign(1.0, b)
-
-
-# --- values whose type is known only now --------------------------------------------------------
+# --- entries and elements -----------------------------------------------------------------------
 
 
 def select(value: Any, key: str) -> Any:
-    """Return an entry of a map."""
-    if type(value) is not dict:
-        raise EvaluationError(f"selecting {key!r:.80} from something that is no map")
+    """Return an entry of a map, or a field of a message."""
+    kind = type(value)
+    if kind is not dict and kind is not Map:
+        return fields.select(value, key)
     try:
         entry = value[key]
     except KeyError:
         raise EvaluationError(f"no such key: {key!r:.80}") from None
-    return float(entry) if type(entry) is int else entry
+    return float(entry) if type(entry) is int and kind is dict else entry
 
 
 def has_key(value: Any, key: str) -> bool:
-    """Return whether a map has an entry."""
-    if type(value) is not dict:
-        raise EvaluationError(f"selecting {key!r:.80} from something that is no map")
-    return key in value
+    """Return whether a map has an entry, or a field of a message is set."""
+    return key in value if isinstance(value, dict) else fields.has(value, key)
+
+
+def index(value: Any, key: Any) -> Any:
+    """Return an element of a list, or an entry of a map."""
+    if isinstance(value, dict):
+        if type(key) not in _KEYS:
+            raise no_overload("index", value, key)
+        entry = value.get(key_of(key), _ABSENT)
+        if entry is _ABSENT:
+            raise EvaluationError(f"no such key: {key!r:.80}")
+        return plain(entry) if type(value) is dict else entry
+    if not isinstance(value, list | tuple) or type(key) not in _NUMBERS or key != key // 1:
+        raise no_overload("index", value, key)
+    if not 0 <= key < len(value):
+        raise EvaluationError(f"no element {int(key)} in a list of {len(value)}")
+    element = value[int(key)]
+    return plain(element) if type(value) is list else element
+
+
+def make_map(*parts: Any) -> Map:
+    """Return a map of keys and values in turns."""
+    made = Map()
+    for key, value in zip(parts[::2], parts[1::2], strict=True):
+        if type(key) not in _KEYS or type(key) is float:
+            raise EvaluationError(f"{in_words(key)} as the key of a map")
+        if key_of(key) in made:
+            raise EvaluationError(f"the key {key!r:.80} comes twice in a map")
+        made[key_of(key)] = value
+    return made
+
+
+def elements(value: Any) -> tuple[Any, ...]:
+    """Return what a loop over a value sees: the elements of a list, the keys of a map."""
+    kind = type(value)
+    if kind is tuple:
+        return tuple(value)
+    if kind is not list and not isinstance(value, dict):
+        raise EvaluationError(f"a loop over {in_words(value)}")
+    if kind is not Map and len(value) > ATTRIBUTE_LOOP_MAX:
+        raise EvaluationError(f"a loop over more than {ATTRIBUTE_LOOP_MAX:,} elements")
+    return tuple(map(plain, value)) if kind is list else keys(value)
+
+
+def list_elements(value: Any) -> tuple[Any, ...]:
+    """Return the elements of a list; a map is an error."""
+    if isinstance(value, dict):
+        raise EvaluationError("a loop over the keys of a map, in a rule that asks for reviews")
+    return elements(value)
+
+
+_ABSENT = object()
+_NUMBERS = frozenset({int, float, Uint})
+_KEYS = _NUMBERS | {bool, str}
+_PLAIN = _KEYS | {type(None)}
+
+
+# --- values whose type is known only now --------------------------------------------------------
 
 
 def dyn_bool(value: Any) -> bool:
     """Return a value where only a bool will do."""
     if value is True or value is False:
         return bool(value)
-    raise EvaluationError(f"{_type(value)} where a bool is needed")
+    raise EvaluationError(f"{in_words(value)} where a bool is needed")
 
 
 def dyn_not(value: Any) -> bool:
@@ -116,11 +134,13 @@ def dyn_not(value: Any) -> bool:
 
 def dyn_eq(a: Any, b: Any) -> bool:
     """Return whether two values of any types are equal; numbers are compared as numbers."""
+    if type(a) in _NUMBERS and type(b) in _NUMBERS:
+        return float(a) == float(b) if float in (type(a), type(b)) else bool(a == b)
     if type(a) is bool or type(b) is bool:
         return a is b
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(dyn_eq, a, b))
-    if type(a) is dict and type(b) is dict:
+    if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(dyn_eq(a[key], b[key]) for key in a)
     return bool(a == b)
 
@@ -132,20 +152,16 @@ def dyn_ne(a: Any, b: Any) -> bool:
 
 def _ordered(compare: Callable[[Any, Any], bool], sign: str) -> Callable[[Any, Any], bool]:
     def dyn_compare(a: Any, b: Any) -> bool:
-        if _comparable(a) is None or _comparable(a) is not _comparable(b):
-            raise _no_overload(sign, a, b)
+        if type(a) in _NUMBERS and type(b) in _NUMBERS:
+            return compare(float(a), float(b)) if float in (type(a), type(b)) else compare(a, b)
+        if type(a) is not type(b) or type(a) not in _IN_ORDER:
+            raise no_overload(sign, a, b)
         return compare(a, b)
 
     return dyn_compare
 
 
-def _comparable(value: Any) -> type | None:
-    """Return a type such that values of the same one have an order."""
-    kind = type(value)
-    if kind is int:
-        return float
-    return kind if kind in (float, str, bool) else None
-
+_IN_ORDER = frozenset({str, bool, bytes, Timestamp, Duration})
 
 dyn_lt = _ordered(operator.lt, "<")
 dyn_le = _ordered(operator.le, "<=")
@@ -153,37 +169,55 @@ dyn_gt = _ordered(operator.gt, ">")
 dyn_ge = _ordered(operator.ge, ">=")
 
 
-def _arithmetic(
-    ints: Callable[[int, int], int],
-    doubles: Callable[[float, float], float],
-    sign: str,
-    joined: tuple[type, ...] = (),
-) -> Callable[[Any, Any], Any]:
+def _joined(a: Any, b: Any) -> tuple[Any, ...]:
+    return (*_elements(a), *_elements(b))
+
+
+def _elements(value: Any) -> Iterator[Any]:
+    return map(plain, value) if type(value) is list else iter(value)
+
+
+_Overloads = dict[tuple[type, type], Callable[[Any, Any], Any]]
+
+
+def _arithmetic(sign: str, overloads: _Overloads) -> Callable[[Any, Any], Any]:
     def dyn_compute(a: Any, b: Any) -> Any:
-        kind = type(a)
-        if kind is type(b):
-            if kind is float:
-                return doubles(a, b)
-            if kind is int:
-                return ints(a, b)
-            if kind in joined:
-                return a + b
-        raise _no_overload(sign, a, b)
+        compute = overloads.get((type(a), type(b)))
+        if compute is None:
+            raise no_overload(sign, a, b)
+        return compute(a, b)
 
     return dyn_compute
 
 
-dyn_add = _arithmetic(int_add, operator.add, "+", joined=(str, list, tuple))
-dyn_sub = _arithmetic(int_sub, operator.sub, "-")
-dyn_mul = _arithmetic(int_mul, operator.mul, "*")
-dyn_div = _arithmetic(int_div, double_div, "/")
-
-
-def _no_modulus(a: float, b: float) -> float:
-    raise _no_overload("%", a, b)
-
-
-dyn_mod = _arithmetic(int_mod, _no_modulus, "%")
+dyn_add = _arithmetic(
+    "+",
+    {
+        (float, float): operator.add, (int, int): int_add, (Uint, Uint): unsigned(operator.add),
+        (str, str): operator.add, (bytes, bytes): operator.add,
+        **{(a, b): _joined for a in (list, tuple) for b in (list, tuple)},
+        (Timestamp, Duration): cel_times.later,
+        (Duration, Timestamp): lambda a, b: cel_times.later(b, a),
+        (Duration, Duration): cel_times.longer,
+    },
+)  # fmt: skip
+dyn_sub = _arithmetic(
+    "-",
+    {
+        (float, float): operator.sub, (int, int): int_sub, (Uint, Uint): unsigned(operator.sub),
+        (Timestamp, Duration): cel_times.earlier, (Timestamp, Timestamp): cel_times.between,
+        (Duration, Duration): cel_times.shorter,
+    },
+)  # fmt: skip
+dyn_mul = _arithmetic(
+    "*",
+    {(float, float): operator.mul, (int, int): int_mul, (Uint, Uint): unsigned(operator.mul)},
+)
+dyn_div = _arithmetic(
+    "/",
+    {(float, float): double_div, (int, int): int_div, (Uint, Uint): unsigned(operator.floordiv)},
+)
+dyn_mod = _arithmetic("%", {(int, int): int_mod, (Uint, Uint): unsigned(operator.mod)})
 
 
 def dyn_neg(value: Any) -> Any:
@@ -192,28 +226,35 @@ def dyn_neg(value: Any) -> Any:
         return -value
     if type(value) is int:
         return int_neg(value)
-    raise EvaluationError(f"no minus for {_type(value)}")
+    raise EvaluationError(f"no minus for {in_words(value)}")
 
 
 def dyn_in(value: Any, container: Any) -> bool:
     """Return whether a list has an element, or a map a key."""
-    if isinstance(container, list | tuple | dict):
+    if isinstance(container, dict) and type(value) in _KEYS:
+        return key_of(value) in container
+    if type(container) is list and type(value) in _PLAIN:
+        if len(container) > ATTRIBUTE_LOOP_MAX:
+            raise EvaluationError(f"a look for a value among more than {ATTRIBUTE_LOOP_MAX:,}")
+        if value not in container:  # to Python more is equal than to CEL, never less
+            return False
+    if isinstance(container, list | tuple):
         return any(dyn_eq(value, element) for element in container)
-    raise _no_overload("in", value, container)
+    raise no_overload("in", value, container)
 
 
 def dyn_size(value: Any) -> int:
-    """Return how many characters, elements or entries there are."""
-    if isinstance(value, str | list | tuple | dict):
+    """Return how many characters, bytes, elements or entries there are."""
+    if isinstance(value, str | bytes | list | tuple | dict):
         return len(value)
-    raise EvaluationError(f"no size of {_type(value)}")
+    raise EvaluationError(f"no size of {in_words(value)}")
 
 
 def _texts(test: Callable[[str, str], bool], name: str) -> Callable[[Any, Any], bool]:
     def dyn_test(text: Any, part: Any) -> bool:
         if type(text) is str and type(part) is str:
             return test(text, part)
-        raise _no_overload(name, text, part)
+        raise no_overload(name, text, part)
 
     return dyn_test
 
@@ -253,12 +294,3 @@ def for_all(elements: Iterable[Any], test: Callable[[Any], bool]) -> bool:
 def exists(elements: Iterable[Any], test: Callable[[Any], bool]) -> bool:
     """Return whether any element passes; one that does outweighs any error."""
     return not for_all(elements, lambda element: not test(element))
-
-
-def _type(value: Any) -> str:
-    names = {bool: "a bool", int: "an int", float: "a double", str: "a string", dict: "a map"}
-    return names.get(type(value), "null" if value is None else "a list")
-
-
-def _no_overload(name: str, a: Any, b: Any) -> EvaluationError:
-    return EvaluationError(f"no {name} for {_type(a)} and {_type(b)}")

@@ -4,6 +4,8 @@ Decides: the closed table from field names of the API to attributes of the model
 in it cannot be read by any condition, whatever a stored tree says.
 Never: what is done with the values.
 
+Unset fields read as protobuf's defaults: "" or 0, 1970 for an instant, a message of defaults.
+
 Virtual fields: Money has no number that a condition could compare, so every message with a `total`
 also has `amount` (a double) and `currency` (R42), which stand for `total`'s. `has()` of either says
 whether there is a total.
@@ -15,7 +17,20 @@ import enum
 from typing import Any, NamedTuple
 
 from core.errors import ExpressionInvalid
-from core.model import Address, Cart, Contact, Event, Money, Order, Review, Shipment
+from core.model import (
+    Address,
+    Cart,
+    Contact,
+    Event,
+    Evidence,
+    Item,
+    Money,
+    Order,
+    Review,
+    Shipment,
+)
+from core.rules.cel_times import date_of, time_of
+from core.rules.cel_types import Date, EvaluationError, in_words
 
 
 class Kind(enum.Enum):
@@ -25,6 +40,8 @@ class Kind(enum.Enum):
     INT = "int"
     DOUBLE = "double"
     BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    MAP = "map"
     MESSAGE = "message"
     MESSAGES = "list of messages"
     STRINGS = "list of strings"
@@ -42,8 +59,19 @@ class Field(NamedTuple):
     """For a virtual field: the names it stands for."""
 
 
+FORMS: dict[str, str] = {
+    "amount": "({0}.units + {0}.nanos / 1e9)",
+    "activation_date": "date_of({0}.activation_date)",
+}
+"""How attributes that are not read as they are look in Python; {0} is their owner's name."""
+
+
 def _strings(*names: str) -> dict[str, Field]:
     return {name: Field(Kind.STRING, name) for name in names}
+
+
+def _time(attribute: str) -> Field:
+    return Field(Kind.TIMESTAMP, attribute)
 
 
 _WITH_TOTAL = {
@@ -61,6 +89,11 @@ FIELDS: dict[str, dict[str, Field]] = {
         "cart": Field(Kind.MESSAGE, "cart", "Cart"),
         "shipment": Field(Kind.MESSAGE, "shipment", "Shipment"),
         "review": Field(Kind.MESSAGE, "review", "Review"),
+        "consents": Field(Kind.MESSAGES, "consents", "ConsentEvidence"),
+        "occur_time": _time("occur_ms"),
+        "requested_send_time": _time("requested_send_ms"),
+        "activation_date": Field(Kind.MESSAGE, "activation_date", "Date"),
+        "attributes": Field(Kind.MAP, "attributes"),
     },
     "Contact": {
         **_strings("email", "phone", "reference", "first_name", "last_name", "locale"),
@@ -71,7 +104,11 @@ FIELDS: dict[str, dict[str, Field]] = {
         "lines": Field(Kind.STRINGS, "lines"),
         **_strings("city", "region", "postal_code"),
     },
-    "Order": {**_strings("reference", "status"), **_WITH_TOTAL},
+    "Order": {
+        **_strings("reference", "status"),
+        **_WITH_TOTAL,
+        "order_time": _time("order_ms"),
+    },
     "Cart": {**_strings("id", "url"), **_WITH_TOTAL},
     "Item": {
         **_strings("sku", "name", "url", "category", "brand", "gtin", "mpn", "image_url"),
@@ -79,7 +116,11 @@ FIELDS: dict[str, dict[str, Field]] = {
         "price": Field(Kind.MESSAGE, "price", "Money"),
         "tags": Field(Kind.STRINGS, "tags"),
     },
-    "Shipment": _strings("carrier", "method", "tracking_number", "tracking_url"),
+    "Shipment": {
+        **_strings("carrier", "method", "tracking_number", "tracking_url"),
+        "promised_time": _time("promised_ms"),
+        "delivery_time": _time("delivered_ms"),
+    },
     "Review": {
         "kind": Field(Kind.INT, "kind"),
         "rating": Field(Kind.INT, "rating"),
@@ -92,6 +133,15 @@ FIELDS: dict[str, dict[str, Field]] = {
         "nanos": Field(Kind.INT, "nanos"),
         "amount": Field(Kind.DOUBLE, "amount"),
     },
+    "ConsentEvidence": {
+        "purpose": Field(Kind.INT, "purpose"),
+        "medium": Field(Kind.INT, "medium"),
+        "given": Field(Kind.BOOL, "given"),
+        "evidence_time": _time("time_ms"),
+        "collection_point": Field(Kind.STRING, "source"),
+        "text_version": Field(Kind.STRING, "text_version"),
+    },
+    "Date": {name: Field(Kind.INT, name) for name in ("year", "month", "day")},
 }
 
 ROOTS = ("event", "contact", "order", "shipment", "cart", "review")
@@ -105,8 +155,16 @@ EMPTY: dict[str, Any] = {
     "Review": Review(),
     "Money": Money(),
     "PostalAddress": Address(),
+    "Date": Date(),
 }
 """What an unset message reads as: the defaults of protobuf."""
+
+_OWNERS: dict[type, str] = {
+    **{type(value): message for message, value in EMPTY.items()},
+    Event: "Event",
+    Item: "Item",
+    Evidence: "ConsentEvidence",
+}
 
 
 def resolve(message: str, names: tuple[str, ...]) -> tuple[Field, ...]:
@@ -148,6 +206,16 @@ def expand_from(message: str, names: tuple[str, ...], is_presence: bool) -> tupl
     return (*owners, *(field.alias[:-1] if is_presence else field.alias))
 
 
+def value_of(owner: Any, field: Field) -> Any:
+    """Return a field of a message of the model as conditions see it, defaults included."""
+    value = getattr(owner, field.attribute)
+    if field.kind is Kind.TIMESTAMP:
+        return time_of(value)
+    if field.message == "Date":
+        return date_of(value)
+    return EMPTY[field.message] if value is None else value
+
+
 def read(event: Event, names: tuple[str, ...]) -> Any:
     """Return a field's value as conditions see it, defaults included.
 
@@ -157,9 +225,7 @@ def read(event: Event, names: tuple[str, ...]) -> Any:
     """
     value: Any = event
     for field in resolve("Event", names):
-        value = getattr(value, field.attribute)
-        if value is None:
-            value = EMPTY[field.message]
+        value = value_of(value, field)
     return value
 
 
@@ -171,7 +237,41 @@ def is_set(event: Event, names: tuple[str, ...]) -> bool:
         names: from `expand` with `is_presence`.
 
     As protobuf says: a message if it is there, a list if it has elements, anything else if it is
-    not the default. The model always has a contact, so a contact of defaults only is not set.
+    not the default. The model always has a contact, so a contact of defaults only is not set; nor is
+    a map of attributes without any.
     """
-    value = getattr(read(event, names[:-1]), resolve("Event", names)[-1].attribute)
-    return bool(value) and value != EMPTY["Contact"]
+    return _is_set(read(event, names[:-1]), resolve("Event", names)[-1])
+
+
+def _is_set(owner: Any, field: Field) -> bool:
+    value = getattr(owner, field.attribute)
+    if field.kind is Kind.MESSAGE and field.message != "Date":
+        return value is not None and value != EMPTY["Contact"]
+    return bool(value)
+
+
+def select(owner: Any, name: str) -> Any:
+    """Return a field of a message that is known only when the condition runs."""
+    value = owner
+    for field in _steps(owner, (name,)):
+        value = value_of(value, field)
+    return value
+
+
+def has(owner: Any, name: str) -> bool:
+    """Return whether a field of a message that is known only when the condition runs is set."""
+    message = _OWNERS.get(type(owner), "")
+    *above, last = _steps(owner, expand_from(message, (name,), True) if message else (name,))
+    for field in above:
+        owner = value_of(owner, field)
+    return _is_set(owner, last)
+
+
+def _steps(owner: Any, names: tuple[str, ...]) -> tuple[Field, ...]:
+    message = _OWNERS.get(type(owner))
+    if message is None:
+        raise EvaluationError(f"selecting {names[0]!r:.80} from {in_words(owner)}, which is no map")
+    try:
+        return resolve(message, names)
+    except ExpressionInvalid:
+        raise EvaluationError(f"no such field: {names[0]!r:.80}") from None

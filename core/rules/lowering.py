@@ -30,16 +30,19 @@ from typing import Any
 
 from core.errors import ExpressionInvalid
 from core.model import Event
-from core.rules import cel_values
+from core.rules.cel_convert import search
+from core.rules.cel_functions import RUNTIME, literal
+from core.rules.cel_values import EvaluationError
 from core.rules.fields import (
     EMPTY,
+    FORMS,
     ROOTS,
     Field,
     Kind,
     expand_from,
     resolve,
 )
-from core.rules.tree import FAILING, OPERATORS, Node, Tree, children, freeze, may_fail, walk
+from core.rules.tree import LOOPS, OPERATORS, Node, Tree, children, freeze, may_fail, walk
 
 Fused = Callable[[Event], tuple[list[int], list[int]]]
 Predicate = Callable[[Event], bool]
@@ -50,8 +53,10 @@ SCAN_MAX = 8
 COMPILED_MAX = 1_024
 """Compiled functions kept; beyond it the one unused the longest goes."""
 
-_RUNTIME = (*FAILING, "double_div", "dyn_eq", "dyn_ne", "select", "has_key", "all_of", "any_of",
-            "exists", "for_all")  # fmt: skip
+_RANGES = (("call", "elements"), ("call", "list_elements"))
+_LITERALS = ("uint", "bytes", "timestamp", "duration", "type")
+_TEXTS = {"dyn_eq": ("==", "is"), "dyn_ne": ("!=", "is not")}
+"""How Python compares with a constant text, and with a constant bool or null."""
 
 
 def compile_fused(trees: Sequence[Tree]) -> Fused:
@@ -82,8 +87,7 @@ class _Builder:
     """Writes the source of one function and collects what it refers to."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        self.namespace: dict[str, Any] = {name: getattr(cel_values, name) for name in _RUNTIME}
-        self.namespace["EvaluationError"] = cel_values.EvaluationError
+        self.namespace: dict[str, Any] = dict(RUNTIME)
         self.namespace.update({f"empty_{name}": value for name, value in EMPTY.items()})
         self.prologue: list[str] = []
         self._constants: dict[Node, str] = {}
@@ -103,18 +107,18 @@ class _Builder:
         if node[0] in ("field", "has") and type(node[1]) is str:
             steps = resolve("Event", self._start(node[1], node[2:])[2])
             self._reads.update({steps[:end]: weight for end in range(1, len(steps) + 1)})
-        if weight == 1 and node[0] in ("call", "has", "exists", "all"):
+        if weight == 1 and node[0] in ("call", "has", *LOOPS):
             self._tests[node] += 1
             if self._tests[node] > 1:
                 return
         for child in children(node):
-            self._count(child, 2 if node[0] in ("exists", "all") and child is node[2] else weight)
+            self._count(child, 2 if node[0] in LOOPS and child is node[2] else weight)
 
     def expression(self, node: Node) -> str:
         """Return the Python of a node: a name if it is shared, else written out."""
         if self._tests[node] < 2 or may_fail(node):
             return self._write(node)
-        if any(part[0] in ("exists", "all") for part in walk(node)):
+        if any(part[0] in LOOPS for part in walk(node)):
             return self._write(node) if self._is_nested else self._late(node)
         if node not in self._locals:
             self._keep(node, self._next_name(), self._write(node))
@@ -150,10 +154,18 @@ class _Builder:
             case "has_attribute":
                 owner, key = self._attribute(node[1:-1]), self._constant(node[-1:], node[-1])
                 return f"({key} in {owner})" if len(node) == 2 else f"has_key({owner}, {key})"
+            case "select" | "has_select" as kind:
+                function = "select" if kind == "select" else "has_key"
+                name = self._constant(node[2:], node[2])
+                return f"{function}({self.expression(node[1])}, {name})"
             case "list":
                 return self._list(node)
-            case "exists" | "all":
+            case "map":
+                return f"make_map({', '.join(map(self.expression, children(node)))})"
+            case kind if kind in LOOPS:
                 return self._loop(node)
+            case kind if kind in _LITERALS:
+                return self._constant(node, literal(node))
         return self._call(node[1], node[2:])
 
     def _constant(self, key: Node, value: Any) -> str:
@@ -192,18 +204,25 @@ class _Builder:
         step = steps[-1]
         if start == "event" and steps in self._locals:
             return self._locals[steps]
-        text = f"{self._read(start, steps[:-1])}.{step.attribute}"
-        if step.kind is Kind.MESSAGE:
-            text = f"({text} or empty_{step.message})"
+        text = self._form(self._read(start, steps[:-1]), step)
         if start == "event" and self._reads[steps] > 1:
             return self._keep(steps, "_".join(("f", *(s.attribute for s in steps))), text)
         return text
+
+    def _form(self, owner: str, step: Field) -> str:
+        """Return the Python of one step from a message to its field."""
+        if step.attribute in FORMS and (step.message or owner.isidentifier()):
+            return FORMS[step.attribute].format(owner)
+        text = f"{owner}.{step.attribute}"
+        if step.kind is Kind.MESSAGE and step.message != "Contact":  # there is always a contact
+            return f"({text} or empty_{step.message})"
+        return f"time_of({text})" if step.kind is Kind.TIMESTAMP else text
 
     def _has(self, root: str | int, names: Node) -> str:
         start, message, path = self._start(root, names)
         *above, step = resolve(message, expand_from(message, path, True))
         owner = f"{self._read(start, tuple(above))}.{step.attribute}"
-        if step.kind is not Kind.MESSAGE:
+        if step.kind is not Kind.MESSAGE or step.message == "Date":
             return f"(not not {owner})"
         return (
             f"({owner} is not None)" if step.message != "Contact" else f"({owner} != empty_Contact)"
@@ -211,40 +230,42 @@ class _Builder:
 
     def _loop(self, node: Node) -> str:
         kind, source, body = node
-        elements, number = self.expression(source), len(self._scope)
-        self._scope.append(self._element(source))
+        message = self._element(source)
         is_nested, self._is_nested = self._is_nested, True
+        elements, number = self.expression(source), len(self._scope)
+        self._scope.append(message)
         text = self.expression(body)
         self._scope.pop()
         self._is_nested = is_nested
-        if may_fail(body):
-            return f"{'exists' if kind == 'exists' else 'for_all'}({elements}, lambda v{number}: {text})"
-        return f"{'any' if kind == 'exists' else 'all'}({text} for v{number} in {elements})"
+        if kind in ("exists", "all") and may_fail(body):
+            function = "exists" if kind == "exists" else "for_all"
+            return f"{function}({elements}, lambda v{number}: {text})"
+        return _LOOPS[kind].format(f"v{number}", elements, text)
 
     def _element(self, source: Node) -> str:
         """Return the message of a range's elements, "" for plain values."""
-        if source[0] == "list":
+        if source[0] == "filter":
+            return self._element(source[1])
+        if source[0] in ("list", "transform") or source[:2] in _RANGES:
             return ""
         if source[0] == "field":
             _, message, path = self._start(source[1], source[2:])
-            field = resolve(message, path)[-1]
-            if field.kind in (Kind.MESSAGES, Kind.STRINGS):
-                return field.message
+            steps = resolve(message, path)
+            if steps and steps[-1].kind in (Kind.MESSAGES, Kind.STRINGS):
+                return steps[-1].message
         raise ExpressionInvalid("a loop goes over a list")
 
     def _call(self, op: str, arguments: Node) -> str:
         if op in ("and", "or"):
             return self._junction(op, arguments)
+        if op == "search":
+            return OPERATORS[op].format(self.expression(arguments[0]), self._search(arguments[1]))
         texts = [self.expression(part) for part in arguments]
-        if op in ("dyn_eq", "dyn_ne") and any(
-            part[0] == "const" and isinstance(part[-1], str | bool | NoneType) for part in arguments
-        ):
+        constants = [part[-1] for part in arguments if part[0] == "const"]
+        if op in _TEXTS and any(isinstance(value, str | bool | NoneType) for value in constants):
             # Python compares these as CEL does: they equal nothing of another type.
-            is_text = any(part[0] == "const" and type(part[-1]) is str for part in arguments)
-            sign = (
-                ("==" if is_text else "is") if op == "dyn_eq" else ("!=" if is_text else "is not")
-            )
-            return f"({texts[0]} {sign} {texts[1]})"
+            is_text = any(type(value) is str for value in constants)
+            return f"({texts[0]} {_TEXTS[op][0 if is_text else 1]} {texts[1]})"
         if op == "in" and arguments[1][0] == "list" and len(arguments[1]) > SCAN_MAX:
             elements = arguments[1][1:]
             if all(part[0] == "const" for part in elements):
@@ -252,6 +273,14 @@ class _Builder:
         if op in OPERATORS:
             return OPERATORS[op].format(*texts)
         return f"{op}({', '.join(texts)})"
+
+    def _search(self, pattern: Node) -> str:
+        if pattern[0] != "const" or type(pattern[-1]) is not str:
+            raise ExpressionInvalid("search takes a constant pattern")
+        try:
+            return self._constant(("search", pattern), search(pattern[-1]))
+        except EvaluationError as error:
+            raise ExpressionInvalid(str(error)) from None
 
     def _junction(self, op: str, arguments: Node) -> str:
         safe = [part for part in arguments if not may_fail(part)]
@@ -265,6 +294,16 @@ class _Builder:
             self._is_nested = is_nested
             texts.append(f"{'all_of' if op == 'and' else 'any_of'}({tests})")
         return "(" + f" {op} ".join(texts) + ")"
+
+
+_LOOPS = {
+    "exists": "any({2} for {0} in {1})",
+    "all": "all({2} for {0} in {1})",
+    "exists_one": "(sum(1 for {0} in {1} if {2}) == 1)",
+    "filter": "tuple([{0} for {0} in {1} if {2}])",
+    "transform": "tuple([{2} for {0} in {1}])",
+}
+"""Loops as Python: {0} is the variable, {1} the range, {2} the body."""
 
 
 def fused_source(nodes: tuple[Node, ...]) -> tuple[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from core.model import Event
 from core.registry.resources import Rule
 from core.rules import fields
+from core.rules.cel_times import timestamp_text
 from core.rules.cel_values import EvaluationError, has_key, select
 from core.rules.lowering import compile_fused, compile_predicate
 from core.rules.tree import Tree
@@ -51,8 +52,8 @@ class Evaluation(NamedTuple):
     error: str | None
     """Why it ended in an error; it then counts as false."""
     fields: dict[str, Any]
-    """Every field the condition names -> its value; a list of messages -> its length. A key of
-    `event.attributes` that is not there is left out."""
+    """Every field the condition names -> its value; an instant as text, a list of messages as its
+    length. A key of `event.attributes` that is not there is left out, and so is a whole message."""
 
 
 def evaluate(rule: Rule, event: Event) -> Evaluation:
@@ -93,9 +94,13 @@ def _look(leaf: Tree, event: Event) -> Iterator[tuple[str, Any]]:
         if kind == "has":
             yield f"has({'.'.join(path)})", fields.is_set(event, from_event)
             return
+        kinds = [field.kind for field in fields.resolve("Event", from_event)]
+        if not kinds or kinds[-1] is fields.Kind.MESSAGE:
+            return
         value = fields.read(event, from_event)
-        is_messages = fields.resolve("Event", from_event)[-1].kind is fields.Kind.MESSAGES
-        yield ".".join(path), len(value) if is_messages else value
+        if kinds[-1] is fields.Kind.TIMESTAMP:
+            value = timestamp_text(value)
+        yield ".".join(path), len(value) if kinds[-1] is fields.Kind.MESSAGES else value
 
 
 def _look_up(kind: str, keys: Sequence[str], event: Event) -> Iterator[tuple[str, Any]]:

@@ -1,8 +1,17 @@
 """The clocks on the walls: which zone counts for somebody, and what its clock says when.
 
-Decides: the zone of a recipient (d2), the local day of an instant, the instant of a wall time. A wall
-time that a gap skips means the first instant after the gap; one that comes twice means the first.
+Decides: the zone of a recipient (d2), the zones it may be where it is not known, the local day of an
+instant, the instant of a wall time. A wall time that a gap skips means the first instant after the
+gap; one that comes twice means the first.
 Never: when something is due; that is `core.rules.schedule`.
+
+    told of the recipient             zone                 because of
+    zone Asia/Tokyo, country PL       Asia/Tokyo           CONTACT
+    country PL                        Europe/Warsaw        COUNTRY: one clock
+    country US, region NY             America/New_York     REGION: one clock
+    country US, region TX             that of the channel  CHANNEL: two clocks, none is told
+    phone +48 501 501 501             Europe/Warsaw        PHONE: one clock
+    nothing                           that of the channel  CHANNEL
 
 The zone rules are those of the `tzdata` package, not of the machine, so that every process of a
 deployment and every replay of a recorded run gives the same instants.
@@ -24,11 +33,17 @@ from zoneinfo import ZoneInfo
 
 from core.bounds import DAY_MS, SECOND_MS
 from core.errors import InvalidField
+from core.rules.phone_countries import phone_country
+from core.rules.region_zones import REGION_ZONES, region_code
 
 CONTACT = "contact"
 """The recipient told a zone."""
 COUNTRY = "country"
 """The recipient's country has one clock."""
+REGION = "region"
+"""The state or province in the recipient's address has one clock."""
+PHONE = "phone"
+"""The country of the recipient's phone number has one clock."""
 CHANNEL = "channel"
 """The zone of the shop."""
 FALLBACK = "utc"
@@ -90,6 +105,31 @@ class Clock:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds, milliseconds=rest_ms)
         return _milliseconds(moment.astimezone(self.zone).utcoffset())
 
+    def stretches(self, utc_day: int) -> tuple[tuple[int, int, int], ...]:
+        """Return a day of UTC cut where the offset changes: (start_ms, end_ms, offset in ms).
+
+        Returns:
+            One stretch, or two on a day of change, in order; together they are the whole day.
+
+        Cost: 3 us, 40 us on a day of change; nothing is remembered.
+        """
+        start_ms, end_ms = utc_day * DAY_MS, (utc_day + 1) * DAY_MS
+        first_ms, last_ms = self.offset_ms(start_ms), self.offset_ms(end_ms - 1)
+        if first_ms == last_ms:
+            return ((start_ms, end_ms, first_ms),)
+        change_ms = self._change_ms(start_ms, end_ms - 1, first_ms)
+        return ((start_ms, change_ms, first_ms), (change_ms, end_ms, last_ms))
+
+    def _change_ms(self, low_ms: int, high_ms: int, before_ms: int) -> int:
+        """Return the first instant after `low_ms` with another offset; there is one by `high_ms`."""
+        while high_ms - low_ms > 1:
+            middle_ms = (low_ms + high_ms) // 2
+            if self.offset_ms(middle_ms) == before_ms:
+                low_ms = middle_ms
+            else:
+                high_ms = middle_ms
+        return high_ms
+
     def _learn_step(self, utc_day: int) -> tuple[int, int] | None:
         start_ms = utc_day * DAY_MS
         offset_ms = self.offset_ms(start_ms)
@@ -125,40 +165,74 @@ class Clock:
         before_ms, after_ms = (self._wall_offset_ms(wall_ms, fold) for fold in (0, 1))
         if before_ms >= after_ms:
             return wall_ms - before_ms
-        low_ms, high_ms = wall_ms - after_ms - 1, wall_ms - before_ms
-        while high_ms - low_ms > 1:
-            middle_ms = (low_ms + high_ms) // 2
-            if self.offset_ms(middle_ms) == before_ms:
-                low_ms = middle_ms
-            else:
-                high_ms = middle_ms
-        return high_ms
+        return self._change_ms(wall_ms - after_ms - 1, wall_ms - before_ms, before_ms)
 
 
-def resolve_zone(contact_zone: str, contact_country: str, channel_zone: str) -> tuple[str, str]:
+def resolve_zone(
+    contact_zone: str, contact_country: str, channel_zone: str, phone: str = "", region: str = ""
+) -> tuple[str, str]:
     """Return the zone that counts for a recipient, and why it does (d2).
 
     Args:
         contact_zone: what the recipient's contact tells, or "".
         contact_country: ISO 3166-1 alpha-2, or "".
         channel_zone: the shop's zone.
+        phone: E.164, or ""; looked at only where neither zone nor country is told.
+        region: the state or province of the address, or ""; looked at only where the country has
+            several clocks.
 
     Returns:
-        (IANA key, source): the recipient's own zone, else that of a country with one clock, else the
-        shop's, else UTC. A key that does not exist is passed over. The source is one of `CONTACT`,
-        `COUNTRY`, `CHANNEL` and `FALLBACK`, and is stored with the invitation.
+        (IANA key, source): the recipient's own zone, else that of a country, state or phone number
+        with one clock, else the shop's, else UTC. A key that does not exist is passed over. The source
+        is one of `CONTACT`, `COUNTRY`, `REGION`, `PHONE`, `CHANNEL` and `FALLBACK`, and is stored with
+        the invitation.
 
-    Cost: O(1); no allocation but the answer.
+    Cost: O(1); no allocation but the answer. 0.2 us, with a phone or a state 1 us.
     """
     if contact_zone and is_zone(contact_zone):
         return contact_zone, CONTACT
     if contact_country:
-        country_key = country_zone(contact_country)
-        if country_key:
-            return country_key, COUNTRY
+        key, source = country_zone(contact_country), COUNTRY
+        if key is None and region:
+            key, source = _only(possible_zones(contact_country, region)), REGION
+    else:
+        key, source = country_zone(phone_country(phone)) if phone else None, PHONE
+    if key is not None:
+        return key, source
     if is_zone(channel_zone):
         return channel_zone, CHANNEL
     return "UTC", FALLBACK
+
+
+def zones_to_hold(zone: str, source: str, country: str, region: str = "") -> tuple[str, ...]:
+    """Return the zones in all of which hours must hold: the strictest is safe (g7).
+
+    Args:
+        zone: what `resolve_zone` gave.
+        source: why.
+        country: the recipient's, as `country_of` gives it, or "".
+        region: the state or province of the recipient's address, or "".
+
+    Returns:
+        The recipient's own zone where it is known; else all that their country or state has; else
+        `zone`. At most a dozen.
+    """
+    if source in (CONTACT, COUNTRY, REGION, PHONE):
+        return (zone,)
+    return possible_zones(country, region) or (zone,)
+
+
+def country_of(contact_country: str, phone: str) -> str:
+    """Return the recipient's country in capitals: what is told if it exists, else by the phone.
+
+    Args:
+        contact_country: ISO 3166-1 alpha-2 in any case, or "".
+        phone: E.164, or "".
+    """
+    country = contact_country.strip().upper()
+    if country in _country_keys():
+        return country
+    return phone_country(phone) if phone else ""
 
 
 def is_zone(key: str) -> bool:
@@ -189,16 +263,43 @@ def country_zone(country: str) -> str | None:
     Args:
         country: ISO 3166-1 alpha-2, in any case.
     """
-    keys = _country_keys().get(country.upper(), ())
-    if not keys:
-        return None
-    first, *others = (clock(key) for key in keys)
+    return _only(possible_zones(country))
+
+
+def possible_zones(country: str, region: str = "") -> tuple[str, ...]:
+    """Return zones for all the clocks of a country or state, each clock once.
+
+    Args:
+        country: ISO 3166-1 alpha-2, in any case.
+        region: a code of `core.rules.region_zones`, or anything else, which narrows nothing down.
+
+    Returns:
+        IANA keys in the order of zone.tab, the first for zones that agree; none for a country that
+        does not exist.
+
+    Cost: 1 ms for each zone of the country the first time, then three look-ups.
+    """
+    country = country.upper()
+    keys = _country_keys().get(country, ())
+    if region and country in REGION_ZONES:
+        keys = REGION_ZONES[country].get(region_code(country, region), keys)
+    return keys if len(keys) < 2 else _clocks_apart(keys)
+
+
+@lru_cache(maxsize=1024)
+def _clocks_apart(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the zones without those whose clock an earlier one shows, week by week."""
     weeks = (_SAME_CLOCK_FROM + timedelta(weeks=week) for week in range(_SAME_CLOCK_WEEKS))
     moments = [int(moment.timestamp()) * SECOND_MS for moment in weeks]
-    for other in others:
-        if any(first.offset_ms(moment) != other.offset_ms(moment) for moment in moments):
-            return None
-    return keys[0]
+    clocks: dict[tuple[int, ...], str] = {}
+    for key in keys:
+        offset_ms = clock(key).offset_ms
+        clocks.setdefault(tuple(offset_ms(moment) for moment in moments), key)
+    return tuple(clocks.values())
+
+
+def _only(keys: tuple[str, ...]) -> str | None:
+    return keys[0] if len(keys) == 1 else None
 
 
 @cache
@@ -209,7 +310,7 @@ def _zone_keys() -> frozenset[str]:
 
 @cache
 def _country_keys() -> dict[str, tuple[str, ...]]:
-    """Zones by country from zone.tab; within a country the most populous comes first."""
+    """Zones by country, in the order of zone.tab."""
     path = resources.files("tzdata").joinpath("zoneinfo", "zone.tab")
     keys: dict[str, tuple[str, ...]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():

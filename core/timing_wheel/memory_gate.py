@@ -64,6 +64,13 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
     if ref.due_ms > now_ms:
         return ClaimAnswer(ClaimCode.NOT_DUE, State.SCHEDULED, due_ms=ref.due_ms)
     lane.remove(item.member)
+    if item.needs_consent and item.action in (ClaimAction.END, ClaimAction.DEFER):
+        # For a reason that comes after expiry and consent (R10).
+        if now_ms >= ref.expire_ms:
+            return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
+        is_allowed, reason = _consent_of(record, ref)
+        if not is_allowed:
+            return _ended(partition, item.member, State.SKIPPED, reason, now_ms)
     if item.action == ClaimAction.END:
         return _ended(partition, item.member, item.state, item.reason, now_ms)
     if item.action == ClaimAction.PARK and now_ms < ref.expire_ms:

@@ -104,12 +104,14 @@ async def test_unknown_taken_and_cancelled_entries_are_gone(hands: Hands) -> Non
 
 
 async def test_the_same_entry_twice_in_a_batch_is_taken_once(hands: Hands) -> None:
+    """pitfall:two-workers."""
     planned = await hands.plan()
     answers = await hands.claim(item(planned.member), item(planned.member))
     assert [answer.code for answer in answers] == [ClaimCode.CLAIMED, ClaimCode.GONE]
 
 
 async def test_never_early(hands: Hands) -> None:
+    """pitfall:sent-early."""
     planned = await hands.plan(due_ms=NOW + 1)
     answer = (await hands.claim(item(planned.member)))[0]
     assert (answer.code, answer.due_ms) == (ClaimCode.NOT_DUE, NOW + 1)
@@ -205,6 +207,7 @@ async def test_r30_an_entry_expires_at_its_expire_time(hands: Hands) -> None:
 async def test_r11_r17_without_consent_the_gate_skips(
     hands: Hands, status: ConsentStatus | None, reason: Reason
 ) -> None:
+    """A2, B2."""
     planned = await hands.plan()
     if status is not None:
         await hands.commit(consents=(consent_entry(status),))

@@ -48,6 +48,7 @@ async def test_r25_what_passes_reserves_with_the_claim_instant(hands: Hands) -> 
 
 
 async def test_r25_the_second_is_deferred_to_the_exact_freed_instant(hands: Hands) -> None:
+    """A31, R27, pitfall:cap-defers-too-far."""
     first, second = await hands.plan(), await hands.plan()
     await hands.take(item(first.member, caps=(cap(),)))
     now_ms = NOW + 1_234
@@ -97,6 +98,7 @@ async def test_r28_a_full_cap_that_skips_ends_the_entry(hands: Hands) -> None:
 
 
 async def test_r24_a_limit_of_zero_blocks_for_ever(hands: Hands) -> None:
+    """pitfall:cap-of-zero."""
     planned = await hands.plan()
     answer = (await hands.claim(item(planned.member, caps=(cap(limit=0),))))[0]
     assert ended(answer) == (State.SKIPPED, Reason.CAPPED)
@@ -104,6 +106,7 @@ async def test_r24_a_limit_of_zero_blocks_for_ever(hands: Hands) -> None:
 
 
 async def test_r28_of_several_full_caps_the_latest_slot_counts(hands: Hands) -> None:
+    """A32."""
     first, second = await hands.plan(), await hands.plan()
     caps = (
         cap(ledger=b"week", window_ms=7 * DAY_MS),

@@ -94,6 +94,7 @@ async def test_release_leaves_a_later_owner_alone(store: Store) -> None:
 
 
 async def test_claim_is_refused_to_a_former_owner_and_changes_nothing(hands: Hands) -> None:
+    """pitfall:two-workers."""
     planned = await hands.plan()
     await acquire(hands.store, 0, b"daemon b")
     with pytest.raises(OwnershipLost):

@@ -17,6 +17,7 @@ async def test_a_claim_is_left_alone_until_its_deadline(hands: Hands) -> None:
 
 
 async def test_what_is_taken_back_waits_again_due_as_before(hands: Hands) -> None:
+    """pitfall:crash-between-send-and-state."""
     planned = await hands.plan(due_ms=NOW - 5)
     version = await hands.near_version()
     await hands.take(item(planned.member, far(NOW - 5)))
@@ -33,6 +34,7 @@ async def test_what_is_taken_back_waits_again_due_as_before(hands: Hands) -> Non
 
 
 async def test_e17_an_outcome_that_must_be_held_ends_unknown(hands: Hands) -> None:
+    """R48, pitfall:crash-between-send-and-state."""
     held = await hands.plan(flags=FLAG_HOLD_UNKNOWN)
     await hands.take(item(held.member))
     now_ms = NOW + 100

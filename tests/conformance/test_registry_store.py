@@ -75,6 +75,14 @@ async def test_changes_are_applied_in_order(registry_store: RegistryStore) -> No
     assert documents[Kind.CAP] == {}
 
 
+async def test_every_kind_of_document_is_kept(registry_store: RegistryStore) -> None:
+    changes = [Change(kind, f"key/{kind}", kind.encode()) for kind in Kind]
+    await registry_store.write(0, changes, "", b"")
+    state = await registry_store.load()
+    assert state == EMPTY_STATE.after(changes)
+    assert all(state.documents[kind] == {f"key/{kind}": kind.encode()} for kind in Kind)
+
+
 async def test_a_loaded_state_never_changes(registry_store: RegistryStore) -> None:
     await registry_store.write(0, [SPANISH], "", b"")
     state = await registry_store.load()
@@ -155,6 +163,7 @@ async def test_the_server_forgets_an_operation_after_a_day(server: ValkeyServer)
 
 
 async def test_a_restarted_server_has_what_was_written() -> None:
+    """A4, B3."""
     with ValkeyServer("--appendonly", "yes", "--appendfsync", "always") as durable:
         store = RedisRegistryStore.connect(durable.url)
         await store.write(0, [SPANISH], "op", b"first")

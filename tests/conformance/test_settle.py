@@ -143,6 +143,7 @@ async def test_a_retry_waits_in_the_deferred_lane(hands: Hands) -> None:
 
 
 async def test_r33_the_next_step_is_planned_when_the_previous_is_sent(hands: Hands) -> None:
+    """B17."""
     await hands.plan()
     first = (await hands.commit(plan(order_key=ORDER), event_key=key("checkout"))).plans[0]
     token = await hands.take(item(first.member))

@@ -20,11 +20,12 @@ from afterword.v1 import (
     event_service_pb2,
     invitation_service_pb2,
     rule_service_pb2,
+    simulation_service_pb2,
 )
 from control.auth import ROLES, Credentials, Role
 from control.error_table import Unauthenticated
 from core.errors import InvalidField, PermissionDenied
-from tests.control.kit import PARENT, Shop, open_shop, refused, settings_for
+from tests.control.kit import PARENT, Shop, open_shop, refused, rule_pb, settings_for
 
 FILES = (
     channel_service_pb2,
@@ -32,7 +33,10 @@ FILES = (
     event_service_pb2,
     invitation_service_pb2,
     rule_service_pb2,
+    simulation_service_pb2,
 )
+BOTH = "/afterword.v1.RuleService/CopyRule"
+"""Writes rules and switches them on: either role alone is not enough (A33)."""
 METHODS: list[MethodDescriptor] = [
     method
     for file in FILES
@@ -116,17 +120,67 @@ def test_every_method_has_a_role_and_every_role_a_method() -> None:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("method", METHODS, ids=path_of)
 async def test_the_role_decides(guarded: Shop, method: MethodDescriptor) -> None:
+    """A33, B5: writing rules and activating them need different roles."""
     for role in Role:
         code = await attempt(guarded, method, role.value)
         is_denied = code is grpc.StatusCode.PERMISSION_DENIED
-        assert is_denied == (ROLES[path_of(method)] is not role), (role, code)
+        is_enough = ROLES[path_of(method)] is role and path_of(method) != BOTH
+        assert is_denied != is_enough, (role, code)
         assert code is not grpc.StatusCode.INTERNAL
+    assert await attempt(guarded, method, "all") is not grpc.StatusCode.PERMISSION_DENIED
     assert await attempt(guarded, method, "") is grpc.StatusCode.UNAUTHENTICATED
     assert await attempt(guarded, method, "wrong") is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_who_writes_rules_does_not_switch_them_on_by_that(guarded: Shop) -> None:
+    """A33: definition and activation are separate permissions, also in one request."""
+
+    def as_(token: str) -> list[tuple[str, str]]:
+        return [("authorization", f"bearer {token}")]
+
+    pb2 = rule_service_pb2
+    there = [f"{PARENT}/channels/nowhere"]
+    rule = rule_pb()
+    made = await guarded.rules.CreateRule(
+        pb2.CreateRuleRequest(parent=PARENT, rule_id="apart", rule=rule), metadata=as_("configure")
+    )
+    calls = (
+        (guarded.rules.CreateRule, pb2.CreateRuleRequest(
+            parent=PARENT, rule_id="apart-2", rule=rule, activate_on=there
+        )),
+        (guarded.rules.UpdateRule, pb2.UpdateRuleRequest(
+            rule=pb2.Rule(name=made.name, priority=1), activate_on=there
+        )),
+        (guarded.rules.CreateRuleFromAutomation, pb2.CreateRuleFromAutomationRequest(
+            parent=PARENT, rule_id="apart-3", automation="automations/order-shipped",
+            activate_on=there,
+        )),
+    )  # fmt: skip
+    for method, request in calls:
+        with refused() as refusal:
+            await method(request, metadata=as_("configure"))
+        assert refusal.code is grpc.StatusCode.PERMISSION_DENIED
+        assert "activate" in refusal.problem.message
+        with refused() as refusal:
+            await method(request, metadata=as_("all"))
+        assert refusal.code is grpc.StatusCode.NOT_FOUND, "allowed, but there is no such channel"
+    for token, code in (
+        ("activate", grpc.StatusCode.PERMISSION_DENIED),
+        ("configure", grpc.StatusCode.PERMISSION_DENIED),
+        ("all", grpc.StatusCode.NOT_FOUND),
+    ):
+        with refused() as refusal:
+            await guarded.rules.CopyRule(
+                pb2.CopyRuleRequest(name=made.name, channels=there), metadata=as_(token)
+            )
+        assert refusal.code is code, token
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_the_account_comes_from_the_credential(guarded: Shop) -> None:
+    """B5."""
+
     def as_(token: str) -> list[tuple[str, str]]:
         return [("authorization", f"bearer {token}")]
 
@@ -160,6 +214,7 @@ async def test_the_account_comes_from_the_credential(guarded: Shop) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_who_did_it_is_the_token_s_name(guarded: Shop) -> None:
+    """B5."""
     metadata = [("authorization", "Bearer all")]
     rule = await guarded.rules.CreateRule(
         rule_service_pb2.CreateRuleRequest(

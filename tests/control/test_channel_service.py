@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from afterword.googleapis import date_pb2, timeofday_pb2
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import types_pb2
 from core.bounds import DAY_MS
@@ -48,6 +49,7 @@ def update(name: str, mask: list[str], **fields: Any) -> pb2.UpdateChannelReques
 
 
 async def test_a_channel_is_created_read_changed_and_deleted(shop: Shop) -> None:
+    """B6."""
     request = create(request_id=str(uuid.uuid4()))
     created = await shop.channels.CreateChannel(request)
     assert created.name == f"{PARENT}/channels/{request.channel_id}"
@@ -92,6 +94,9 @@ async def test_a_channel_is_created_read_changed_and_deleted(shop: Shop) -> None
         ({"locale": ""}, "channel.locale"),
         ({"locale": "spanish, please"}, "channel.locale"),
         ({"consent_mode": 9}, "channel.consent_mode"),
+        ({"hours": [pb2.MediumHours()]}, "channel.hours[0].medium"),
+        ({"region": "BY"}, "channel.region"),
+        ({"order_statuses": {"paid": 0}}, "channel.order_statuses[paid]"),
         ({"email_sender": pb2.EmailSender()}, "channel.email_sender.address"),
         (
             {"email_sender": pb2.EmailSender(address="a@b.c\nBcc: d@e.f")},
@@ -114,6 +119,33 @@ async def test_a_bad_channel_is_refused_by_field(
         await shop.channels.CreateChannel(create(channel_pb(**fields)))
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refusal.field == field
+
+
+async def test_hours_holidays_and_the_past_are_kept_and_changed(shop: Shop) -> None:
+    """B6, B9, B15, B28, d3, R36, R37, R43: each with a mask of its own."""
+    nine, eight = timeofday_pb2.TimeOfDay(hours=9), timeofday_pb2.TimeOfDay(hours=20)
+    window = pb2.Window(start=nine, end=eight, weekdays=[types_pb2.WEEKDAY_MONDAY])
+    channel = channel_pb(
+        hours=[pb2.MediumHours(medium=types_pb2.MEDIUM_SMS, open=[window], closed_on_holidays=True)],
+        country="DE", region="BY", closed_dates=[date_pb2.Date(year=2026, month=12, day=24)],
+        product_exclusivity=pb2.Channel.PRODUCT_EXCLUSIVITY_PER_EVENT_TYPE, checkout_is_paid=False,
+        history_scope=pb2.Channel.HISTORY_SCOPE_ACCOUNT,
+        order_statuses={"Pagado": pb2.Channel.ORDER_MEANING_PAID}, features=["product-comments"],
+        review_event_types_off=["delivery"], use_activation_date=True,
+    )  # fmt: skip
+    created = await shop.channels.CreateChannel(create(channel))
+    channel.hours[0].on_closed = pb2.MediumHours.ON_CLOSED_HOLD
+    for field, value in channel.ListFields():
+        assert getattr(created, field.name) == value, field.name
+    assert (await shop.channels.CreateChannel(create())).checkout_is_paid, "unless told otherwise"
+    paths = ["hours", "order_statuses", "features", "closed_dates", "review_event_types_off"]
+    emptied = await shop.channels.UpdateChannel(update(created.name, paths))
+    assert not any(getattr(emptied, path) for path in paths)
+    assert (emptied.country, emptied.checkout_is_paid) == ("DE", False)
+    mapped = await shop.channels.UpdateChannel(
+        update(created.name, [], order_statuses={"void": pb2.Channel.ORDER_MEANING_CANCELLED})
+    )
+    assert dict(mapped.order_statuses) == {"void": pb2.Channel.ORDER_MEANING_CANCELLED}
 
 
 async def test_bad_requests_are_refused(shop: Shop) -> None:
@@ -205,6 +237,7 @@ async def test_a_channel_with_active_rules_stays(shop: Shop) -> None:
 
 
 async def test_a_cap_is_created_changed_and_deleted(shop: Shop) -> None:
+    """A32, R24."""
     created = await shop.channels.CreateCap(
         create_cap(cap_pb(purposes=[types_pb2.PURPOSE_MARKETING], media=[types_pb2.MEDIUM_SMS]))
     )
@@ -228,6 +261,7 @@ async def test_a_cap_is_created_changed_and_deleted(shop: Shop) -> None:
 
 
 async def test_a_limit_of_zero_is_not_the_same_as_none(shop: Shop) -> None:
+    """R24, pitfall:cap-of-zero, pitfall:magic-number."""
     cap = cap_pb()
     cap.limit = 0
     created = await shop.channels.CreateCap(create_cap(cap))

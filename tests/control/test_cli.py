@@ -23,9 +23,9 @@ import pytest
 from google.protobuf import json_format
 
 from afterword.v1 import channel_service_pb2, invitation_service_pb2, rule_service_pb2
+from control.cli.files import changed_fields
 from control.cli.main import build_parser, main
 from control.cli.parsers import DEFAULT_ADDRESS
-from control.cli.rule_text import changed_fields
 from control.cli.values import instant, length, length_text, money, time_of_day
 from control.settings import Grpc
 
@@ -135,6 +135,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_the_first_hour_by_hand(cli: Cli, daemon: Daemon) -> None:
+    """A1, A2, A12, A14."""
     made = cli(
         "channels", "create", "madrid", "--time-zone", "Europe/Madrid", "--locale", "es_ES",
         "--sender", "hola@shop.example", "--sender-name", "La Tienda",
@@ -181,6 +182,7 @@ def test_the_first_hour_by_hand(cli: Cli, daemon: Daemon) -> None:
 
 
 def test_a_withdrawal_ends_what_waits(cli: Cli, shop: str) -> None:
+    """A8, R19."""
     assert not cli("rules", "create", "later", "--event", "delivery", "--after", "7d").code
     assert not cli("rules", "activate", "later", "--channel", shop).code
     published = cli(
@@ -278,6 +280,7 @@ def test_what_json_shows_can_be_written_back(cli: Cli, shop: str, tmp_path: Path
 
 
 def test_a_rule_is_changed_in_part(cli: Cli) -> None:
+    """C7."""
     assert not cli(
         "rules", "create", "changing", "--event", "delivery", "--after", "7d", "--at", "10:00",
         "--reminder-after", "5d", "--condition", "order.total.units >= 100",
@@ -294,6 +297,7 @@ def test_a_rule_is_changed_in_part(cli: Cli) -> None:
 
 
 def test_channels_caps_and_event_types_are_changed_in_part(cli: Cli) -> None:
+    """A10, A32."""
     assert not cli(
         "channels", "create", "lodz", "--time-zone", "Europe/Warsaw", "--locale", "pl_PL"
     ).code
@@ -314,6 +318,204 @@ def test_channels_caps_and_event_types_are_changed_in_part(cli: Cli) -> None:
     assert cli("event-types", "create", "gift_wrapped").code == 0
     switched = cli("event-types", "update", "gift_wrapped", "--no-active")
     assert re.search(r"^active +no$", switched.out, re.MULTILINE)
+
+
+def test_every_kind_of_trigger_can_be_written(cli: Cli) -> None:
+    """D9, D12, D13, D5: and is read back as a phrase."""
+    more = ("--family", "automation", "--purpose", "marketing", "--after", "1h")
+    for rule_id, options, phrase in (
+        ("thrice", ["--purchases", "3", "--within-months", "2"], "3 purchases in 2 months"),
+        ("welcome", ["--purchases", "1", "--once-per", "contact"], "first purchase"),
+        ("gone", ["--dormant-after", "180d"], "no purchase for 180d"),
+        ("unseen", ["--dormant-after", "9d", "--dormant-event", "store_visit"], "no store_visit"),
+        ("cart", ["--debounce", "cart_updated", "--quiet-for", "90m"], "1h30m after the last"),
+    ):
+        made = cli("rules", "create", rule_id, *options, *more)
+        assert made.code == 0, made.err
+        assert re.search(rf"^event +{phrase}", made.out, re.MULTILINE), made.out
+    assert "once per  " in cli("rules", "get", "welcome").out
+    assert "no purchase ends what waits" in cli("rules", "get", "cart").out
+    stopped = cli(
+        "rules", "update", "cart", "--stop", "order_created:contact", "--stop", "return:cart"
+    )
+    assert "order_created by contact, return by cart" in stopped.out
+    assert "warning" not in stopped.out
+    emptied = cli("rules", "update", "cart", "--stop", "none", "--json").json
+    assert emptied["stopWhen"] == {}
+    changed = cli("rules", "update", "cart", "--event", "checkout", "--json").json
+    assert changed["trigger"] == {"eventType": "checkout"}
+
+
+def test_a_message_can_be_written_in_all_its_parts(cli: Cli) -> None:
+    """D2, A19, B13, B22, B31, B36, C11, C17."""
+    made = cli(
+        "rules", "create", "parts", "--family", "notification", "--purpose", "operational",
+        "--event", "shipment_delayed", "--after", "2d", "--at", "09:00", "--span-days", "3",
+        "--base", "activation-date", "--recipient", "carrier", "--subject", "Late: {{order}}",
+        "--preheader", "Where is it?", "--body", "Please tell us.", "--sender", "ops@shop.example",
+        "--sender-name", "Ops", "--require-feature", "carriers", "--json",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    (step,) = made.json["steps"]
+    assert (step["wait"]["spanDays"], step["wait"]["base"]) == (3, "BASE_ACTIVATION_DATE")
+    (action,) = step["actions"]
+    assert action["sender"] == {"address": "ops@shop.example", "displayName": "Ops"}
+    assert (action["preheader"], action["body"]) == ("Where is it?", "Please tell us.")
+    told = cli("rules", "get", "parts").out
+    assert "email to the carrier 2d after the activation date at 09:00 spread over 3 days" in told
+    assert re.search(r"^needs +carriers$", told, re.MULTILINE)
+    made = cli(
+        "rules", "create", "products", "--family", "product-review", "--event", "checkout",
+        "--after", "9d", "--questionnaire", "short", "--comment-required",
+        "--product-timing", "same-as-service",
+    )  # fmt: skip
+    assert "questionnaire short, only with a text, in one message with the service" in made.out
+
+
+def test_a_rule_in_yaml_is_saved_and_activated_in_one_write(
+    cli: Cli, shop: str, tmp_path: Path
+) -> None:
+    """B24, R34: what flags cannot say stands in a file."""
+    path = tmp_path / "rule.yaml"
+    path.write_text(
+        """
+family: FAMILY_NOTIFICATION
+purpose: PURPOSE_TRANSACTIONAL
+trigger: {event_type: delivery}
+steps:
+  - id: one
+    wait: {days: 7}
+    condition: {expression: 'order.status != "x" && has(order.status)'}
+    wait_overrides:
+      - condition: {expression: 'contact.country == "PL"'}
+        wait: {elapsed: 3600s}
+    actions:
+      - {medium: MEDIUM_EMAIL, subject: Hello, body: Hello}
+""",
+        encoding="utf-8",
+    )
+    made = cli("rules", "create", "yaml", "--file", str(path), "--activate-on", shop)
+    assert made.code == 0, made.err
+    assert "(1 other wait for some) if order.status" in made.out
+    assert re.search(rf"^active on +accounts/default/channels/{shop}$", made.out, re.MULTILINE)
+    path.write_text(path.read_text(encoding="utf-8").replace("days: 7", "days: 200"), "utf-8")
+    wrong = cli("rules", "update", "yaml", "--file", str(path))
+    assert (wrong.code, wrong.err.count("\n")) == (1, 1)
+    assert wrong.err.startswith("afterword: rule.steps[0].wait.days ")
+    path.write_text("steps: [\n", encoding="utf-8")
+    wrong = cli("rules", "update", "yaml", "--file", str(path))
+    assert (wrong.code, "line 2" in wrong.err) == (2, True)
+
+
+def test_rules_are_paused_frozen_stopped_and_resumed(cli: Cli, shop: str) -> None:
+    """D16, D17, D20."""
+    assert not cli(
+        "rules", "create", "verbs", "--family", "notification", "--purpose", "transactional",
+        "--event", "delivery", "--after", "1d", "--subject", "S", "--body", "B",
+        "--activate-on", shop,
+    ).code  # fmt: skip
+    for verb, state in (
+        ("pause", "paused"), ("freeze", "frozen"), ("resume", "active"), ("stop", "stopped"),
+        ("resume", "active"),
+    ):  # fmt: skip
+        done = cli("rules", verb, "verbs", "--channel", shop)
+        assert done.code == 0, done.err
+        assert (
+            done.out
+            == f"accounts/default/rules/verbs is {state} on accounts/default/channels/{shop}\n"
+        )
+    assert "is paused on" in cli("rules", "pause", "verbs", "--validate-only").out
+    assert re.search(r"^active on .*shop$", cli("rules", "get", "verbs").out, re.MULTILINE)
+
+
+def test_rules_are_duplicated_copied_and_read_in_old_revisions(cli: Cli, shop: str) -> None:
+    """B11, B23, D18."""
+    assert not cli("rules", "create", "origin", "--event", "picked_up", "--after", "7d").code
+    made = cli("rules", "duplicate", "origin", "origin-2", "--display-name", "Second")
+    assert (made.code, "Second" in made.out, "no channel yet" in made.out) == (0, True, True)
+    copied = cli("rules", "copy", "origin", "--channel", shop)
+    assert copied.code == 0, copied.err
+    first, second = copied.out.splitlines()
+    assert first.endswith(" made")
+    assert second.endswith(f" is active on accounts/default/channels/{shop}")
+    assert cli("rules", "copy", "origin", "--channel", shop).out == "every channel has it already\n"
+    assert not cli("rules", "update", "origin", "--after", "8d").code
+    again = cli("rules", "copy", "origin", "--channel", shop)
+    assert "brought to the same content" in again.out
+    old = cli("rules", "revision", "origin", "1")
+    assert "email 7d after the event" in old.out
+    assert cli("rules", "revision", "origin", "9").err.startswith("afterword: revision must be")
+
+
+def test_automations_are_listed_shown_and_taken(cli: Cli, shop: str) -> None:
+    """D2, D4, D15."""
+    listed = cli("automations", "list")
+    assert listed.out.count("\n") >= 10
+    assert "abandoned-cart" in listed.out
+    assert "abandoned-cart" not in cli("automations", "list", "--category", "loyalty").out
+    shown = cli("automations", "show", "abandoned-cart")
+    assert re.search(r"^event +1h after the last cart_updated$", shown.out, re.MULTILINE)
+    assert re.search(r"^wait .* 1h$", shown.out, re.MULTILINE)
+    made = cli(
+        "automations", "create", "abandoned-cart", "--id", "carts", "--set", "wait=90m",
+        "--set", "subject=Still thinking?", "--activate-on", shop,
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    assert "1h30m after the last cart_updated" in made.out
+    assert re.search(r"^made from +automations/abandoned-cart$", made.out, re.MULTILINE)
+    wrong = cli("automations", "create", "abandoned-cart", "--set", "colour=red")
+    assert wrong.code == 1
+    assert "wait, sender" in wrong.err
+
+
+def test_carriers_and_the_account(cli: Cli) -> None:
+    """B26, C17."""
+    made = cli("carriers", "create", "dhl", "--email", "claims@carrier.example")
+    assert (made.code, "claims@carrier.example" in made.out) == (0, True)
+    assert "+4930123456" in cli("carriers", "update", "dhl", "--phone", "+4930123456").out
+    assert "claims@carrier.example" in cli("carriers", "list").out
+    assert cli("carriers", "get", "dhl", "--json").json["phone"] == "+4930123456"
+    assert cli("carriers", "delete", "dhl").code == 0
+    assert cli("carriers", "get", "dhl").code == 1
+
+    everything = cli("account", "show").out
+    assert "product-reviews, notifications, automations" in everything
+    some = cli("account", "set", "--entitlement", "automations")
+    assert re.search(r"^entitlements +automations$", some.out, re.MULTILINE)
+    none = cli("account", "set", "--entitlement", "none")
+    assert re.search(r"^entitlements +none$", none.out, re.MULTILINE)
+    words = ("product-reviews", "notifications", "automations")
+    restored = cli("account", "set", *(f"--entitlement={word}" for word in words))
+    assert restored.out == everything
+
+
+def test_channels_have_hours_holidays_and_switches(cli: Cli, tmp_path: Path) -> None:
+    """d3, R36, R37, R43, B9."""
+    made = cli(
+        "channels", "create", "hours", "--time-zone", "Europe/Berlin", "--locale", "de_DE",
+        "--open", "sms=mon-fri,sun 09:00-18:00", "--quiet", "whatsapp=20:00-09:00",
+        "--closed-on-holidays", "sms", "--skip-when-closed", "whatsapp", "--country", "DE",
+        "--region", "BY", "--closed-date", "2026-12-24", "--product-exclusivity", "per-event-type",
+        "--no-checkout-is-paid", "--history-scope", "account", "--status", "bezahlt=paid",
+        "--feature", "product-comments", "--reviews-off", "delivery",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    for line in (
+        "sms: only mon,tue,wed,thu,fri,sun 09:00-18:00; not on holidays",
+        "whatsapp: not 20:00-09:00; not sent when closed",
+        "DE-BY", "2026-12-24", "one for each event type", "is no purchase yet",
+        "purchases on all channels count together", "bezahlt means paid", "product-comments",
+    ):  # fmt: skip
+        assert line in made.out
+    changed = cli("channels", "update", "hours", "--default-hours", "--feature", "none", "--json")
+    assert {"hours", "features"}.isdisjoint(changed.json)
+    assert changed.json["country"] == "DE"
+    path = tmp_path / "channel.yaml"
+    path.write_text("display_name: From a file\nfeatures: [a, b]\n", encoding="utf-8")
+    changed = cli("channels", "update", "hours", "--file", str(path), "--country", "FR", "--json")
+    assert changed.json["features"] == ["a", "b"]
+    assert (changed.json["displayName"], changed.json["country"]) == ("From a file", "FR")
+    assert changed.json["timeZone"] == "Europe/Berlin"
 
 
 # --- files of events -----------------------------------------------------------------------------
@@ -357,6 +559,26 @@ def test_bad_lines_are_named_and_the_others_go_through(cli: Cli, shop: str) -> N
     assert problems[0].startswith("afterword: line 2: not an event")
     assert problems[1].startswith("afterword: line 4: ")
     assert len(problems) == 2
+
+
+def test_the_past_is_imported_and_nothing_is_sent(
+    cli: Cli, shop: str, daemon: Daemon, tmp_path: Path
+) -> None:
+    """D9, pitfall: re-import triggers the welcome flow."""
+    path = tmp_path / "past.jsonl"
+    lines = [line(number) for number in range(20_000, 20_600)]
+    path.write_text("\n".join([*lines, "not JSON", line(1, channel="no")]), encoding="utf-8")
+    checked = cli("events", "import", str(path), "--validate-only")
+    assert checked.out == "600 events can be imported, 2 refused\n"
+    done = cli("events", "import", str(path), "--json")
+    assert done.code == 1
+    assert done.json == {"accepted": 600, "refused": 1, "unreadable": 1, "batches": 2}
+    assert done.err.startswith("afterword: line 601: not an event")
+    assert "afterword: line 602: " in done.err
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert cli("events", "publish", "--file", str(path)).out == "600 events accepted\n"
+    listed = cli("invitations", "list", "--channel", shop, "--order", "f20000", "--json")
+    assert listed.json == {}
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -410,7 +632,24 @@ def test_validate_only_changes_nothing(cli: Cli) -> None:
         (["rules", "create", "x", "--event", "e", "--after", "7x"], "7x"),
         (["rules", "create", "x", "--event", "e", "--after", "36h", "--at", "10:00"], "whole days"),
         (["rules", "create", "x", "--file", "nowhere.json"], "nowhere.json"),
+        (["rules", "create", "x", "--event", "e", "--purchases", "3", "--after", "0"], "one of"),
+        (["rules", "create", "x", "--event", "e", "--after", "0", "--stop", "e:x"], "TYPE:KEY"),
+        (["rules", "copy", "x"], "--all-channels"),
+        (["rules", "copy", "x", "--channel", "y", "--all-channels"], "--all-channels"),
+        (["automations", "create", "x", "--set", "x"], "NAME=VALUE"),
         (["channels", "update", "x"], "nothing to change"),
+        (["channels", "update", "x", "--quiet", "sms=night"], "--quiet"),
+        (["channels", "update", "x", "--quiet", "fax=20:00-09:00"], "fax"),
+        (["channels", "update", "x", "--open", "sms=mon-fun 20:00-09:00"], "mon-fun"),
+        (["channels", "update", "x", "--open", "sms=09:00-25:00"], "25:00"),
+        (["channels", "update", "x", "--status", "paid"], "STATUS=MEANING"),
+        (["channels", "update", "x", "--feature", "a", "--feature", "none"], "none stands alone"),
+        (["channels", "update", "x", "--closed-date", "soon"], "--closed-date"),
+        (["carriers", "update", "x"], "nothing to change"),
+        (["account", "set"], "--entitlement"),
+        (["account", "set", "--entitlement", "moon"], "moon"),
+        (["events", "import", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["serve", "--automations-dir", "nowhere", "--grpc-listen", "127.0.0.1:0"], "nowhere"),
         (["events", "publish"], "which event"),
         (["events", "publish", "checkout", "--attribute", "x"], "NAME=VALUE"),
         (["events", "publish", "--file", "nowhere.jsonl"], "nowhere.jsonl"),

@@ -51,6 +51,7 @@ async def consents_of(shop: Shop, who: pb2.ContactSelector) -> list[pb2.Consent]
 
 
 async def test_a_consent_is_granted_with_its_evidence(shop: Shop) -> None:
+    """R16, g1."""
     who = somebody()
     granted = await shop.consents.GrantConsent(grant(who))
     assert granted.name.endswith("/consents/-.review.email")
@@ -91,6 +92,7 @@ async def test_a_consent_of_one_channel(shop: Shop) -> None:
 
 
 async def test_a_withdrawal_ends_what_waits(shop: Shop) -> None:
+    """A2, B2, R19."""
     channel = await shop.create_channel(consent_mode=EVIDENCE)
     await shop.create_rule(channel)
     event = event_pb(channel)
@@ -117,6 +119,7 @@ async def test_a_withdrawal_ends_what_waits(shop: Shop) -> None:
 
 
 async def test_consents_of_an_event_hold_for_its_order(shop: Shop) -> None:
+    """R17."""
     channel = await shop.create_channel(consent_mode=EVIDENCE)
     evidence = event_pb2.ConsentEvidence(purpose=REVIEW, medium=EMAIL, given=False)
     event = event_pb(channel, consents=[evidence])

@@ -91,6 +91,7 @@ async def test_a_request_without_end_is_cut_off(shop: Shop) -> None:
 
 
 async def test_metrics_keep_the_law(shop: Shop) -> None:
+    """R6."""
     channel = await shop.create_channel()
     await shop.create_rule(channel)
     bad = event_pb(channel, type="")
@@ -203,6 +204,7 @@ async def test_starting_and_stopping_twice_is_once(tmp_path: Path) -> None:
 
 
 async def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
+    """A4, B3."""
     async with open_shop(tmp_path) as shop:
         channel = await shop.create_channel()
         await shop.create_rule(channel)
@@ -254,6 +256,7 @@ async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
 
 
 async def test_a_crash_of_the_embedded_server_is_survived(tmp_path: Path) -> None:
+    """pitfall:stuck-after-reconnect."""
     async with open_shop(tmp_path) as shop:
         channel = await shop.create_channel()
         await shop.create_rule(channel)

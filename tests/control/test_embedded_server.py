@@ -64,6 +64,7 @@ async def test_it_is_private_and_durable(server: EmbeddedServer, folder: Path) -
 
 
 async def test_everysec_is_memory_only(folder: Path) -> None:
+    """pitfall:eviction."""
     server = EmbeddedServer(folder / "data", fsync=Fsync.EVERYSEC)
     await server.start()
     link = RedisLink(server.socket_path)
@@ -218,6 +219,7 @@ async def test_a_missing_binary_is_refused() -> None:
 
 
 async def test_a_server_that_evicts_is_refused(server: EmbeddedServer) -> None:
+    """pitfall:eviction."""
     link = RedisLink(server.socket_path)
     await link.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     with pytest.raises(FailedPrecondition) as caught:
@@ -227,6 +229,7 @@ async def test_a_server_that_evicts_is_refused(server: EmbeddedServer) -> None:
 
 
 async def test_where_config_is_forbidden_info_must_do(server: EmbeddedServer) -> None:
+    """pitfall:eviction."""
     link = RedisLink(server.socket_path)
     await link.call("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-config")
     limited = RedisLink(server.socket_path, username="app", password="secret")

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from afterword.googleapis import error_details_pb2, money_pb2
-from afterword.v1 import event_pb2, types_pb2
+from afterword.v1 import event_pb2, rule_service_pb2, types_pb2
 from afterword.v1 import event_service_pb2 as pb2
 from tests.control.kit import (
     NOW_MS,
@@ -52,6 +52,7 @@ def told(result: pb2.EventResult) -> tuple[str, str]:
 
 
 async def test_publish_plans_an_invitation(shop: Shop) -> None:
+    """A1, A7."""
     channel = await shop.create_channel()
     await shop.create_rule(channel)
     answer = await shop.events.Publish(pb2.PublishRequest(event=event_pb(channel)))
@@ -63,6 +64,7 @@ async def test_publish_plans_an_invitation(shop: Shop) -> None:
 
 
 async def test_publishing_again_gives_the_first_answer(shop: Shop) -> None:
+    """d8, pitfall:re-entry."""
     channel = await shop.create_channel()
     await shop.create_rule(channel)
     event = event_pb(channel)
@@ -75,6 +77,7 @@ async def test_publishing_again_gives_the_first_answer(shop: Shop) -> None:
 
 
 async def test_an_event_id_with_another_body_is_refused(shop: Shop) -> None:
+    """d8."""
     channel = await shop.create_channel()
     event = event_pb(channel)
     await publish(shop, event)
@@ -105,6 +108,7 @@ async def test_refused_events_leave_no_trace(shop: Shop) -> None:
 
 
 async def test_an_event_without_id_is_known_by_its_order(shop: Shop) -> None:
+    """R3."""
     channel = await shop.create_channel()
     event = event_pb(channel, id="")
     assert (await publish(shop, event)).disposition == NO_MATCH
@@ -226,7 +230,45 @@ async def test_a_batch_names_its_account(shop: Shop) -> None:
 # --- event types ----------------------------------------------------------------------------------
 
 
+async def history(shop: Shop, *events: event_pb2.Event, **fields: Any) -> list[pb2.EventResult]:
+    request = pb2.ImportHistoryRequest(**{"parent": PARENT, "events": events, **fields})
+    answer = await shop.events.ImportHistory(request)
+    assert answer.durability == types_pb2.DURABILITY_MEMORY
+    return list(answer.results)
+
+
+async def test_what_happened_before_leads_to_nothing(shop: Shop) -> None:
+    """D9, pitfall: re-import triggers the welcome flow. Not now, nor when it is published again."""
+    channel = await shop.create_channel()
+    await shop.create_rule(channel)
+    event = event_pb(channel)
+    checked = await history(shop, event, validate_only=True)
+    assert checked[0].disposition == NO_MATCH
+    bad = event_pb(channel, type="unheard_of")
+    taken, refused_one = await history(shop, event, bad)
+    assert (taken.disposition, len(taken.invitations)) == (NO_MATCH, 0)
+    assert taken.contact
+    assert told(refused_one) == ("FIELD_INVALID", "event.type")
+    assert refused_one.index == 1
+    assert (await history(shop, event))[0].disposition == DUPLICATE
+    again = await publish(shop, event)
+    assert (again.disposition, len(again.invitations)) == (DUPLICATE, 0)
+    assert (await publish(shop, event_pb(channel))).disposition == PLANNED
+
+
+async def test_an_import_is_checked_like_a_batch(shop: Shop) -> None:
+    for fields, field in (
+        ({"events": []}, "events"),
+        ({"parent": ""}, "parent"),
+        ({"events": [event_pb("x")] * 1_001}, "events"),
+    ):
+        with refused() as refusal:
+            await history(shop, **{"events": [event_pb("x")], **fields})
+        assert refusal.field == field
+
+
 async def test_shipped_event_types_are_there_by_page(shop: Shop) -> None:
+    """A10, C10."""
     names: list[str] = []
     token = ""
     while True:
@@ -251,6 +293,7 @@ async def test_shipped_event_types_are_there_by_page(shop: Shop) -> None:
 
 
 async def test_an_event_type_is_created_once(shop: Shop) -> None:
+    """C10: an account adds its own."""
     request = pb2.CreateEventTypeRequest(
         parent=PARENT,
         event_type_id=unique("loyalty"),
@@ -278,7 +321,30 @@ async def test_bad_ids_of_event_types_are_refused(shop: Shop, event_type_id: str
     assert refusal.field == "event_type_id"
 
 
+async def test_an_event_type_of_the_account_s_own_can_be_removed(shop: Shop) -> None:
+    """A10, C10: but not while rules name it, nor a shipped one."""
+    request = pb2.CreateEventTypeRequest(parent=PARENT, event_type_id=unique("gift"))
+    name = (await shop.events.CreateEventType(request)).name
+    rule = await shop.create_rule(
+        trigger=rule_service_pb2.Trigger(event_type=request.event_type_id)
+    )
+    for named in (name, f"{PARENT}/eventTypes/checkout"):
+        with refused() as refusal:
+            await shop.events.DeleteEventType(pb2.DeleteEventTypeRequest(name=named))
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+    await shop.rules.DeleteRule(rule_service_pb2.DeleteRuleRequest(name=rule))
+    with refused() as refusal:
+        await shop.events.DeleteEventType(pb2.DeleteEventTypeRequest(name=name, etag='"0"'))
+    assert refusal.reason == "ETAG_MISMATCH"
+    await shop.events.DeleteEventType(pb2.DeleteEventTypeRequest(name=name, validate_only=True))
+    await shop.events.DeleteEventType(pb2.DeleteEventTypeRequest(name=name))
+    with refused() as refusal:
+        await shop.events.GetEventType(pb2.GetEventTypeRequest(name=name))
+    assert refusal.code is grpc.StatusCode.NOT_FOUND
+
+
 async def test_an_update_changes_what_its_mask_names(shop: Shop) -> None:
+    """A10: the switch is read back."""
     name = f"{PARENT}/eventTypes/refund"
     first = await shop.events.UpdateEventType(
         pb2.UpdateEventTypeRequest(event_type=pb2.EventType(name=name, display_name="Money back"))

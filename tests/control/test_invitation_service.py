@@ -33,6 +33,7 @@ def explain(**subject: object) -> pb2.ExplainRequest:
 
 
 async def test_an_invitation_tells_where_it_comes_from(shop: Shop) -> None:
+    """A7."""
     channel = await shop.create_channel()
     rule = await shop.create_rule(channel)
     event = event_pb(channel)
@@ -53,6 +54,7 @@ async def test_an_invitation_tells_where_it_comes_from(shop: Shop) -> None:
 
 
 async def test_cancelling_is_truthful_and_idempotent(shop: Shop) -> None:
+    """pitfall:untruthful-cancel."""
     channel = await shop.create_channel()
     await shop.create_rule(channel)
     name = await planned(shop, channel)
@@ -69,6 +71,7 @@ async def test_cancelling_is_truthful_and_idempotent(shop: Shop) -> None:
 
 
 async def test_what_was_sent_cannot_be_cancelled(tmp_path: pytest.TempPathFactory) -> None:
+    """pitfall:untruthful-cancel."""
     async with open_shop(tmp_path) as shop:  # type: ignore[arg-type]
         channel = await shop.create_channel()
         await shop.create_rule(channel, steps=[step_pb(), step_pb("again", days=2)])
@@ -113,6 +116,7 @@ async def test_names_that_are_no_invitations(shop: Shop) -> None:
 
 
 async def test_invitations_are_listed_by_contact_by_page(shop: Shop) -> None:
+    """R4: one contact, however its address is written."""
     channel = await shop.create_channel()
     await shop.create_rule(channel)
     contact = event_pb2.Contact(email="Many.Orders@Example.com ")

@@ -181,6 +181,25 @@ BAD_RULES: list[tuple[dict[str, Any], str]] = [
     ({"condition": expr_pb2.Expr(expression="order.colour == 1")}, "rule.condition.expression"),
     ({"condition": expr_pb2.Expr(expression="order.reference")}, "rule.condition.expression"),
     ({"condition": expr_pb2.Expr(expression="review.rating > 3")}, "rule.condition.expression"),
+    (
+        {"trigger": pb2.Trigger(purchase=pb2.Trigger.Purchase(count=3))},
+        "rule.trigger.purchase",
+    ),
+    (
+        one_step(
+            wait_overrides=[
+                pb2.WaitOverride(
+                    condition=expr_pb2.Expr(expression="order.colour == 1"), wait=pb2.Wait(days=1)
+                )
+            ]
+        ),
+        "rule.steps[0].wait_overrides[0].condition.expression",
+    ),
+    (
+        {"stop_when": pb2.StopWhen(stops=[pb2.StopWhen.Stop(event_type="unheard_of")])},
+        "rule.stop_when.stops[0].event_type",
+    ),
+    ({"review": pb2.ReviewSettings(product_timing=2)}, "rule.review.product_timing"),  # type: ignore[arg-type]
 ]
 
 

@@ -191,6 +191,7 @@ class Producer(threading.Thread):
 
 @pytest.mark.integration
 def test_sigkill_at_random_points_loses_nothing_that_was_acknowledged(daemon: Daemon) -> None:
+    """A4, d8, pitfall:crash-between-send-and-state, pitfall:stuck-after-reconnect."""
     seed = int(os.environ.get("AFTERWORD_SEED", "20260301"))
     draw = random.Random(seed)
     give_up = time.monotonic() + SECONDS_MAX

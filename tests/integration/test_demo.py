@@ -43,6 +43,7 @@ def test_the_figures_are_the_same_every_time(runs: list[dict[str, Any]]) -> None
 
 
 def test_the_books_balance_and_every_mail_arrived_once(runs: list[dict[str, Any]]) -> None:
+    """R6."""
     figures = runs[0]
     assert figures["problems"] == []
     assert figures["orders"] == ORDERS
@@ -55,6 +56,7 @@ def test_the_books_balance_and_every_mail_arrived_once(runs: list[dict[str, Any]
 
 
 def test_every_figure_is_what_a_plain_model_predicts(runs: list[dict[str, Any]]) -> None:
+    """A2, A19, A31, B20, R27, R30."""
     figures, model = runs[0], Model()
     model.run(cdnow.load(ORDERS))
     assert {

@@ -95,6 +95,7 @@ class NaiveLog:
 def test_r25_the_kernel_allows_exactly_what_the_log_has_room_for(
     caps: list[CapRule], sends: list[tuple[int, int, bytes]]
 ) -> None:
+    """A31, R23, R24, pitfall:inexact-caps."""
     stamps: list[Stamp] = []
     log, now_ms = NaiveLog(), 1_000
     orders: dict[int, bytes] = {}

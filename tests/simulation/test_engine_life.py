@@ -24,6 +24,7 @@ ANA, BEN = "ana@shop.example", "ben@shop.example"
 
 
 async def test_a1_a19_b17_an_order_is_asked_about_and_reminded(store: Store) -> None:
+    """A1, A4, A18, A19, B3, B17, B40, C20: 7 local days later at 10:00, with nobody's help."""
     async with open_shop(store) as shop:
         (answer,) = await shop.publish(shop.event())
         assert (answer.disposition, len(answer.members)) == (Disposition.PLANNED, 1)
@@ -40,6 +41,7 @@ async def test_a1_a19_b17_an_order_is_asked_about_and_reminded(store: Store) -> 
 
 
 async def test_d2_daylight_saving_keeps_the_wall_time(store: Store) -> None:
+    """A19, d2, pitfall:wrong-zone."""
     async with open_shop(store, start="2026-03-24 12:00") as shop:
         await shop.publish(shop.event())
         await shop.until("2026-04-20 00:00")
@@ -82,6 +84,7 @@ async def test_e7_a_cancellation_that_comes_first_wins_all_the_same(store: Store
 
 @pytest.mark.parametrize("consent", [None, False])
 async def test_a2_r11_without_consent_nobody_is_asked(store: Store, consent: bool | None) -> None:
+    """A2, B2."""
     async with open_shop(store) as shop:
         await shop.publish(shop.event(consent=consent))
         assert await shop.ends() == {(State.SKIPPED, Reason.NO_CONSENT): 1}
@@ -92,6 +95,7 @@ async def test_a2_r11_without_consent_nobody_is_asked(store: Store, consent: boo
 async def test_r25_r27_what_a_cap_holds_back_goes_at_the_exact_moment_it_frees(
     store: Store,
 ) -> None:
+    """A31, B18, B43, h6: and the reminder counts from the deferred send."""
     async with open_shop(store, caps=[one_in_14_days()]) as shop:
         await shop.publish(shop.event(order="1"))
         await shop.until("2026-03-02 15:00")
@@ -115,6 +119,7 @@ async def test_r26_of_two_due_at_once_one_goes_and_one_waits(store: Store) -> No
 
 
 async def test_r30_what_finds_no_slot_before_its_end_expires(store: Store) -> None:
+    """A31, h6."""
     async with open_shop(store, caps=[one_in_14_days()]) as shop:
         await shop.publish(*(shop.event(order=str(n)) for n in range(5)))
         await shop.until("2026-06-30 00:00")
@@ -125,6 +130,7 @@ async def test_r30_what_finds_no_slot_before_its_end_expires(store: Store) -> No
 
 
 async def test_d8_a_repeated_event_has_one_effect_and_the_same_answer(store: Store) -> None:
+    """pitfall:re-entry."""
     async with open_shop(store) as shop:
         event = shop.event()
         (first,) = await shop.publish(event)
@@ -155,6 +161,7 @@ async def test_r3_only_some_types_may_come_without_an_id(store: Store) -> None:
 
 
 async def test_r2_the_same_order_is_never_asked_about_twice(store: Store) -> None:
+    """A8, A30: over two rules and two event types."""
     async with open_shop(store) as shop:
         await shop.registry.create_rule(review_rule(id="later", event_type="delivery"))
         await shop.registry.activate(ACCOUNT, "later", "madrid", "test")
@@ -165,6 +172,7 @@ async def test_r2_the_same_order_is_never_asked_about_twice(store: Store) -> Non
 
 
 async def test_h5_a_rule_switched_off_is_looked_at_when_due(store: Store) -> None:
+    """A24, B9, C25, pitfall:cap-of-another-medium: what a rule switched off has waiting is not sent."""
     async with open_shop(store) as shop:
         await shop.publish(shop.event(order="1", at="2026-03-01 09:00"))
         await shop.publish(shop.event(order="2", email=BEN, at="2026-03-01 09:00"))
@@ -180,6 +188,7 @@ async def test_h5_a_rule_switched_off_is_looked_at_when_due(store: Store) -> Non
 
 
 async def test_a27_what_waits_goes_on_under_the_rule_that_planned_it(store: Store) -> None:
+    """A25, R14."""
     async with open_shop(store) as shop:
         await shop.publish(shop.event())
         quick = review_rule(id="quick", steps=[review_rule().steps[0]])
@@ -210,6 +219,7 @@ async def test_r30_an_event_that_comes_too_late_is_not_written_about(store: Stor
 
 
 async def test_a_recipient_without_address_is_skipped(store: Store) -> None:
+    """C17, R9."""
     async with open_shop(store) as shop:
         await shop.publish(shop.event(contact=Contact(phone="+34600000000")))
         await shop.until("2026-04-30 00:00")
@@ -217,6 +227,7 @@ async def test_a_recipient_without_address_is_skipped(store: Store) -> None:
 
 
 async def test_cancel_is_truthful(store: Store) -> None:
+    """pitfall:untruthful-cancel."""
     async with open_shop(store) as shop:
         (answer,) = await shop.publish(shop.event())
         (member,) = answer.members
@@ -261,6 +272,7 @@ async def test_r25_a_refused_recipient_gives_its_reservation_back(store: Store) 
 
 
 async def test_r48_a_held_unknown_outcome_ends_and_plans_no_reminder(store: Store) -> None:
+    """B17."""
     async with open_shop(store, holds_unknown=True) as shop:
         shop.post.answers[ANA] = [UNKNOWN]
         await shop.publish(shop.event())
@@ -269,6 +281,7 @@ async def test_r48_a_held_unknown_outcome_ends_and_plans_no_reminder(store: Stor
 
 
 async def test_a_restart_finds_what_waits_and_what_was_deferred(store: Store) -> None:
+    """A4, B3."""
     async with open_shop(store, caps=[one_in_14_days()]) as shop:
         await shop.publish(*(shop.event(order=str(n)) for n in range(2)))
         await shop.until("2026-03-10 00:00")
@@ -334,6 +347,7 @@ async def test_an_event_without_anybody_is_refused(store: Store) -> None:
 async def test_e4_a_claim_that_waited_looks_at_the_consent_once_more(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A2, B2."""
     monkeypatch.setattr(bounds, "HAND_OVER_MS", -1)
     claim = store.claim
     async with open_shop(store) as shop:
@@ -353,6 +367,7 @@ async def test_e4_a_claim_that_waited_looks_at_the_consent_once_more(
 
 
 async def test_r19_a_withdrawal_ends_what_waits_and_a_grant_revives_nothing(store: Store) -> None:
+    """A2, R11."""
     async with open_shop(store) as shop:
         (answer,) = await shop.publish(shop.event())
         book, key = shop.engine.consents, answer.contact_key

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from core.bounds import DAY_MS
 from core.model import ActivationState, Event, Family, Medium, Purpose
 from core.registry.documents import revision_key
-from core.registry.resources import Account, Activation, Cap, CapScope, Channel, EventType, Rule
+from core.registry.resources import (
+    Account,
+    Activation,
+    Cap,
+    CapScope,
+    Carrier,
+    Channel,
+    EventType,
+    Rule,
+)
 from core.registry.rule_parts import Action, EmailSender, Step, Wait
 from core.registry.store import EMPTY_STATE, Change, Kind, RegistryState
 
@@ -29,15 +39,45 @@ def event_type(id: str, number: int = 1, active: bool = True) -> EventType:
     return EventType(account=ACCOUNT, id=id, number=number, active=active)
 
 
-def step(id: str = "first", medium: Medium = Medium.EMAIL, enabled: bool = True) -> Step:
-    return Step(id=id, wait=Wait(days=7), actions=[Action(medium=medium)], enabled=enabled)
+def step(
+    id: str = "first",
+    medium: Medium = Medium.EMAIL,
+    enabled: bool = True,
+    days: int = 7,
+    **texts: str,
+) -> Step:
+    action = Action(medium=medium, **texts)
+    return Step(id=id, wait=Wait(days=days), actions=[action], enabled=enabled)
+
+
+def steps_for(family: Family) -> list[Step]:
+    """Return what a rule of a family needs to be switched on: texts, or the longer wait (R38)."""
+    if family == Family.SERVICE_REVIEW:
+        return [step()]
+    if family == Family.PRODUCT_REVIEW:
+        return [step(days=14)]
+    return [step(subject="News", body="About your order.")]
 
 
 def rule(id: str, number: int = 1, family: Family = Family.SERVICE_REVIEW, **fields: Any) -> Rule:
     fields = {
-        "purpose": Purpose.REVIEW, "event_type": "checkout", "steps": [step()], **fields
+        "purpose": Purpose.REVIEW, "event_type": "checkout", "steps": steps_for(family), **fields
     }  # fmt: skip
     return Rule(account=ACCOUNT, id=id, number=number, family=family, **fields)
+
+
+def with_texts(rule: Rule) -> Rule:
+    """Return a rule of a free family that may be switched on: each message says something (D22)."""
+    for each in rule.steps:
+        each.actions = [
+            replace(
+                action,
+                subject=action.subject or "News",
+                body=action.body or "About your order.",
+            )
+            for action in each.actions
+        ]
+    return rule
 
 
 def cap(id: str, number: int = 1, **fields: Any) -> Cap:
@@ -56,13 +96,14 @@ KINDS = {
     EventType: Kind.EVENT_TYPE,
     Channel: Kind.CHANNEL,
     Cap: Kind.CAP,
+    Carrier: Kind.CARRIER,
     Rule: Kind.RULE,
     Activation: Kind.ACTIVATION,
 }
 
 
 def state_of(
-    *resources: EventType | Channel | Cap | Rule | Activation,
+    *resources: EventType | Channel | Cap | Carrier | Rule | Activation,
     earlier: Sequence[Rule] = (),
     counters: dict[str, int] | None = None,
 ) -> RegistryState:

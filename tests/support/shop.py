@@ -11,7 +11,7 @@ from core.bounds import DAY_MS, HOUR_MS
 from core.clock import ManualClock
 from core.engine.accept import EventAnswer
 from core.engine.engine import Engine
-from core.model import Contact, Event, Evidence, Family, Medium, Order, Purpose, Review
+from core.model import Contact, Event, Evidence, Family, Item, Medium, Order, Purpose, Review
 from core.ports import Delivery, Letter, Store
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
@@ -116,9 +116,11 @@ class Shop:
         consents = (
             [] if consent is None else [Evidence(Purpose.REVIEW, Medium.EMAIL, consent, occur_ms)]
         )
+        # A return that lists goods is a partial one.
+        items = [] if type == "return" else [Item(sku="mug", name="Mug")]
         values: dict[str, Any] = {
             "id": f"{type}-{order}", "source": "test", "channel": MADRID,
-            "contact": Contact(email=email), "order": Order(reference=order),
+            "contact": Contact(email=email), "order": Order(reference=order, items=items),
             "consents": consents if type == "checkout" else [],
             "review": Review() if type == "review_submitted" else None,
         }  # fmt: skip

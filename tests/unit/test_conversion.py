@@ -88,6 +88,7 @@ def small_event() -> event_pb2.Event:
 
 
 def test_everything_comes_through() -> None:
+    """A7."""
     assert event_from_proto(full_event(), NOW_MS) == Event(
         id="e-1", source="erp", type="checkout", channel="accounts/a/channels/es",
         occur_ms=NOW_MS - 1_001,

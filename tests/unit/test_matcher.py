@@ -75,5 +75,25 @@ def test_evaluate_tells_why_a_condition_erred_r42() -> None:
     )
 
 
+def test_evaluate_shows_times_as_text_and_leaves_messages_out() -> None:
+    tree = [
+        "call", "or",
+        ["call", "gt", ["field", "event", "occur_time"], ["timestamp", 0, 0]],
+        ["call", "dyn_eq", ["field", "order"], ["field", "event", "order"]],
+        ["call", "eq", ["field", "event", "activation_date", "year"], ["const", 2024]],
+        ["call", "dyn_eq",
+         ["select", ["call", "index", ["field", "order", "items"], ["const", 0]], "sku"],
+         ["const", "a"]],
+        ["exists", ["call", "elements", ["attribute", "m"]], ["call", "dyn_eq", ["field", 0],
+                                                              ["bytes", "00"]]],
+    ]  # fmt: skip
+    assert evaluate(rule("r", tree), EVENT).fields == {
+        "event.occur_time": "1970-01-01T00:00:00Z",
+        "event.activation_date.year": 0,
+        "order.items": 2,
+        "event.attributes.m": {},
+    }
+
+
 def test_evaluate_of_no_condition() -> None:
     assert evaluate(rule("r"), EVENT) == Evaluation(True, None, {})

@@ -71,6 +71,7 @@ def test_html_is_escaped() -> None:
 
 
 def test_products_and_tracking_are_shown_where_they_belong() -> None:
+    """C26."""
     event = make_event(tracking_url="https://track.example/?a=1&b=2")
     review = parse(render(make_letter(event=event, family=Family.PRODUCT_REVIEW, locale="en")))
     assert "what you bought at Käsehaus: Gouda, Brie\n" in part(review, "plain")
@@ -231,6 +232,8 @@ def test_a_letter_without_name_has_a_bare_address() -> None:
 
 
 def test_one_click_unsubscribe() -> None:
+    """g5."""
+
     def link(letter: Letter) -> str:
         return f"https://u.example/{letter.delivery_id}"
 

@@ -23,7 +23,7 @@ from core.errors import (
     StoreUnavailable,
 )
 from core.model import ActivationState, Family, Medium, Reason, State
-from core.registry import edits, operations, registry, rule_edits
+from core.registry import edits, operations, rule_edits, writer
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
 from core.registry.resources import SHIPPED_EVENT_TYPES, CapScope
@@ -440,7 +440,7 @@ async def test_a_write_starts_again_when_another_was_faster(
 async def test_a_write_gives_up_after_many_defeats(
     config: Registry, store: UnsteadyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "WRITE_ATTEMPTS_MAX", 3)
+    monkeypatch.setattr(writer, "WRITE_ATTEMPTS_MAX", 3)
     store.rival, store.rival_writes = await opened(store), 9
     with pytest.raises(Conflict, match="try again"):
         await config.create_channel(channel("late"))

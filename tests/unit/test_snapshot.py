@@ -14,6 +14,7 @@ from core.model import ActivationState, Family, Medium, Purpose, Reason, State
 from core.records import Stamp
 from core.registry.edits import default_caps
 from core.registry.resources import CapScope, CapSteps, CapUnit, OnCap, Rule
+from core.registry.rule_parts import StopKey
 from core.registry.snapshot import Snapshot
 from core.registry.store import RegistryState
 from tests.support.configuration import (
@@ -169,8 +170,8 @@ def test_stops_name_the_rules_whose_stop_when_names_the_type() -> None:
         )
     )  # fmt: skip
     assert view.stops(ES, "order_cancelled") == (
-        (1, Family.SERVICE_REVIEW, Reason.ORDER_CANCELLED),
-        (2, Family.PRODUCT_REVIEW, Reason.ORDER_CANCELLED),
+        (1, StopKey.ORDER, Reason.ORDER_CANCELLED),
+        (2, StopKey.ORDER, Reason.ORDER_CANCELLED),
     )
     reasons = {stop: view.stops(ES, stop)[0][2] for stop in stops}
     assert reasons == {

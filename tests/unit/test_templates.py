@@ -27,6 +27,7 @@ from tests.letters import make_channel, make_event, make_letter
 def test_language_falls_back_from_recipient_to_channel_to_english(
     locale: str, channel_locale: str, language: str
 ) -> None:
+    """C22."""
     assert templates.language_for(locale, channel_locale) == language
 
 
@@ -56,6 +57,7 @@ def test_a_channel_without_a_name_is_called_by_its_id() -> None:
 
 
 def test_the_reminder_differs_in_its_subject() -> None:
+    """B19."""
     for language, family in itertools.product(templates.LANGUAGES, Family):
         first = subject_for(language=language, family=family)
         assert first != subject_for(language=language, family=family, is_follow_up=True)

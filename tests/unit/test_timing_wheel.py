@@ -60,6 +60,7 @@ def drain(wheel: TimingWheel, now_ms: int, limit: int = 512) -> list[tuple[int, 
 def test_an_entry_fires_at_its_millisecond_and_not_before(
     wheel: TimingWheel, delay_ms: int
 ) -> None:
+    """pitfall:sent-early."""
     wheel.insert(b"a", NOW_MS + delay_ms, "payload")
     assert drain(wheel, NOW_MS + delay_ms - 1) == []
     assert drain(wheel, NOW_MS + delay_ms) == [(NOW_MS + delay_ms, b"a", "payload")]

@@ -27,6 +27,7 @@ def test_an_empty_window_is_free() -> None:
 
 
 def test_a_full_window_is_freed_when_the_oldest_leaves() -> None:
+    """R25, pitfall:cap-defers-too-far."""
     assert freed_ms([1_000], 1, WINDOW_MS, 1_001) == 1_000 + WINDOW_MS
     assert freed_ms([1_000, 2_000], 2, WINDOW_MS, 2_001) == 1_000 + WINDOW_MS
     assert freed_ms([1_000], 2, WINDOW_MS, 1_001) is None
@@ -48,6 +49,7 @@ def test_a_lowered_limit_waits_for_as_many_as_are_too_many() -> None:
 
 
 def test_r24_a_limit_of_zero_never_has_room() -> None:
+    """pitfall:cap-of-zero."""
     assert freed_ms([], 0, WINDOW_MS, 1_000) is Blocked.FOR_EVER
 
 

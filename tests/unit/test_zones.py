@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import phonenumbers
 import pytest
 
 from core.bounds import DAY_MS
 from core.errors import InvalidField
 from core.rules import zones
-from core.rules.zones import clock, country_zone, is_zone, resolve_zone
+from core.rules.phone_countries import phone_country
+from core.rules.region_zones import REGION_ZONES, region_code
+from core.rules.zones import (
+    clock,
+    country_of,
+    country_zone,
+    is_zone,
+    possible_zones,
+    resolve_zone,
+    zones_to_hold,
+)
 
 
 def utc_ms(text: str) -> int:
@@ -168,6 +179,151 @@ def test_the_chain_of_zones_d2(
     told: str, country: str, channel: str, expected: tuple[str, str]
 ) -> None:
     assert resolve_zone(told, country, channel) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "country", "phone", "region", "expected"),
+    [
+        ("Asia/Tokyo", "US", "+48501501501", "NY", ("Asia/Tokyo", zones.CONTACT)),
+        ("", "PL", "+4915112345678", "", ("Europe/Warsaw", zones.COUNTRY)),
+        ("", "US", "", "NY", ("America/New_York", zones.REGION)),
+        ("", "us", "", "us-ny", ("America/New_York", zones.REGION)),
+        ("", "US", "", "TX", ("Europe/Madrid", zones.CHANNEL)),
+        ("", "US", "", "New York", ("Europe/Madrid", zones.CHANNEL)),
+        ("", "AU", "", "QLD", ("Australia/Brisbane", zones.REGION)),
+        ("", "", "+48501501501", "", ("Europe/Warsaw", zones.PHONE)),
+        ("Mars/Olympus", "", "+48501501501", "", ("Europe/Warsaw", zones.PHONE)),
+        ("", "", "+18095551234", "", ("America/Santo_Domingo", zones.PHONE)),
+        ("", "", "+12125551234", "", ("Europe/Madrid", zones.CHANNEL)),
+        ("", "", "+80012345678", "", ("Europe/Madrid", zones.CHANNEL)),
+        ("", "", "501501501", "", ("Europe/Madrid", zones.CHANNEL)),
+        # A country that is told is believed, even where it leads nowhere.
+        ("", "US", "+48501501501", "", ("Europe/Madrid", zones.CHANNEL)),
+    ],
+)
+def test_the_chain_goes_over_state_and_phone_d2(
+    told: str, country: str, phone: str, region: str, expected: tuple[str, str]
+) -> None:
+    """d2: recipient's zone > country, address, phone with one clock > channel > UTC."""
+    assert resolve_zone(told, country, "Europe/Madrid", phone, region) == expected
+
+
+def test_which_zones_must_hold_g7() -> None:
+    """g7: one where it is known; else all that the recipient may be in."""
+    assert zones_to_hold("Asia/Tokyo", zones.CONTACT, "US") == ("Asia/Tokyo",)
+    assert zones_to_hold("Europe/Warsaw", zones.PHONE, "PL") == ("Europe/Warsaw",)
+    assert zones_to_hold("Europe/Madrid", zones.CHANNEL, "") == ("Europe/Madrid",)
+    held = zones_to_hold("Europe/Madrid", zones.CHANNEL, "US")
+    assert {"America/New_York", "Pacific/Honolulu", "America/Phoenix"} <= set(held)
+    assert "Europe/Madrid" not in held
+    assert len(zones_to_hold("Europe/Madrid", zones.CHANNEL, "US", "TX")) == 2
+    assert zones_to_hold("Europe/Madrid", zones.FALLBACK, "US", "Texas") == held
+
+
+@pytest.mark.parametrize(
+    ("country", "region", "count"),
+    [("PL", "", 1), ("pl", "", 1), ("DE", "", 1), ("ES", "", 2), ("XX", "", 0), ("", "", 0),
+     ("US", "FL", 2), ("US", "AZ", 2), ("US", "XX", 8), ("DE", "BY", 1)],
+)  # fmt: skip
+def test_possible_zones_name_each_clock_once_g7(country: str, region: str, count: int) -> None:
+    assert len(possible_zones(country, region)) == count
+
+
+def test_the_clocks_of_a_country_are_all_possible_g7() -> None:
+    """Every zone of zone.tab shows, in every week, what one of the possible zones shows."""
+    moments = [utc_ms("2025-01-01") + week * 7 * DAY_MS for week in range(0, 520, 11)]
+    for country in ("US", "CA", "RU", "BR", "AU"):
+        found = {tuple(clock(k).offset_ms(m) for m in moments) for k in possible_zones(country)}
+        for key in zones._country_keys()[country]:
+            assert tuple(clock(key).offset_ms(m) for m in moments) in found, key
+
+
+@pytest.mark.parametrize("country", REGION_ZONES)
+def test_the_states_have_all_zones_of_their_country(country: str) -> None:
+    of_states = {key for keys in REGION_ZONES[country].values() for key in keys}
+    assert of_states == set(zones._country_keys()[country])
+
+
+@pytest.mark.parametrize(
+    ("region", "code"),
+    [
+        ("TX", "TX"),
+        (" tx ", "TX"),
+        ("US-TX", "TX"),
+        ("Texas", ""),
+        ("", ""),
+        ("T.X", ""),
+        ("ŁÓ", ""),
+    ],
+)
+def test_a_state_is_known_by_its_code(region: str, code: str) -> None:
+    assert region_code("US", region) == code
+
+
+@pytest.mark.parametrize(
+    ("phone", "country"),
+    [
+        ("+48501501501", "PL"),
+        ("+4915112345678", "DE"),
+        ("+447400123456", "GB"),
+        ("+447797712345", "JE"),
+        ("+12125551234", "US"),
+        ("+14165551234", "CA"),
+        ("+18095551234", "DO"),
+        ("+77012345678", "KZ"),
+        ("+79161234567", "RU"),
+        ("+390612345678", "IT"),
+        ("+358401234567", "FI"),
+        ("+80012345678", ""),
+        ("+999123456789", ""),
+        ("+1", ""),
+        ("+44", ""),
+        ("+", ""),
+        ("", ""),
+        ("48501501501", ""),
+        ("+0123", ""),
+        ("+48 501", ""),
+        ("+٤٨501501501", ""),
+        ("anna@example.com", ""),
+    ],
+)
+def test_the_country_of_a_phone_d2(phone: str, country: str) -> None:
+    assert phone_country(phone) == country
+
+
+def test_the_last_digits_of_a_phone_decide_nothing() -> None:
+    """What is remembered of a number is its block alone: the answer is that for the whole number."""
+    for country in phonenumbers.SUPPORTED_REGIONS:
+        for kind in (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE):
+            number = phonenumbers.example_number_for_type(country, kind)
+            if number is not None:
+                phone = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+                assert phone_country(phone) == phonenumbers.region_code_for_number(number), phone
+
+
+@pytest.mark.parametrize(
+    ("told", "phone", "country"),
+    [
+        ("PL", "+4915112345678", "PL"),
+        ("pl", "", "PL"),
+        ("", "+4915112345678", "DE"),
+        ("XX", "+4915112345678", "DE"),
+        ("XX", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_the_country_of_a_recipient_r36(told: str, phone: str, country: str) -> None:
+    assert country_of(told, phone) == country
+
+
+def test_a_day_is_cut_where_its_offset_changes_d2() -> None:
+    warsaw = clock("Europe/Warsaw")
+    day = wall_ms("2024-03-31") // DAY_MS
+    assert warsaw.stretches(day) == (
+        (day * DAY_MS, utc_ms("2024-03-31T01:00"), 3_600_000),
+        (utc_ms("2024-03-31T01:00"), (day + 1) * DAY_MS, 7_200_000),
+    )
+    assert warsaw.stretches(day + 1) == (((day + 1) * DAY_MS, (day + 2) * DAY_MS, 7_200_000),)
 
 
 @pytest.mark.parametrize("country", ["US", "BR", "RU", "AU", "ES", "PT", "CN", "UA", "XX", ""])

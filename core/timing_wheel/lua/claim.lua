@@ -108,12 +108,29 @@ local function gate(rec, contact, at, member, needs_consent, set, due, expire)
   return CLAIMED, IN_FLIGHT, 0, due, attempts
 end
 
+-- Expiry and consent, for what ends or waits for a reason that comes after them (R10).
+local function refused(rec, contact, at, member, expire)
+  if now_ms >= expire then
+    end_ref(rec, contact, at, EXPIRED, TOO_LATE, now_ms, out, member)
+    return EXPIRED, TOO_LATE
+  end
+  local medium, purpose = byte(rec.refs, at + 10, at + 11)
+  local ok, why = consent_decide(rec.consents, rec.refs, at + 14, at + 48, purpose, medium)
+  if ok then return nil end
+  end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
+  return SKIPPED, why
+end
+
 local function decide(rec, contact, member, item, action, needs_consent, state, reason, wait, set)
   local at = rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= SCHEDULED then return GONE, 0, 0, 0, 0 end
   local due, expire = unpack_('<I6I6', rec.refs, at + 20)
   if due > now_ms then return NOT_DUE, SCHEDULED, 0, due, 0 end
   local code, attempts
+  if needs_consent == 1 and (action == END or action == DEFER) then
+    local to, why = refused(rec, contact, at, member, expire)
+    if to then return ENDED, to, why, due, byte(rec.refs, at + 12) end
+  end
   if action == END then
     end_ref(rec, contact, at, state, reason, now_ms, out, member)
     code = ENDED

@@ -1,0 +1,258 @@
+"""What is to be done with an entry that has fallen due, before the gate is asked.
+
+Decides: whether configuration, address, conditions and hours let it go, in the order of R10, and what it
+says (C3, D1, R40). What passes is rendered, ahead of the claim.
+Never: consent and caps; the claim script decides on those, on what is true at that moment. Where
+condition or hours say no, the script still looks at expiry and consent first.
+
+A no to what is final is given only with a snapshot that was refreshed since; see `Judge.is_final`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from core.engine.facts import Known
+from core.engine.horizon import Where
+from core.engine.opening import Hours, may_be_closed
+from core.engine.planner import address_for, passes
+from core.errors import RenderingFailed
+from core.model import CONSENT_PURPOSES, REVIEW_FAMILIES, Contact, Family, Reason, State, WaitReason
+from core.ports import ClaimAction, ClaimItem, Letter, Postbox, Waiting
+from core.records import FLAG_FOLLOW_UP, KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
+from core.registry.resources import Channel, Rule
+from core.registry.rule_parts import Action, Step
+from core.registry.snapshot import FROZEN, Snapshot
+
+_detail = msgspec.msgpack.Decoder(PlanDetail)
+
+Fired = tuple[int, bytes, Where]
+No = tuple[State, Reason]
+
+_CONDITION_FALSE: No = (State.SKIPPED, Reason.CONDITION_FALSE)
+_RETURNED: No = (State.CANCELLED, Reason.RETURNED)
+
+
+class Ready(msgspec.Struct):
+    """One due entry, judged and rendered."""
+
+    due_ms: int
+    where: Where
+    item: ClaimItem
+    waiting: Waiting | None = None
+    detail: PlanDetail | None = None
+    letter: Letter | None = None
+    rendered: bytes = b""
+
+
+class Case:
+    """One entry with all that its judgement needs; what later events told is looked at once."""
+
+    __slots__ = ("_known", "channel", "detail", "planned", "ref", "rule", "waiting")
+
+    def __init__(
+        self, waiting: Waiting, detail: PlanDetail, channel: Channel, planned: Rule, rule: Rule
+    ) -> None:
+        self.waiting = waiting
+        self.ref: Reference = waiting.reference
+        self.detail = detail
+        self.channel = channel
+        self.planned = planned
+        """The rule in the revision it was planned with: what counts for conditions."""
+        self.rule = rule
+        """The rule as it is now, or, for a reminder of a review request, as it was."""
+        self._known: Known | None = None
+
+    @property
+    def known(self) -> Known:
+        """What is known by now; decoded when something asks for it."""
+        if self._known is None:
+            self._known = Known(self.waiting.body, self.waiting.facts, self.ref.order_key)
+        return self._known
+
+    @property
+    def step(self) -> Step:
+        """The step as it was planned."""
+        return self.planned.steps[self.ref.step]
+
+    @property
+    def action(self) -> Action:
+        """What is said: by the rule as it is now, where it still has the step and medium."""
+        step = next((s for s in self.rule.steps if s.id == self.step.id), self.step)
+        for actions in (step.actions, self.step.actions):
+            for action in actions:
+                if action.medium == self.ref.medium:
+                    return action
+        raise RenderingFailed("the step has no action over this medium")
+
+
+class Judge:
+    """Judges due entries."""
+
+    def __init__(self, postbox: Postbox) -> None:
+        self._postbox = postbox
+
+    def judge(
+        self, snapshot: Snapshot, fired: Fired, waiting: Waiting | None, now_ms: int
+    ) -> Ready:
+        """Return what to ask of the gate for an entry, and its message if it may go.
+
+        Raises:
+            StaleRegistry: it was planned with something newer than this snapshot; refresh.
+        """
+        due_ms, member, where = fired
+        if waiting is None or waiting.reference.state != State.SCHEDULED:
+            # Cancelled or taken: the claim drops the index entry.
+            return Ready(due_ms, where, ClaimItem(member, where[1]), waiting)
+        detail = _detail.decode(waiting.detail)
+        ready = Ready(due_ms, where, ClaimItem(member, where[1]), waiting, detail)
+        ref = waiting.reference
+        verdict = snapshot.verdict(
+            ref.rule_number, detail.revision, ref.step, ref.channel_number, detail.registry_revision
+        )
+        if verdict is FROZEN:
+            ready.item = ClaimItem(member, where[1], ClaimAction.PARK)
+            return ready
+        if verdict is not None:
+            ready.item = _ended(ready, verdict)
+            return ready
+        case = _case(snapshot, waiting, detail)
+        if case is None:
+            ready.item = _ended(ready, (State.FAILED, Reason.RENDERING_ERROR))
+            return ready
+        ready.item = self._item(snapshot, case, ready, now_ms)
+        return ready
+
+    def _item(self, snapshot: Snapshot, case: Case, ready: Ready, now_ms: int) -> ClaimItem:
+        address = self._address(snapshot, case)
+        no = self._objection(snapshot, case, address)
+        if no is not None:
+            return _ended(ready, no)
+        needs_consent = case.ref.purpose in CONSENT_PURPOSES and not case.detail.carrier
+        later = self._hours(case, now_ms)
+        no = later if isinstance(later, tuple) else None
+        if not self._holds(case):
+            no = _CONDITION_FALSE
+        if no is not None:
+            return _ended(ready, no, needs_consent=needs_consent)
+        if isinstance(later, int):
+            return ClaimItem(
+                ready.item.member, ready.where[1], ClaimAction.DEFER, needs_consent,
+                due_ms=later, wait=WaitReason.QUIET_HOURS,
+            )  # fmt: skip
+        try:
+            self._render(case, ready, address, now_ms)
+        except RenderingFailed:
+            return _ended(ready, (State.FAILED, Reason.RENDERING_ERROR))
+        ref = case.ref
+        caps = snapshot.caps_for(
+            case.detail.account, ref.channel_number, ref.rule_number, ref.purpose, ref.medium,
+            bool(ref.flags & FLAG_FOLLOW_UP),
+        )  # fmt: skip
+        return ClaimItem(ready.item.member, ready.where[1], ClaimAction.GATE, needs_consent, caps)
+
+    def _address(self, snapshot: Snapshot, case: Case) -> str:
+        """Return where it goes: the carrier as the directory has it now, else the contact."""
+        detail, medium = case.detail, case.ref.medium
+        if detail.carrier:
+            carrier = snapshot.carrier(detail.account, detail.carrier)
+            known = Contact() if carrier is None else Contact(carrier.email, carrier.phone)
+            return address_for(known, medium)
+        if detail.address or not case.waiting.facts:
+            return detail.address
+        return address_for(case.known.event.contact, medium)
+
+    def _objection(self, snapshot: Snapshot, case: Case, address: str) -> No | None:
+        """Return why address, medium, features or a return forbid it."""
+        if not address:
+            contact = case.known.event.contact
+            is_known = bool(contact.email or contact.phone or case.detail.carrier)
+            reason = Reason.NO_RECIPIENT if is_known else Reason.UNIDENTIFIED
+            return State.SKIPPED, reason
+        if not self._postbox.supports(case.ref.medium):
+            return State.SKIPPED, Reason.MEDIUM_NOT_CONFIGURED
+        lacking = snapshot.lacks(case.rule, case.channel)
+        if lacking is not None:
+            return State.SKIPPED, lacking
+        if case.ref.kinds and case.waiting.facts and case.known.is_all_returned:
+            return _RETURNED
+        return None
+
+    def _holds(self, case: Case) -> bool:
+        """Return whether its conditions hold: the step's always, the rule's if anything has become
+        known since it passed (C3)."""
+        step, planned = case.step, case.planned
+        if step.condition is not None and not passes(step.condition.tree, case.known.event):
+            return False
+        if planned.condition is None or not case.waiting.facts or not case.known.is_changed:
+            return True
+        return passes(planned.condition.tree, case.known.event)
+
+    def _hours(self, case: Case, now_ms: int) -> int | No | None:
+        """Return until when hours hold it back, or how they end it; None if they do not."""
+        ref, channel = case.ref, case.channel
+        if case.detail.carrier or not may_be_closed(channel, ref.purpose, ref.medium):
+            return None
+        contact = case.known.event.contact
+        hours = Hours(channel, contact, ref.medium, case.detail.zone, case.detail.zone_source)
+        opening_ms = hours.opening_ms(now_ms, channel.closed_dates)
+        if opening_ms == now_ms:
+            return None
+        if hours.skips:
+            return State.SKIPPED, Reason.QUIET_HOURS
+        return (State.EXPIRED, Reason.NO_SLOT) if opening_ms is None else opening_ms
+
+    def _render(self, case: Case, ready: Ready, address: str, now_ms: int) -> None:
+        ref, detail, waiting = case.ref, case.detail, case.waiting
+        action = case.action
+        subject, text = detail.content if detail.content[0] or detail.content[1] else (
+            action.subject, action.body
+        )  # fmt: skip
+        review = case.rule.review
+        ready.letter = Letter(
+            delivery_id=waiting.member.hex(),
+            medium=ref.medium,
+            address=address,
+            family=case.rule.family,
+            is_follow_up=ref.step > 0,
+            locale=detail.locale,
+            subject=subject,
+            body=case.known.event if waiting.facts else waiting.body,
+            channel=case.channel,
+            attempts=ref.attempts,
+            send_ms=now_ms,
+            sender=action.sender,
+            preheader=action.preheader,
+            text=text,
+            kinds=_kinds(case),
+            questionnaire=review.questionnaire if review is not None else "",
+            comment_required=review is not None and review.comment_required,
+        )
+        ready.rendered = self._postbox.prepare(ready.letter)
+
+
+def _case(snapshot: Snapshot, waiting: Waiting, detail: PlanDetail) -> Case | None:
+    ref = waiting.reference
+    planned = snapshot.rule_revision(ref.rule_number, detail.revision)
+    newest = snapshot.rule_by_number(ref.rule_number)
+    channel = snapshot.channel_by_number.get(ref.channel_number)
+    if planned is None or newest is None or channel is None:
+        return None
+    is_reminder = planned.family in REVIEW_FAMILIES and ref.step > 0
+    return Case(waiting, detail, channel, planned, planned if is_reminder else newest)
+
+
+def _kinds(case: Case) -> int:
+    """Return what a request asks about now: without goods kept, a combined one only of the service."""
+    if case.ref.kinds == KIND_SERVICE | KIND_PRODUCT and case.waiting.facts:
+        return case.ref.kinds if case.known.kept_items else KIND_SERVICE
+    return case.ref.kinds
+
+
+def _ended(ready: Ready, no: No, *, needs_consent: bool = False) -> ClaimItem:
+    return ClaimItem(
+        ready.item.member, ready.where[1], ClaimAction.END, needs_consent, (), int(no[0]), int(no[1])
+    )  # fmt: skip
+
+
+assert int(Family.PRODUCT_REVIEW) == KIND_PRODUCT
