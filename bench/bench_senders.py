@@ -98,7 +98,7 @@ def email_message(letter: Letter) -> EmailMessage:
     values = templates.variables(letter)
     language = templates.language_for(letter.locale, CHANNEL.locale)
     known = frozenset(name for name, value in values.items() if value)
-    body = templates.body_of(letter.family, language, known)
+    body = templates.body_of(templates.paragraphs_of(letter, language), language, known)
     message = EmailMessage(policy=SMTP)
     message["From"] = f"{SENDER.display_name} <{SENDER.address}>"
     message["Reply-To"] = SENDER.reply_to

@@ -88,7 +88,7 @@ class MimeRenderer:
             raise RenderingFailed("a value is not valid Unicode") from None
 
     def _render(self, letter: Letter) -> bytes:
-        sender = letter.channel.email_sender
+        sender = letter.sender or letter.channel.email_sender
         if sender is None:
             raise RenderingFailed("the channel has no e-mail sender")
         shop = letter.channel.display_name
@@ -117,7 +117,8 @@ class MimeRenderer:
                 "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
             )
         known = frozenset([key for key, value in values.items() if value and not value.isspace()])
-        body = _fill(_skeleton(letter.family, language, known), values)
+        paragraphs = templates.paragraphs_of(letter, language)
+        body = _fill(_skeleton(paragraphs, language, known, letter.preheader), values)
         return "".join(lines).encode("ascii") + body
 
 
@@ -265,9 +266,11 @@ def _date(seconds: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _skeleton(family: int, language: str, known: frozenset[str]) -> _Skeleton:
+def _skeleton(
+    paragraphs: tuple[str, ...], language: str, known: frozenset[str], preheader: str
+) -> _Skeleton:
     """Return the rest of a message after the recipient's headers, all but the values encoded."""
-    body = templates.body_of(family, language, known)
+    body = templates.body_of(paragraphs, language, known, preheader)
     pieces = [
         "Auto-Submitted: auto-generated\r\n"
         f"Content-Language: {language}\r\n"

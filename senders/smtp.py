@@ -167,7 +167,7 @@ class SmtpTransport:
     def _job(self, letter: Letter, message: bytes, batch: Batch, now: float) -> Job:
         job = Job(letter, batch, now, self._timeout_s)
         try:
-            sender = letter.channel.email_sender
+            sender = letter.sender or letter.channel.email_sender
             if sender is None:
                 raise RenderingFailed("the channel has no e-mail sender")
             to = mime.ascii_address(letter.address).encode()

@@ -246,3 +246,32 @@ def test_one_click_unsubscribe() -> None:
 
 def test_the_standard_parser_of_old_reads_it_too() -> None:
     assert not email.message_from_bytes(render(make_letter())).defects
+
+
+def test_what_a_rule_says_replaces_what_the_family_says() -> None:
+    """D2: sender, subject, preheader and content are the action's own."""
+    letter = make_letter(
+        family=Family.AUTOMATION,
+        subject="Your cart at {{shop}}",
+        text="You left {{products}} behind, {{first_name}}.\n\nIt is still there & waiting: {{link}}",
+        preheader="Still <there> for {{first_name}}",
+        sender=EmailSender("cart@kaesehaus.example", "Cart", "help@kaesehaus.example"),
+    )
+    message = parse(render(letter))
+    assert message["From"] == "Cart <cart@kaesehaus.example>"
+    assert message["Reply-To"] == "help@kaesehaus.example"
+    assert message["Subject"] == "Your cart at Käsehaus"
+    plain, page = part(message, "plain"), part(message, "html")
+    assert "You left Gouda, Brie behind, Anna.\n\nIt is still there & waiting" in plain
+    assert "Still" not in plain
+    assert "<p>It is still there &amp; waiting" in page
+    assert page.index("Still &lt;there&gt; for Anna</div>") < page.index("<p>")
+    assert "vielen Dank" not in plain
+
+
+def test_a_combined_request_asks_about_service_and_products() -> None:
+    """B31: one message, which names the products after the service."""
+    plain = part(parse(render(make_letter(kinds=3))), "plain")
+    assert "vielen Dank für Ihre Bestellung 4711" in plain
+    assert "Gouda, Brie" in plain
+    assert "Gouda" not in part(parse(render(make_letter(kinds=1))), "plain")

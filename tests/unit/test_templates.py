@@ -109,7 +109,8 @@ ALL = frozenset({"order", "first_name", "shop", "products", "link", "unsubscribe
 @pytest.mark.parametrize("known", [ALL, frozenset({"shop"}), ALL - {"order"}, ALL - {"products"}])
 def test_every_body_names_only_what_is_known(known: frozenset[str]) -> None:
     for language, family in itertools.product(templates.LANGUAGES, Family):
-        body = templates.body_of(family, language, known)
+        letter = make_letter(family=family)
+        body = templates.body_of(templates.paragraphs_of(letter, language), language, known)
         for part in (body.text, body.html):
             assert set(part[1::2]) <= known
             literals = "X".join(part[0::2])
@@ -130,3 +131,15 @@ def test_a_link_is_only_taken_from_a_plain_web_address() -> None:
     for url in ("javascript:alert(1)", 'https://x/"onload=', "https://x/ y", "https://x/\n", "x"):
         assert not link(url)
     assert not link("https://x/" + "a" * templates.URL_CHARS_MAX)
+
+
+@pytest.mark.parametrize("text", ["{{nobody}}", "{{order", "x" * 2001, "a\tb"])
+def test_a_text_that_could_not_be_rendered_is_refused(text: str) -> None:
+    """D22: what a rule says is checked when it is saved."""
+    with pytest.raises(InvalidField) as caught:
+        templates.validate_text(text, field="rule.steps[0].actions[0].body")
+    assert caught.value.field == "rule.steps[0].actions[0].body"
+
+
+def test_a_text_may_name_what_subjects_may_and_more() -> None:
+    templates.validate_text("{{first_name}}: {{products}}\n\n{{link}}", field="body")
