@@ -46,8 +46,10 @@ def guard(tree: list[Any]) -> tuple[list[Any], list[tuple[list[Any], str]]]:
 def _visit(tree: list[Any], is_in_loop: bool) -> Iterator[tuple[list[Any], str]]:
     """Yield what is wrong; `is_in_loop` inside a loop over what came from attributes."""
     match tree:
-        case ["const", str() as text] if is_in_loop and _is_telling(text):
-            yield tree, f"`{text:.80}`, compared with attributes,"
+        case ["const", str()] | ["call", "string_add", *_] if is_in_loop and _is_telling(
+            _text(tree)
+        ):
+            yield tree, f"`{_text(tree):.80}`, compared with attributes,"
         case ["field" | "has" as kind, str() as root, *names]:
             path = expand(root, tuple(names), is_presence=kind == "has")
             if path[:2] == ("review", "rating"):
@@ -87,7 +89,7 @@ def _visit_call(tree: list[Any], is_in_loop: bool) -> Iterator[tuple[list[Any], 
                 yield key, f"the attribute `{key[1]:.80}`"
             if op == "dyn_in" and owner == _ATTRIBUTES:
                 return
-        elif owner[0] not in ("list", "field", "filter", "transform") and not _is_told(key):
+        elif not _is_list(owner) and not _is_told(key):
             yield key, "an attribute whose name is known only when the rule runs"
     yield from _visit_all(parts, is_in_loop)
 
@@ -95,6 +97,22 @@ def _visit_call(tree: list[Any], is_in_loop: bool) -> Iterator[tuple[list[Any], 
 def _visit_all(parts: list[Any], is_in_loop: bool) -> Iterator[tuple[list[Any], str]]:
     for part in parts:
         yield from _visit(part, is_in_loop)
+
+
+def _is_list(owner: list[Any]) -> bool:
+    """Return whether a value is a list for certain, which has no keys."""
+    is_field = owner[0] == "field" and len(owner) > 2
+    return is_field or owner[0] in ("list", "filter", "transform")
+
+
+def _text(tree: list[Any]) -> str:
+    """Return a constant text, in one piece or joined from several; else ""."""
+    match tree:
+        case ["const", str() as text]:
+            return text
+        case ["call", "string_add", first, second]:
+            return _text(first) + _text(second)
+    return ""
 
 
 def _is_told(key: list[Any]) -> bool:

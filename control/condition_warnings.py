@@ -62,7 +62,7 @@ _WORTH = (
 def warnings(tree: Tree, family: Family) -> list[str]:
     """Return the warnings for a condition, each once, in the order of the text."""
     found = list(_visit(tree, frozenset(), True, ()))
-    if family in REVIEW_FAMILIES and any(_is_money(leaf) for leaf in _fields(tree)):
+    if family in REVIEW_FAMILIES and _reads_money(tree):
         found.append(_WORTH)
     return list(dict.fromkeys(found))
 
@@ -78,9 +78,10 @@ def _visit(node: Tree, facts: Facts, wanted: bool, scope: Scope) -> Iterator[str
     """
     match node:
         case ["call", "and" | "or" as op, *parts]:
-            for part in parts:
-                others = (_facts(other, op == "and", scope) for other in parts if other is not part)
-                yield from _visit(part, facts.union(*others), wanted, scope)
+            told = [_facts(part, op == "and", scope) for part in parts]
+            for index, part in enumerate(parts):
+                others = facts.union(*told[:index], *told[index + 1 :])
+                yield from _visit(part, others, wanted, scope)
         case ["call", "not" | "dyn_not", part]:
             yield from _visit(part, facts, not wanted, scope)
         case ["call", "dyn_bool", part]:
@@ -261,6 +262,12 @@ def _with_owners(path: Path) -> Facts:
 
 def _text(value: Any) -> str:
     return timestamp_text(value) if isinstance(value, Timestamp) else json.dumps(value)
+
+
+def _reads_money(tree: Tree) -> bool:
+    if tree[0] in ("field", "select") and tree[-1] in MONEY_NUMBERS:
+        return True
+    return any(_reads_money(part) for part in tree[1:] if isinstance(part, list | tuple))
 
 
 def _is_money(leaf: Tree) -> bool:

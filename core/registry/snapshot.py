@@ -23,7 +23,7 @@ from core.records import KIND_PRODUCT, KIND_SERVICE
 from core.registry import cap_rules
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
-from core.registry.resources import Cap, Channel, Entitlement, Rule
+from core.registry.resources import Cap, Channel, Entitlement, ProductExclusivity, Rule
 from core.registry.rule_parts import StopKey
 from core.registry.store import RegistryState
 
@@ -51,7 +51,7 @@ _STOP_REASONS: Final = {
 }
 
 _RULE_DELETED: Final = (State.CANCELLED, Reason.RULE_DELETED)
-_RULE_INACTIVE: Final = (State.CANCELLED, Reason.RULE_INACTIVE)
+RULE_INACTIVE: Final = (State.CANCELLED, Reason.RULE_INACTIVE)
 _TYPE_INACTIVE: Final = (State.CANCELLED, Reason.EVENT_TYPE_INACTIVE)
 _STEP_OFF: Final = (State.CANCELLED, Reason.STEP_OFF)
 _RULE_STOPPED: Final = (State.CANCELLED, Reason.RULE_STOPPED)
@@ -296,6 +296,19 @@ class Snapshot(Catalogue):
         account = self.account(account_id)
         return wanted is None or account is None or wanted in account.entitlements
 
+    def product_rule(self, channel: Channel, event_type: str) -> Rule | None:
+        """Return the rule by which a channel asks about products, None if it does not: none is ACTIVE
+        or PAUSED, none is booked, or requests after such events are switched off there (R38, B9)."""
+        is_by_type = channel.product_exclusivity is ProductExclusivity.PER_EVENT_TYPE
+        slot = (channel.name, Family.PRODUCT_REVIEW, event_type if is_by_type else "")
+        if event_type in channel.review_event_types_off:
+            return None
+        for activation in self.holders(slot):
+            rule = self.rule(activation.account, activation.rule)
+            if rule is not None and self.lacks(rule, channel) is None:
+                return rule
+        return None
+
     def is_stopped(self, rule_number: int, channel_number: int, registry_revision: int) -> bool:
         """Return whether what was planned under a registry revision was stopped since (D17, D20)."""
         rule = self._rule_by_number.get(rule_number)
@@ -369,7 +382,7 @@ class Snapshot(Catalogue):
         if channel is None:
             # A channel is deleted only when nothing is active there, so nothing holds the slot.
             self._require_allocated(CHANNEL_COUNTER, channel_number)
-            return _RULE_INACTIVE
+            return RULE_INACTIVE
         if self.is_frozen(rule_number, channel_number):
             return FROZEN
         if not self.is_type_active(rule.account, trigger_type(planned)):
@@ -379,12 +392,12 @@ class Snapshot(Catalogue):
             return _STEP_OFF
         is_review = planned.family in REVIEW_FAMILIES
         if is_review and planned.event_type in channel.review_event_types_off:
-            return _RULE_INACTIVE
+            return RULE_INACTIVE
         activation = self.activation(rule.account, channel.id, rule.id)
         if activation is not None and activation.state in HOLDING:
             return None
         slot = slot_of(planned, channel)
-        return None if slot is not None and slot in self._holders else _RULE_INACTIVE
+        return None if slot is not None and slot in self._holders else RULE_INACTIVE
 
     def is_type_active(self, account: str, event_type: str) -> bool:
         """Return whether events of a type lead to anything; "" is no type and always does."""

@@ -33,12 +33,15 @@ from core.rules.cel_types import (
 INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 
 PATTERN_CHARS_MAX: Final = 256
-"""Longest pattern that is known only when the condition runs."""
+PATTERN_REPEATS_MAX: Final = 64
+"""What the counted repetitions of a pattern, `{8}`, come to. RE2 is linear in the text, but where a
+pattern keeps it from using its automaton each character costs as much as the pattern is long."""
 
 PATTERNS_KEPT: Final = 512
 PATTERN_BYTES_MAX: Final = 1 << 20
 """Memory that one compiled pattern may take."""
 
+_COUNT = re.compile(r"\{(\d+)(?:,(\d*))?\}", re.ASCII)
 _INT = re.compile(r"[+-]?\d+", re.ASCII)
 _SPACES = " \t\n\v\f\r"
 _BOOLS = {
@@ -162,8 +165,12 @@ def search(pattern: str) -> Callable[[bytes], Any]:
     """Return a search for a pattern: something if a text in UTF-8 has it, else None.
 
     Raises:
-        EvaluationError: RE2 does not take the pattern.
+        EvaluationError: RE2 does not take the pattern, or it exceeds a bound.
     """
+    if len(pattern) > PATTERN_CHARS_MAX:
+        raise EvaluationError(f"a pattern of more than {PATTERN_CHARS_MAX} characters")
+    if _repeats(pattern) > PATTERN_REPEATS_MAX:
+        raise EvaluationError(f"a pattern that counts beyond {PATTERN_REPEATS_MAX} in all")
     options = re2.Options()
     options.log_errors = False
     options.max_mem = PATTERN_BYTES_MAX
@@ -176,12 +183,16 @@ def search(pattern: str) -> Callable[[bytes], Any]:
     return found
 
 
+def _repeats(pattern: str) -> int:
+    """Return a bound on what counted repetitions make of a pattern: nested ones multiply."""
+    counts = [max(int(low[:4]), int((high or "0")[:4])) for low, high in _COUNT.findall(pattern)]
+    return math.prod(counts) if "){" in pattern else sum(counts)
+
+
 def matches(text: Any, pattern: Any) -> bool:
     """Return whether a text has a pattern somewhere."""
     if type(text) is not str or type(pattern) is not str:
         raise no_overload("matches", text, pattern)
-    if len(pattern) > PATTERN_CHARS_MAX:
-        raise EvaluationError(f"a pattern of more than {PATTERN_CHARS_MAX} characters")
     return search(pattern)(text.encode()) is not None
 
 

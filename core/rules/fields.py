@@ -197,6 +197,8 @@ def expand(root: str, names: tuple[str, ...], *, is_presence: bool = False) -> t
 
 def expand_from(message: str, names: tuple[str, ...], is_presence: bool) -> tuple[str, ...]:
     """Return a path from a message with virtual fields replaced; see `expand`."""
+    if not names:
+        return ()
     *owners, last = names
     above = resolve(message, tuple(owners))
     owner = above[-1].message if above else message

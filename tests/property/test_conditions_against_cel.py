@@ -668,6 +668,9 @@ EDGES = [
     "event.attributes.map == {'a': 1}", "event.attributes == {'a': 1}",
     "[1, 2] + event.attributes.list == [1]", "([1] + event.attributes.list)[1] + 1 == 2",
     "0.0 / 0.0 in [0.0 / 0.0]",
+    "event.attributes.list[0] + 1.0 == 2.0", "type(event.attributes.list[0]) == double",
+    "[1, dyn('a')][1] + 1 == 2", "[dyn('a'), 1][1] + 1 == 2", "[1, dyn('a')].exists(x, x + 1 == 2)",
+    "dyn((event.attributes.list + [1])[0]) + 1.0 == 2.0", "(true ? [1] : [dyn('a')])[0] == 1",
     # macros
     "[1, 2, 2].exists_one(x, x == 2)", "[1, 0].exists_one(x, 1 / x == 1)",
     "[1, 2].map(x, x * 2) == [2, 4]", "[0, 1].map(x, 1 / x) == [1]",

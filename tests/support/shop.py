@@ -100,12 +100,14 @@ class Shop:
     """One channel, one rule, one engine."""
 
     def __init__(
-        self, engine: Engine, registry: Registry, clock: ManualClock, post: KeepingTransport
-    ) -> None:
+        self, engine: Engine, registry: Registry, clock: ManualClock, post: KeepingTransport,
+        media: Sequence[Medium] = (Medium.EMAIL,),
+    ) -> None:  # fmt: skip
         self.engine = engine
         self.registry = registry
         self.clock = clock
         self.post = post
+        self.media = tuple(media)
 
     def event(
         self, type: str = "checkout", order: str = "1", email: str = "ana@shop.example",
@@ -126,13 +128,27 @@ class Shop:
         }  # fmt: skip
         return Event(type=type, occur_ms=occur_ms, **{**values, **fields})
 
-    async def publish(self, *events: Event) -> list[EventAnswer]:
+    async def publish(self, *events: Event, is_import: bool = False) -> list[EventAnswer]:
         """Accept events; all must be taken."""
-        answers = await self.engine.acceptor.accept(ACCOUNT, list(events))
+        answers = await self.engine.acceptor.accept(ACCOUNT, list(events), is_import=is_import)
         for answer in answers:
             if answer.error is not None:
                 raise answer.error
         return answers
+
+    async def restart(self) -> None:
+        """Let another engine go on with the same store, as after a restart of the daemon."""
+        await self.engine.stop()
+        postbox = Postbox(dict.fromkeys(self.media, self.post))
+        self.engine = Engine(self.engine.store, self.registry, postbox, self.clock)
+        await self.engine.start()
+
+    async def add_channel(self, id: str, *rules: str, **fields: Any) -> str:
+        """Open another channel with these rules switched on; return its full name."""
+        await self.registry.create_channel(new_channel(id, **fields))
+        for rule in rules:
+            await self.registry.activate(ACCOUNT, rule, id, "test")
+        return f"accounts/{ACCOUNT}/channels/{id}"
 
     async def until(self, text: str) -> None:
         """Let time pass."""
@@ -162,32 +178,39 @@ class Shop:
         return sum(c.scheduled + c.in_flight for c in found)
 
 
+def new_channel(id: str, **fields: Any) -> Channel:
+    """Return a shop in Madrid."""
+    values: dict[str, Any] = {
+        "time_zone": "Europe/Madrid", "locale": "es_ES", "display_name": "Tienda",
+        "email_sender": EmailSender("hola@shop.example"),
+    }  # fmt: skip
+    return Channel(account=ACCOUNT, id=id, **{**values, **fields})
+
+
 @contextlib.asynccontextmanager
 async def open_shop(
     store: Store | None = None, *, start: str = "2026-03-01 09:00", rule: Rule | None = None,
-    caps: Sequence[Cap] = (), holds_unknown: bool = False, **channel: Any,
+    rules: Sequence[Rule] = (), caps: Sequence[Cap] = (), holds_unknown: bool = False,
+    media: Sequence[Medium] = (Medium.EMAIL,), **channel: Any,
 ) -> AsyncIterator[Shop]:  # fmt: skip
-    """Open a shop in Madrid with one active rule, on the store given or one in memory."""
+    """Open a shop in Madrid with one active rule, or those given, on the store given or one in
+    memory."""
     clock = ManualClock(ms(start))
     store = store or MemoryStore.create(partition_count=4)
     registry = await Registry.open(MemoryRegistryStore(), clock)
     await registry.ensure_account(ACCOUNT, default_caps=False)
-    fields = {"time_zone": "Europe/Madrid", "locale": "es_ES", **channel}
-    await registry.create_channel(
-        Channel(
-            account=ACCOUNT, id="madrid", display_name="Tienda",
-            email_sender=EmailSender("hola@shop.example"), **fields,
-        )
-    )  # fmt: skip
+    await registry.create_channel(new_channel("madrid", **channel))
     for cap in caps:
         await registry.create_cap(cap)
-    created = await registry.create_rule(rule or review_rule())
-    await registry.activate(ACCOUNT, created.id, "madrid", "test")
+    for each in rules or [rule or review_rule()]:
+        created = await registry.create_rule(each)
+        await registry.activate(ACCOUNT, created.id, "madrid", "test")
     post = KeepingTransport(clock, holds_unknown=holds_unknown)
-    engine = Engine(store, registry, Postbox({Medium.EMAIL: post}), clock)
+    engine = Engine(store, registry, Postbox(dict.fromkeys(media, post)), clock)
     registry.on_bite.append(store.require_registry)
     await engine.start()
+    shop = Shop(engine, registry, clock, post, media)
     try:
-        yield Shop(engine, registry, clock, post)
+        yield shop
     finally:
-        await engine.stop()
+        await shop.engine.stop()
