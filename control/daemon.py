@@ -53,6 +53,7 @@ from core.ports import Postbox as PostboxPort
 from core.redis_link import RedisLink
 from core.registry.redis_store import RedisRegistryStore
 from core.registry.registry import Registry
+from core.rules import public_holidays
 from core.timing_wheel.redis_store import SCRIPTS, RedisStore
 from senders.outbox import OutboxTransport
 from senders.postbox import Postbox
@@ -94,6 +95,7 @@ class Daemon:
         self._server: GrpcServer | None = None
         self._events: EventService | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._prepared: asyncio.Task[None] | None = None
         self._stack: AsyncExitStack | None = None
 
     # Life -------------------------------------------------------------------------------------
@@ -145,6 +147,8 @@ class Daemon:
         )
         await self._server.start()
         self.grpc_address = self._server.address
+        # A second of work, which the first message that asks for a holiday must not wait for.
+        self._prepared = asyncio.create_task(asyncio.to_thread(public_holidays.prepare))
 
     async def stop(self) -> None:
         """Stop everything, what is under way first. Idempotent."""
@@ -248,7 +252,13 @@ class Daemon:
             ),
             partial(
                 rule_service_pb2_grpc.add_RuleServiceServicer_to_server,
-                RuleService(registry, self._conditions, self._automations),
+                RuleService(
+                    registry,
+                    self._conditions,
+                    self._automations,
+                    engine.pending,
+                    engine.rule_counts,
+                ),
             ),
             partial(
                 consent_service_pb2_grpc.add_ConsentServiceServicer_to_server,

@@ -12,7 +12,7 @@ from control.conversion import channels, checks, steps, times, triggers
 from control.conversion.frame import Conditions, Frame
 from core import bounds
 from core.errors import InvalidField, OutOfRange
-from core.model import REVIEW_FAMILIES, ActivationState, Family, Medium, Purpose
+from core.model import REVIEW_FAMILIES, ActivationState, Family, Purpose
 from core.registry.catalogue import Catalogue
 from core.registry.documents import channel_name, rule_name
 from core.registry.resources import Activation, Rule
@@ -24,8 +24,6 @@ OUTPUT_ONLY = frozenset({
 })  # fmt: skip
 PRIORITY_MAX = 100
 FEATURES_MAX = 8
-SENDABLE = frozenset({Medium.EMAIL})
-"""Media that this server has a transport for."""
 
 _PURPOSES = (Purpose.MARKETING, Purpose.TRANSACTIONAL, Purpose.OPERATIONAL)
 
@@ -185,7 +183,7 @@ def _step_warnings(found: Sequence[Step]) -> list[str]:
             f"step {step.id!r}: this server does not send {action.medium.name}; what is due over it "
             "ends SKIPPED (MEDIUM_NOT_CONFIGURED)"
             for action in step.actions
-            if action.medium not in SENDABLE
+            if action.medium not in steps.SENDABLE
         ]
     return warnings
 

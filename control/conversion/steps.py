@@ -10,12 +10,16 @@ from afterword.v1 import types_pb2
 from control.conversion import addresses, checks, waits
 from control.conversion.frame import Frame
 from core import bounds
-from core.errors import InvalidField, OutOfRange
+from core.errors import FailedPrecondition, InvalidField, OutOfRange
 from core.model import Medium, Purpose
 from core.registry.rule_parts import Action, Condition, Recipient, Step, Wait, WaitOverride
 from senders.templates import SUBJECT_VARIABLES, validate_subject
 
 OVERRIDES_MAX = 16
+SENDABLE = frozenset({Medium.EMAIL})
+"""Media that this server has a transport for."""
+PROVIDED = frozenset({Medium.WHATSAPP})
+"""Media that a rule may use only where they are configured; others are warned about (C15)."""
 
 _MEDIA = "EMAIL, SMS, WHATSAPP or WEBHOOK"
 _VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
@@ -90,9 +94,16 @@ def _action(pb: pb2.Action, wait: Wait, field: str, frame: Frame) -> Action:
         checks.missing(f"{field}.medium", _MEDIA)
     if pb.medium not in types_pb2.Medium.values():
         raise InvalidField(f"{field}.medium must be {_MEDIA}", field=f"{field}.medium")
+    medium = Medium(pb.medium)
+    if medium in PROVIDED and medium not in SENDABLE:
+        raise FailedPrecondition(
+            f"{field}.medium {medium.name} needs a provider, and none is configured on this server; "
+            "leave the action out",
+            field=f"{field}.medium",
+        )
     validate_subject(pb.subject, field=f"{field}.subject")
     return Action(
-        medium=Medium(pb.medium),
+        medium=medium,
         subject=pb.subject,
         recipient=_recipient(pb, field, frame),
         wait=waits.replacing_wait(pb.wait, wait, f"{field}.wait") if pb.HasField("wait") else None,

@@ -13,6 +13,7 @@ import msgspec
 from google.protobuf import json_format
 
 from afterword.v1 import event_pb2
+from control.simulation import event_json
 from core.bounds import EVENT_BYTES_MAX
 
 LINE_BYTES_MAX: Final = 8 * EVENT_BYTES_MAX
@@ -48,9 +49,8 @@ def read(lines: Iterable[bytes], account: str) -> EventFile:
         if len(line) > LINE_BYTES_MAX:
             found.problems.append(Problem(number, f"longer than {LINE_BYTES_MAX:,} bytes"))
             continue
-        event = event_pb2.Event()
         try:
-            json_format.Parse(line, event)
+            event = event_json.parse(line)
         except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
             found.problems.append(Problem(number, f"not an event: {error}"))
             continue

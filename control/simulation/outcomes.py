@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from core import bounds
 from core.bounds import DAY_MS
+from core.errors import LimitExceeded
 from core.model import Medium, Reason, State
 from core.ports import Lane, Source, Store
 from core.records import Outcome, PlanDetail, member_parts
@@ -78,7 +79,11 @@ class Collector:
         self._ended: list[tuple[int, bytes, Line]] = []
 
     async def collect(self, now_ms: int) -> None:
-        """Take what has ended since the last call."""
+        """Take what has ended since the last call.
+
+        Raises:
+            LimitExceeded: it was so much that the store has forgotten some of it.
+        """
         today = now_ms // DAY_MS
         for day in range(self._day, today + 1):
             for partition in range(self._store.meta.partition_count):
@@ -94,7 +99,11 @@ class Collector:
     async def _take(self, partition: int, fresh: list[Outcome]) -> None:
         read = await self._store.read({partition: [outcome.member for outcome in fresh]})
         for outcome, waiting in zip(fresh, read[partition], strict=True):
-            assert waiting is not None, "what has just ended can be read"
+            if waiting is None:
+                raise LimitExceeded(
+                    f"more than {bounds.CONTACT_INVITATIONS_MAX:,} invitations of one contact ended "
+                    "between two events; the store keeps no more to tell of"
+                )
             line = _line(
                 outcome.member, waiting.detail, waiting.reference.medium, outcome.state,
                 outcome.reason, settle_time=time_text(outcome.settle_ms),
@@ -126,9 +135,10 @@ async def waiting(store: Store) -> list[Line]:
 
 
 async def _indexed(store: Store, partition: int) -> list[bytes]:
-    """Return what the lanes of a partition hold, each member once."""
+    """Return what the lanes of a partition hold, each member once; not all need be invitations."""
     slots = (await store.far_slots([partition], _FOREVER_MS))[partition]
-    lanes = [Source(Lane.NEAR), Source(Lane.DEFERRED), *(Source(Lane.FAR, n) for n in slots)]
+    lanes = [Source(lane) for lane in Lane if lane != Lane.FAR]
+    lanes += [Source(Lane.FAR, number) for number in slots]
     members: dict[bytes, None] = {}
     for lane in lanes:
         for entry in await store.read_lane(partition, lane, _FOREVER_MS, bounds.WHEEL_ENTRIES_MAX):

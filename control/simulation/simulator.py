@@ -156,13 +156,13 @@ class _Run:
     async def _advance(self, target_ms: int) -> None:
         if self._is_cancelled():
             raise Cancelled
-        if target_ms // DAY_MS > self._world.clock.now_ms() // DAY_MS:
-            await self._collector.collect(self._world.clock.now_ms())
         began_ns = monotonic_ns()
         if began_ns - self._renewed_ns > _RENEW_NS:
             # Leases run on the machine's clock, and a loop that is this busy may be late.
             await self._engine.ownership.renew()
             self._renewed_ns = began_ns
         await self._engine.advance_to(target_ms)
+        # Each time: what follows may move an invitation, or make its contact forget it.
+        await self._collector.collect(target_ms)
         if monotonic_ns() - began_ns > _STILL_NS and not self._engine.ownership.owned:
             raise FailedPrecondition("the machine stood still for too long; simulate again")

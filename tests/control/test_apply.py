@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 
 from afterword.v1 import (
-    channel_service_pb2,
     consent_service_pb2,
     event_pb2,
     rule_service_pb2,
@@ -27,6 +26,7 @@ from control.simulation.config import ConfigFile
 from control.simulation.configure import carry_out
 from control.simulation.kinds import KINDS, Unserved, has_method
 from control.simulation.world import World, open_world
+from core.errors import OutOfRange
 from tests.control.kit import PARENT, Shop, open_shop
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -255,17 +255,16 @@ async def test_what_the_daemon_refuses_is_told_with_its_line(
     before = await revision(shop)
 
     async def refuse(*arguments: Any, **fields: Any) -> Any:
-        from core.errors import OutOfRange
+        raise OutOfRange("rule.steps is too late for us", field="rule.steps[0].wait.time_of_day")
 
-        raise OutOfRange("channel.locale is not spoken here", field="channel.locale")
-
-    monkeypatch.setattr(shop.daemon.registry, "update_channel", refuse)
+    monkeypatch.setattr(shop.daemon.registry, "update_rule", refuse)
+    # The channel comes first, and would be written if nobody had asked about the rule.
     text = example().replace("locale: es_ES", "locale: pt_PT").replace("hours: 17", "hours: 18")
     done = await apply(text, "--yes")
-    line = 1 + text[: text.index("locale: pt_PT")].count("\n")
+    line = 1 + text[: text.index("hours: 18")].count("\n")
     assert (done.code, done.err.splitlines()[-1]) == (
-        1, f"afterword: shop.yaml:{line}: channels[0] (accounts/default/channels/madrid): "
-        "channel.locale is not spoken here",
+        1, f"afterword: shop.yaml:{line}: rules[1] (accounts/default/rules/ask-about-products): "
+        "rule.steps is too late for us",
     )  # fmt: skip
     assert await revision(shop) == before
 
@@ -348,4 +347,3 @@ async def test_a_server_without_a_kind_is_read_all_the_same() -> None:
         found = await reading.read(older, "default")
         assert len(found.rules) == 3
         assert not found.HasField("booked")
-    assert channel_service_pb2.Carrier.DESCRIPTOR is not None

@@ -447,6 +447,28 @@ def test_rules_are_duplicated_copied_and_read_in_old_revisions(cli: Cli, shop: s
     assert cli("rules", "revision", "origin", "9").err.startswith("afterword: revision must be")
 
 
+def test_an_edit_holds_for_what_waits_and_outcomes_are_counted(cli: Cli, shop: str) -> None:
+    """B37, R40."""
+    assert not cli(
+        "rules", "create", "edited", "--event", "order_updated", "--after", "7d",
+        "--activate-on", shop,
+    ).code  # fmt: skip
+    assert not cli(
+        "events", "publish", "order_updated", "--channel", shop, "--id", "edit-1", "--order", "e1",
+        "--email", "eve@shop.example", "--consent", "review",
+    ).code  # fmt: skip
+    preview = cli(
+        "rules", "update", "edited", "--after", "9d", "--apply-to", "pending", "--validate-only"
+    )
+    assert "1 moved, 0 cancelled, 0 as before" in preview.out
+    assert "what waits" not in cli("rules", "get", "edited").out
+    done = cli("rules", "update", "edited", "--after", "9d", "--apply-to", "pending")
+    assert "1 moved, 0 cancelled, 0 as before" in done.out
+    assert "what waits" not in cli("rules", "update", "edited", "--after", "8d").out
+    stats = cli("rules", "stats", "edited")
+    assert re.search(r"^reviewed +0 \(0\.0%\)$", stats.out, re.MULTILINE)
+
+
 def test_automations_are_listed_shown_and_taken(cli: Cli, shop: str) -> None:
     """D2, D4, D15."""
     listed = cli("automations", "list")

@@ -207,6 +207,7 @@ BAD_RULES: list[tuple[dict[str, Any], str]] = [
 async def test_a_bad_rule_is_refused_by_field(
     shop: Shop, fields: dict[str, Any], field: str
 ) -> None:
+    """A15, A16, A19, C12, C19, D14: the name, the event type, the waits, the condition."""
     for validate_only in (True, False):
         with refused() as refusal:
             await shop.rules.CreateRule(create(rule_pb(**fields), validate_only=validate_only))
@@ -299,6 +300,21 @@ async def test_concurrent_partial_updates_are_all_kept(shop: Shop) -> None:
     )
     rule = await shop.rules.GetRule(pb2.GetRuleRequest(name=name))
     assert (rule.priority, rule.display_name, rule.expire_after.seconds) == (9, "B", 60)
+
+
+async def test_rules_are_listed_by_id_with_their_names_at_once(shop: Shop) -> None:
+    """A14, A22, C7, C9: what was saved is in the list, in an order that stays."""
+    names = [await shop.create_rule(display_name=f"Rule {n}") for n in range(3)]
+    request = pb2.ListRulesRequest(parent=PARENT, page_size=1_000)
+    listed = list((await shop.rules.ListRules(request)).rules)
+    assert [rule.name for rule in listed] == sorted(rule.name for rule in listed)
+    shown = {rule.name: rule.display_name for rule in listed}
+    assert [shown[name] for name in names] == ["Rule 0", "Rule 1", "Rule 2"]
+    await shop.rules.UpdateRule(
+        pb2.UpdateRuleRequest(rule=pb2.Rule(name=names[0], display_name="Other"))
+    )
+    again = (await shop.rules.ListRules(request)).rules
+    assert [rule.name for rule in again] == [rule.name for rule in listed]
 
 
 async def test_a_deleted_rule_is_gone(shop: Shop) -> None:

@@ -9,13 +9,14 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from afterword.v1 import event_service_pb2, invitation_service_pb2
 from afterword.v1 import rule_service_pb2 as pb2
 from control.auth import CALLER, LOCAL
 from control.cel_frontend import ConditionFrontend
 from control.services.rule_service import RuleService
 from core.errors import FailedPrecondition
 from core.registry.resources import Rule
-from tests.control.kit import PARENT, Shop, refused, rule_pb, step_pb, unique
+from tests.control.kit import DAY_S, PARENT, Shop, event_pb, refused, rule_pb, step_pb, unique
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -365,6 +366,49 @@ async def test_rates_are_of_first_messages_and_of_reviews(shop: Shop) -> None:
     assert (stats.response_rate, stats.comment_rate) == (0.4, 0.25)
     nothing = await call(service(shop, counts=Counts(0, 0, 0, 0)).GetRuleStats, request)
     assert (nothing.response_rate, nothing.comment_rate) == (0.0, 0.0)
+
+
+async def test_what_waits_follows_an_edit_that_says_so(shop: Shop) -> None:
+    """R40, pitfall: edits and waiting messages. The preview tells the same and moves nothing."""
+    channel = await shop.create_channel()
+    name = await shop.create_rule(channel, steps=[step_pb(days=7)])
+    event = event_pb(channel)
+    (invitation,) = (
+        await shop.events.Publish(event_service_pb2.PublishRequest(event=event))
+    ).result.invitations
+
+    async def due_s() -> int:
+        request = invitation_service_pb2.GetInvitationRequest(name=invitation)
+        return int((await shop.invitations.GetInvitation(request)).due_time.seconds)
+
+    planned_s = await due_s()
+    request = pb2.UpdateRuleRequest(
+        rule=pb2.Rule(name=name, steps=[step_pb(days=9)]),
+        update_mask=FieldMask(paths=["steps"]),
+        apply_to=pb2.UpdateRuleRequest.APPLY_TO_PENDING,
+        validate_only=True,
+    )
+    preview = (await shop.rules.UpdateRule(request)).pending_effect
+    assert (preview.moved_count, preview.cancelled_count, preview.unchanged_count) == (1, 0, 0)
+    assert await due_s() == planned_s
+    request.apply_to = pb2.UpdateRuleRequest.APPLY_TO_NEW
+    request.validate_only = False
+    assert not (await shop.rules.UpdateRule(request)).HasField("pending_effect")
+    assert await due_s() == planned_s, "what waits keeps the revision it was planned with"
+    request.apply_to = pb2.UpdateRuleRequest.APPLY_TO_PENDING
+    assert (await shop.rules.UpdateRule(request)).pending_effect == preview
+    assert await due_s() == planned_s + 2 * DAY_S
+
+
+async def test_what_was_sent_is_counted(shop: Shop) -> None:
+    """B37."""
+    channel = await shop.create_channel()
+    name = await shop.create_rule(channel, steps=[step_pb(days=0)])
+    await shop.events.Publish(event_service_pb2.PublishRequest(event=event_pb(channel)))
+    await shop.daemon.engine.advance_to(shop.clock.now_ms() + 60_000)
+    stats = await shop.rules.GetRuleStats(pb2.GetRuleStatsRequest(name=name))
+    assert (stats.name, stats.sent_count, stats.first_sent_count) == (name, 1, 1)
+    assert (stats.reviewed_count, stats.response_rate) == (0, 0.0)
 
 
 async def test_carriers_are_written_to_by_an_operational_rule(shop: Shop) -> None:

@@ -23,7 +23,7 @@ from afterword.v1 import (
 from control.cli.main import main
 from control.demo import cdnow, story
 from control.services import simulation_service
-from control.simulation import event_file, outcomes, running
+from control.simulation import event_file, event_json, outcomes, running
 from control.simulation.config import ConfigFile
 from control.simulation.simulator import Cancelled, Result
 from core.clock import monotonic_ns
@@ -171,6 +171,47 @@ def test_of_the_shipped_caps_none_holds_unless_it_is_in_the_file() -> None:
     assert states == ["SENT", "SKIPPED", "SKIPPED", "SKIPPED"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {}, {"occurTime": "2026-03-01T08:00:00.123456Z"}, {"occurTime": "2026-03-01T08:00:00+02:00"},
+        {"occurTime": "2026-03-01T24:00:00Z"}, {"occurTime": "2026-02-30T08:00:00Z"},
+        {"occur_time": "2026-03-01T08:00:00Z"}, {"channel": 5}, {"channel": None}, {"locale": "é"},
+        {"order": {"total": {"currencyCode": "EUR", "units": "49", "nanos": 5}}},
+        {"order": {"total": {"units": 49}}}, {"order": {"total": {"units": "x"}}},
+        {"order": {"total": {"nanos": 2**31}}}, {"order": {"items": [{"quantity": 2.0}, {}]}},
+        {"order": {"items": {}}}, {"order": {"items": [{"tags": ["a", "b"]}]}}, {"order": 3},
+        {"review": {"kind": "KIND_SERVICE", "rating": 4, "hasComment": True}},
+        {"review": {"kind": 1}}, {"review": {"kind": "NO"}}, {"review": {"hasComment": 1}},
+        {"attributes": {"a": [1, {"b": None}]}}, {"activationDate": {"year": 2026, "month": 3}},
+        {"consents": [{"purpose": "PURPOSE_REVIEW", "evidenceTime": "1970-01-01T00:00:00Z"}]},
+        {"unknown": 1}, {"shipment": {}}, {"contact": {"address": {"lines": ["a", 1]}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_fast_parser_agrees_with_the_general_one(change: dict[str, Any]) -> None:
+    line = json.dumps({**json.loads(order(1, "2026-03-01T08:00:00Z")), **change}).encode()
+    try:
+        general = json_format.Parse(line, event_pb2.Event())
+    except json_format.ParseError as error:
+        with pytest.raises(json_format.ParseError, match=re.escape(str(error))):
+            event_json.parse(line)
+    else:
+        assert event_json.parse(line) == general
+
+
+def test_the_fast_parser_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_json.json_format, "Parse", None)
+    for happening in story.tell(cdnow.load(100)):
+        line = json_format.MessageToJson(happening.event, indent=None).encode()
+        assert event_json.parse(line) == happening.event
+
+
+def test_a_key_that_comes_twice_is_refused() -> None:
+    found = event_file.read([b'{"id": "1", "id": "2"}', b"{" * 100_000, b'"x"', b"\xff"], "default")
+    assert [problem.number for problem in found.problems] == [1, 2, 3, 4]
+
+
 # --- what happens when ----------------------------------------------------------------------------
 
 
@@ -207,10 +248,17 @@ def test_lines_are_in_order_and_have_exactly_these_fields() -> None:
         "invitation", "rule", "step", "channel", "contact", "medium", "planned_time",
         "settle_time", "state", "reason", "platform",
     ]  # fmt: skip
-    keys = [(line["settle_time"], line["invitation"]) for line in dumped]
-    assert keys == sorted(keys)
     first = dumped[0]
     assert (first["rule"], first["medium"], first["platform"]) == ("ask", "EMAIL", "own")
+
+
+def test_what_ends_at_one_instant_is_told_by_name() -> None:
+    text = SHOP.replace("SHOP_ATTESTS", "REQUIRE_EVIDENCE")
+    at = "2026-03-01T12:00:00Z"
+    result = simulated(text, *(order(n, at, f"c{n}@shop.example") for n in range(12)))
+    assert {(line.settle_time, line.reason) for line in result.lines} == {(at, "NO_CONSENT")}
+    names = [line.invitation for line in result.lines]
+    assert names == sorted(names)
 
 
 def test_until_stops_the_clock_and_tells_what_waits() -> None:
@@ -426,8 +474,21 @@ async def test_more_events_than_the_bound_are_refused(
 @pytest.mark.integration
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_daemon_answers_while_it_simulates_and_a_caller_may_leave(
-    shop: Shop, stub: simulation_service_pb2_grpc.SimulationServiceStub
+    shop: Shop,
+    stub: simulation_service_pb2_grpc.SimulationServiceStub,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    ends: list[str] = []
+    real_run = running.run
+
+    def watched(*arguments: Any) -> Result:
+        try:
+            return real_run(*arguments)
+        except Cancelled:
+            ends.append("cancelled")
+            raise
+
+    monkeypatch.setattr(running, "run", watched)
     configuration = read(SHOP).configuration
     events = checkouts("accounts/default/channels/madrid", 4_000)
     for index, event in enumerate(events):
@@ -443,9 +504,9 @@ async def test_the_daemon_answers_while_it_simulates_and_a_caller_may_leave(
         calls += 1
     assert calls == 20, "20 channels take less time than 4,000 events"
     call.cancel()
-    # The turn comes free: the next one does not wait for the 4,000.
+    # The next one waits for its turn, which the thread gives up.
     found, _ = await ask(stub, configuration=configuration, events=checkouts("x", 1))
-    assert found == []
+    assert (found, ends) == ([], ["cancelled"])
 
 
 def test_a_simulation_ends_when_nobody_waits_for_it() -> None:

@@ -17,7 +17,7 @@ from afterword.v1 import rule_service_pb2 as pb2
 from control.cel_frontend import ConditionFrontend
 from control.conversion.rules import rule_from_proto, rule_to_proto
 from core.bounds import DAY_MS, HOUR_MS, MINUTE_MS, TEXT_CHARS_MAX
-from core.errors import AfterwordError
+from core.errors import AfterwordError, FailedPrecondition
 from core.model import Family, Medium, Purpose
 from core.registry.catalogue import Catalogue
 from core.registry.resources import DEFAULT_REVIEW_STOPS, Rule
@@ -173,7 +173,7 @@ ROUND_TRIPS: dict[str, Rule] = {
 
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 def test_a_rule_comes_back_as_it_was(name: str) -> None:
-    """Every field that rules have (A18, A19, B13, B22, B31, B36, C11, C17, D2, D12-D14, R34)."""
+    """Every field: A18, A19, B13, B22, B31, B36, B39, C11, C16, C17, D2, D12-D14, R34."""
     assert again(ROUND_TRIPS[name]) == ROUND_TRIPS[name]
 
 
@@ -477,6 +477,7 @@ REFUSALS: list[tuple[pb2.Rule, str]] = [
 
 @pytest.mark.parametrize(("pb", "field"), REFUSALS, ids=lambda value: str(value)[:40])
 def test_what_is_wrong_is_named(pb: pb2.Rule, field: str) -> None:
+    """R21, R31, R34, C17, D12, D13: the field, and what would be right."""
     with pytest.raises(AfterwordError) as caught:
         read(pb)
     assert caught.value.field == field
@@ -503,6 +504,14 @@ def test_what_is_wrong_is_named(pb: pb2.Rule, field: str) -> None:
 )
 def test_what_lies_at_the_bounds_is_taken(pb: pb2.Rule) -> None:
     assert again(read(pb)) == read(pb)
+
+
+def test_whatsapp_needs_a_provider_when_a_rule_is_saved() -> None:
+    """C15: SMS and webhooks are warned about; see the round trips."""
+    with pytest.raises(FailedPrecondition) as caught:
+        read(action(medium=types_pb2.MEDIUM_WHATSAPP))
+    assert caught.value.field == f"{ACTION}.medium"
+    assert "provider" in caught.value.message
 
 
 def test_messages_are_unharmed_by_reading() -> None:
