@@ -266,7 +266,14 @@ class Daemon:
             ),
             partial(
                 invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server,
-                InvitationService(engine.reader, engine.explainer, engine.identity, clock),
+                InvitationService(
+                    engine.reader,
+                    engine.explainer,
+                    engine.by_hand,
+                    engine.second_thoughts,
+                    engine.identity,
+                    clock,
+                ),
             ),
             partial(
                 simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server,

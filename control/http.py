@@ -10,13 +10,11 @@ Never: takes a body, or tells anything about anybody.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
-from control.settings import split_address
-from core.errors import InvalidField
+from control.listener import Listener
 
 REQUEST_BYTES_MAX: Final = 8 * 1024
 REQUEST_S: Final = 10
@@ -34,16 +32,20 @@ class HttpServer:
     """
 
     def __init__(self, listen: str, is_ready: Callable[[], bool]) -> None:
-        self.address = ""
-        """Where it listens, once it does."""
         self.scrape: Scrape | None = None
         """Makes the metrics; None while there is nothing to measure."""
         self.content_type = _TEXT
         """Of the metrics."""
-        self._listen = listen
         self._is_ready = is_ready
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._listener = Listener(
+            listen, "http.listen", self._serve, connections_max=CONNECTIONS_MAX,
+            buffer_bytes=REQUEST_BYTES_MAX,
+        )  # fmt: skip
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once it does."""
+        return self._listener.address
 
     async def start(self) -> None:
         """Listen.
@@ -51,48 +53,18 @@ class HttpServer:
         Raises:
             InvalidField: the address is taken.
         """
-        host, port = split_address(self._listen, "http.listen")
-        try:
-            self._server = await asyncio.start_server(
-                self._connected, host, port, limit=REQUEST_BYTES_MAX
-            )
-        except OSError as error:
-            raise InvalidField(
-                f"cannot listen on {self._listen}: {error.strerror}", field="http.listen"
-            ) from None
-        name = self._server.sockets[0].getsockname()
-        self.address = f"{host}:{name[1]}"
+        await self._listener.start()
 
     async def stop(self) -> None:
         """Stop listening and hang up. Idempotent."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= CONNECTIONS_MAX:
-            writer.close()
-            return
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        await self._listener.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(REQUEST_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                line = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-                writer.write(await self._answer(line))
-                await writer.drain()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        async with asyncio.timeout(REQUEST_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+            line = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+            writer.write(await self._answer(line))
+            await writer.drain()
 
     async def _answer(self, line: list[str]) -> bytes:
         if len(line) != 3 or not line[2].startswith("HTTP/1."):

@@ -48,6 +48,7 @@ _COUNTERS = {
     "leases_lost": "Partitions lost to another daemon.",
     "store_errors": "Store operations without an answer.",
     "round_errors": "Rounds that failed.",
+    "unsubscribe_tokens_refused": "Unsubscribe links that were not made here.",
 }
 
 
@@ -153,6 +154,12 @@ class Metrics(Collector):
             "Invitations of the near horizon in memory.",
             value=self._stats.wheel_entries,
         )
+        unsubscribes = CounterMetricFamily(
+            "afterword_unsubscribes", "Contacts' own withdrawals, repeated ones too.", labels=["way"]
+        )
+        unsubscribes.add_metric(["one_click"], self._stats.unsubscribes_one_click)
+        unsubscribes.add_metric(["page"], self._stats.unsubscribes_page)
+        yield unsubscribes
         yield CounterMetricFamily(
             "afterword_embedded_server_restarts",
             "How often the embedded server was started again.",

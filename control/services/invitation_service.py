@@ -10,13 +10,19 @@ import grpc
 from afterword.v1 import invitation_service_pb2 as pb2
 from afterword.v1 import invitation_service_pb2_grpc
 from control.conversion import checks, consents, names, pages, times
-from control.conversion.invitations import explanation_to_proto, invitation_to_proto
+from control.conversion.invitations import (
+    explanation_to_proto,
+    invitation_to_proto,
+    wish_from_proto,
+)
 from control.services.updates import caller, operation
 from core import bounds
 from core.clock import Clock
 from core.engine.explain import Explainer
 from core.engine.identity import Identity
+from core.engine.manual import ByHand
 from core.engine.reader import InvitationView, Reader
+from core.engine.reinstate import SecondThoughts
 from core.errors import FailedPrecondition, OutOfRange
 from core.model import Reason, State
 
@@ -27,12 +33,15 @@ WAITING_AHEAD_MS = 30 * bounds.DAY_MS
 
 
 class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
-    """Reads, cancels and explains invitations."""
+    """Reads, cancels, adds and explains invitations."""
 
     def __init__(
-        self, reader: Reader, explainer: Explainer, identity: Identity, clock: Clock
-    ) -> None:
+        self, reader: Reader, explainer: Explainer, by_hand: ByHand,
+        second_thoughts: SecondThoughts, identity: Identity, clock: Clock,
+    ) -> None:  # fmt: skip
         self._reader = reader
+        self._by_hand = by_hand
+        self._second_thoughts = second_thoughts
         self._explainer = explainer
         self._identity = identity
         self._clock = clock
@@ -115,6 +124,36 @@ class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
                 field="name",
             )
         return invitation_to_proto(view)
+
+    async def CreateInvitation(
+        self, request: pb2.CreateInvitationRequest, context: Context
+    ) -> pb2.Invitation:
+        """Add an invitation by hand."""
+        checks.refuse_unknown_deeply(request)
+        account = caller().account
+        names.parent_account(request.parent, account)
+        event, wish = wish_from_proto(request, account, self._clock.now_ms())
+        return invitation_to_proto(
+            await self._by_hand.create(account, event, wish, validate_only=request.validate_only)
+        )
+
+    async def ReinstateInvitation(
+        self, request: pb2.ReinstateInvitationRequest, context: Context
+    ) -> pb2.Invitation:
+        """Let a cancelled invitation wait again."""
+        operation(request, request.request_id)
+        account = caller().account
+        member = names.member(request.name, account, "name")
+        return invitation_to_proto(await self._second_thoughts.reinstate(account, member))
+
+    async def SendInvitationNow(
+        self, request: pb2.SendInvitationNowRequest, context: Context
+    ) -> pb2.Invitation:
+        """Make a waiting invitation due now."""
+        operation(request, request.request_id)
+        account = caller().account
+        member = names.member(request.name, account, "name")
+        return invitation_to_proto(await self._second_thoughts.send_now(account, member))
 
     async def Explain(self, request: pb2.ExplainRequest, context: Context) -> pb2.ExplainResponse:
         """Tell every decision about an invitation or an event."""

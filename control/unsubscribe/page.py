@@ -1,0 +1,123 @@
+"""The unsubscribe page as HTML: one form, no script, nothing loaded from anywhere.
+
+Decides: its markup, and the headers that keep it to itself.
+Never: shows an address or a name, or anything about whom a link belongs to.
+
+A text of a shop is escaped like everything else. The form has no address of its own: it goes to where
+the page came from.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from hashlib import sha256
+
+from control.unsubscribe.words import WORDS, Words
+from core.engine.unsubscribe import Choice
+from core.model import Medium, Purpose
+
+FIELD = "scope"
+"""Of the form; a POST that has it comes from the page."""
+
+CHOICES = {"account": Choice.ACCOUNT, "shop": Choice.CHANNEL, "everything": Choice.EVERYTHING}
+"""What the field may hold."""
+
+_STYLE = (
+    "body{font:1.1em/1.5 sans-serif;max-width:34em;margin:2em auto;padding:0 1em;color:#111;"
+    "background:#fff}"
+    "fieldset{border:0;margin:0;padding:0}"
+    "legend{padding:0 0 .5em;font-weight:bold}"
+    "label{display:block;padding:.6em 0}"
+    "button{font:inherit;padding:.7em 1.5em;margin:1em 0;color:#fff;background:#0b4a8f;border:0;"
+    "border-radius:.3em}"
+    "input:focus-visible,button:focus-visible{outline:3px solid #d97706;outline-offset:2px}"
+)
+
+_STYLE_HASH = base64.b64encode(sha256(_STYLE.encode()).digest()).decode("ascii")
+
+HEADERS = (
+    "Cache-Control: no-store\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    f"Content-Security-Policy: default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "X-Robots-Tag: noindex, nofollow\r\n"
+)
+"""Of every answer. The address of the page is its secret: nothing may keep it or pass it on."""
+
+
+def question(language: str, purpose: int, medium: int, shop: str, done: Choice | None) -> str:
+    """Return the page of a valid link.
+
+    Args:
+        shop: name of the channel that wrote, "" if it is gone.
+        done: what was withdrawn just now, None if nothing was.
+    """
+    words = WORDS[language]
+    labels = _labels(words, purpose, shop)
+    by = words.by.get(medium, words.by[Medium.WEBHOOK])
+    lines = []
+    if done is not None:
+        told = _spaced(words.done.format(by=by))
+        lines += [
+            f'<div role="status"><p><strong>{_escaped(told)}</strong></p>',
+            f"<p>{_escaped(labels[done])}</p>",
+            f"<p>{_escaped(words.on_the_way)}</p></div>",
+        ]
+    lines += ['<form method="post">', "<fieldset>"]
+    lines.append(f"<legend>{_escaped(_spaced(words.question.format(by=by)))}</legend>")
+    for value, choice in CHOICES.items():
+        if choice in labels:
+            checked = " checked" if choice is (done or Choice.ACCOUNT) else ""
+            lines.append(
+                f'<label><input type="radio" name="{FIELD}" value="{value}"{checked}> '
+                f"{_escaped(labels[choice])}</label>"
+            )
+    lines += ["</fieldset>", f'<button type="submit">{_escaped(words.button)}</button>', "</form>"]
+    lines.append(f"<p>{_escaped(words.kept)}</p>")
+    return _page(language, lines)
+
+
+def unknown(language: str) -> str:
+    """Return the page of a link that was not made here."""
+    return _page(language, [f"<p>{_escaped(WORDS[language].unknown)}</p>"])
+
+
+def away(language: str) -> str:
+    """Return the page for when nothing can be written down just now."""
+    return _page(language, [f'<p role="alert">{_escaped(WORDS[language].away)}</p>'])
+
+
+def _labels(words: Words, purpose: int, shop: str) -> dict[Choice, str]:
+    """Return what each choice says, in the order of the page."""
+    kinds = {Purpose.REVIEW: words.review, Purpose.MARKETING: words.marketing}
+    kind = kinds.get(Purpose(purpose), words.other)
+    labels = {Choice.ACCOUNT: words.from_account.format(kind=kind)}
+    if shop:
+        labels[Choice.CHANNEL] = words.from_shop.format(kind=kind, shop=shop)
+    return labels | {Choice.EVERYTHING: words.everything}
+
+
+def _page(language: str, lines: list[str]) -> str:
+    title = _escaped(WORDS[language].title)
+    body = "\n".join(lines)
+    return (
+        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _spaced(text: str) -> str:
+    """Return the text as a sentence: one space between words, a capital first."""
+    text = " ".join(text.split(" "))
+    for mark in ".:?":
+        text = text.replace(f". {mark}", mark)
+    head, dot, rest = text.partition(". ")
+    return head + dot + rest[:1].upper() + rest[1:] if dot else text
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text)
