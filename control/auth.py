@@ -123,6 +123,12 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "SendInvitationNow": Role.PUBLISH,
         "Explain": Role.READ,
     },
+    "TemplateService": {
+        "ListTemplates": Role.READ,
+        "GetTemplate": Role.READ,
+        "ListRuleTemplates": Role.READ,
+        "PreviewTemplate": Role.READ,
+    },
     "SimulationService": {
         "Simulate": Role.READ,
     },

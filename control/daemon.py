@@ -3,7 +3,7 @@
 Decides: the order in which things start and stop.
 
     start   HTTP (alive, not ready) -> server of the store -> store -> registry -> accounts -> engine
-            -> gRPC -> health SERVING
+            -> unsubscribe links -> gRPC -> health SERVING
     stop    health NOT_SERVING -> go_away on streams, new calls refused -> calls under way end ->
             engine drains -> claims are kept or given back -> everything closes in reverse
 
@@ -27,6 +27,7 @@ from afterword.v1 import (
     invitation_service_pb2_grpc,
     rule_service_pb2_grpc,
     simulation_service_pb2_grpc,
+    template_service_pb2_grpc,
 )
 from control import external_server
 from control.auth import Credentials
@@ -43,9 +44,14 @@ from control.services.invitation_service import InvitationService
 from control.services.publishing import Publisher
 from control.services.rule_service import RuleService
 from control.services.simulation_service import SimulationService
+from control.services.template_service import TemplateService
 from control.settings import Fsync, Mail, Settings
+from control.unsubscribe.links import UnsubscribeLinks
+from control.unsubscribe.server import UnsubscribeServer
 from core.clock import Clock, SystemClock
 from core.engine.engine import Engine
+from core.engine.unsubscribe import Choice, Unsubscriber
+from core.engine.unsubscribe_tokens import UnsubscribeTokens
 from core.errors import InvalidField
 from core.model import Medium
 from core.ports import Durability, Transport
@@ -55,6 +61,7 @@ from core.registry.redis_store import RedisRegistryStore
 from core.registry.registry import Registry
 from core.rules import public_holidays
 from core.timing_wheel.redis_store import SCRIPTS, RedisStore
+from senders import mime
 from senders.outbox import OutboxTransport
 from senders.postbox import Postbox
 from senders.smtp import SmtpTransport
@@ -84,6 +91,8 @@ class Daemon:
         """Where the API listens, once it does."""
         self.http_address = ""
         """Where metrics are, once they are; "" if switched off."""
+        self.unsubscribe_address = ""
+        """Where unsubscribe links are answered, once they are; "" if they are not."""
         self.failed = asyncio.Event()
         """Set when the engine ended by itself, which it never should."""
         self.engine: Engine
@@ -128,7 +137,8 @@ class Daemon:
         self.registry.on_bite.append(store.require_registry)
         for account in credentials.accounts:
             await self.registry.ensure_account(account, self.settings.life.default_caps)
-        postbox = self._postbox or _postbox(self.settings)
+        tokens = UnsubscribeTokens((store.meta.secret,))
+        postbox = self._postbox or _postbox(self.settings, tokens)
         stack.push_async_callback(postbox.close)
         # An embedded server lies behind a file lock: nobody else can be alive on it (E12).
         self.engine = Engine(
@@ -136,6 +146,7 @@ class Daemon:
         )
         stack.push_async_callback(self.engine.stop)
         await self.engine.start()
+        await self._open_unsubscribe(stack, tokens)
         if http is not None:
             metrics = Metrics(self.engine.stats, store, version(), self._restarts)
             http.scrape, http.content_type = metrics.scrape, CONTENT_TYPE
@@ -201,6 +212,18 @@ class Daemon:
         stack.push_async_callback(http.stop)
         self.http_address = http.address
         return http
+
+    async def _open_unsubscribe(self, stack: AsyncExitStack, tokens: UnsubscribeTokens) -> None:
+        url, listen = self.settings.public.url, self.settings.unsubscribe.listen
+        if not url or not listen:
+            return
+        engine = self.engine
+        unsubscriber = Unsubscriber(tokens, engine.consents, self.registry, engine.stats)
+        scope = Choice(self.settings.unsubscribe.scope.value)
+        server = UnsubscribeServer(listen, url, unsubscriber, default=scope)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        self.unsubscribe_address = server.address
 
     async def _open_stores(self, stack: AsyncExitStack) -> tuple[RedisStore, RedisRegistryStore]:
         options = self.settings.store
@@ -279,6 +302,10 @@ class Daemon:
                 simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server,
                 SimulationService(registry),
             ),
+            partial(
+                template_service_pb2_grpc.add_TemplateServiceServicer_to_server,
+                TemplateService(registry, clock, self.settings.public.url),
+            ),
         ]
 
 
@@ -300,18 +327,22 @@ def outbox_folder(settings: Settings) -> Path:
     return Path(settings.mail.outbox_dir or Path(settings.store.data_dir) / "outbox")
 
 
-def _postbox(settings: Settings) -> Postbox:
-    mail = settings.mail
+def _postbox(settings: Settings, tokens: UnsubscribeTokens) -> Postbox:
+    mail, render = settings.mail, mime.render
+    if settings.public.url:
+        links = UnsubscribeLinks(settings.public.url, tokens)
+        render = mime.MimeRenderer(unsubscribe_url=links.of).render
     transport: Transport
     if mail.host:
         transport = SmtpTransport(
             mail.host, mail.port, connections=mail.connections, user=mail.user,
             password=_password(mail), tls=Tls.STARTTLS if mail.starttls else Tls.NONE,
+            render=render,
         )  # fmt: skip
     else:
         folder = outbox_folder(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        transport = OutboxTransport(folder)
+        transport = OutboxTransport(folder, render=render)
     return Postbox({Medium.EMAIL: transport})
 
 

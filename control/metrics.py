@@ -155,7 +155,9 @@ class Metrics(Collector):
             value=self._stats.wheel_entries,
         )
         unsubscribes = CounterMetricFamily(
-            "afterword_unsubscribes", "Contacts' own withdrawals, repeated ones too.", labels=["way"]
+            "afterword_unsubscribes",
+            "Contacts' own withdrawals, repeated ones too.",
+            labels=["way"],
         )
         unsubscribes.add_metric(["one_click"], self._stats.unsubscribes_one_click)
         unsubscribes.add_metric(["page"], self._stats.unsubscribes_page)

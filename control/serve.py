@@ -14,8 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
+from control.addresses import is_loopback
 from control.daemon import Daemon, outbox_folder
-from control.settings import Settings, is_loopback
+from control.settings import Settings
+from control.unsubscribe.links import PATH
 from core.errors import AfterwordError, InvalidField
 
 OK = 0
@@ -135,6 +137,9 @@ def describe(daemon: Daemon) -> list[str]:
     else:
         shown = next(line for line in settings.lines() if line.startswith("store.redis_url"))
         lines.append(f"data      {shown.partition(' = ')[2]}")
+    if settings.public.url:
+        where = daemon.unsubscribe_address or "answered elsewhere"
+        lines.append(f"links     {settings.public.url.rstrip('/')}{PATH} ({where})")
     mail = settings.mail
     where = f"{mail.host}:{mail.port}" if mail.host else str(outbox_folder(settings).resolve())
     lines.append(f"mail      {where}")

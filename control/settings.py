@@ -18,20 +18,25 @@ import enum
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 
+from control.addresses import (
+    PORT_MAX,
+    check_public_url,
+    check_redis_url,
+    is_loopback,
+    refuse,
+    split_address,
+)
 from core import bounds
 from core.errors import InvalidField
 from senders.smtp import CONNECTIONS_MAX
 
 CONFIG_VARIABLE = "AFTERWORD_CONFIG"
 MASK = "***"
-PORT_MAX = 65_535
 DRAIN_MAX_MS = 10 * bounds.MINUTE_MS
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Fsync(enum.StrEnum):
@@ -41,6 +46,15 @@ class Fsync(enum.StrEnum):
     """Before it answers: what is acknowledged survives a crash of the machine."""
     EVERYSEC = "everysec"
     """Every second: a crash of the machine may lose about the last one."""
+
+
+class UnsubscribeScope(enum.StrEnum):
+    """What somebody who just unsubscribes means (R19)."""
+
+    ACCOUNT = "account"
+    """Messages of that purpose from all channels: the account is who answers for them."""
+    CHANNEL = "channel"
+    """Messages of that purpose from that channel."""
 
 
 class Grpc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +73,23 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: str = "127.0.0.1:9464"
     """host:port; port 0 picks a free one, "" switches it off."""
+
+
+class Public(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How people reach us."""
+
+    url: str = ""
+    """https base of the links in messages; "" for none, and then messages carry no such links."""
+
+
+class Unsubscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the links in messages are answered."""
+
+    listen: str = "127.0.0.1:9465"
+    """host:port, listened on if there is a `public.url`; port 0 picks a free one, "" leaves it to
+    another daemon of the same store."""
+    scope: UnsubscribeScope = UnsubscribeScope.ACCOUNT
+    """What one click ends, and what the page offers first."""
 
 
 class StoreOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +150,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     grpc: Grpc = Grpc()
     http: Http = Http()
+    public: Public = Public()
+    unsubscribe: Unsubscribe = Unsubscribe()
     store: StoreOptions = StoreOptions()
     mail: Mail = Mail()
     auth: Auth = Auth()
@@ -144,36 +177,40 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         split_address(self.grpc.listen, "grpc.listen")
         if self.http.listen:
             split_address(self.http.listen, "http.listen")
+        if self.public.url:
+            check_public_url(self.public.url)
+        if self.unsubscribe.listen:
+            split_address(self.unsubscribe.listen, "unsubscribe.listen")
         if bool(self.grpc.tls_cert_file) != bool(self.grpc.tls_key_file):
-            _refuse("grpc.tls_key_file", "goes together with grpc.tls_cert_file")
+            refuse("grpc.tls_key_file", "goes together with grpc.tls_cert_file")
         if not self.auth.tokens_file and not is_loopback(self.grpc.listen):
-            _refuse(
+            refuse(
                 "grpc.listen",
                 "must be on this machine (127.0.0.1, [::1], localhost or unix:) as long as there is "
                 "no auth.tokens_file: without tokens everybody who reaches it is let in",
             )
         count = self.store.partitions
         if not 1 <= count <= bounds.PARTITIONS_MAX or count & (count - 1):
-            _refuse("store.partitions", f"must be a power of two up to {bounds.PARTITIONS_MAX:,}")
+            refuse("store.partitions", f"must be a power of two up to {bounds.PARTITIONS_MAX:,}")
         _check_range("store.slot_width_ms", self.store.slot_width_ms, 1_000, 30 * bounds.DAY_MS)
         if self.store.redis_url:
             check_redis_url(self.store.redis_url)
         elif not self.store.data_dir:
-            _refuse(
-                "store.data_dir", "must name a folder: the embedded server keeps its data there"
-            )
+            refuse("store.data_dir", "must name a folder: the embedded server keeps its data there")
         _check_range("mail.port", self.mail.port, 1, PORT_MAX)
         _check_range("mail.connections", self.mail.connections, 1, CONNECTIONS_MAX)
         if self.mail.user and not self.mail.starttls:
-            _refuse("mail.user", "needs mail.starttls: a password is only sent under TLS")
+            refuse("mail.user", "needs mail.starttls: a password is only sent under TLS")
         if bool(self.mail.user) != bool(self.mail.password_file):
-            _refuse("mail.password_file", "goes together with mail.user")
+            refuse("mail.password_file", "goes together with mail.user")
         _check_range("life.drain_ms", self.life.drain_ms, 0, DRAIN_MAX_MS)
 
 
 _GROUPS: dict[str, type[msgspec.Struct]] = {
     "grpc": Grpc,
     "http": Http,
+    "public": Public,
+    "unsubscribe": Unsubscribe,
     "store": StoreOptions,
     "mail": Mail,
     "auth": Auth,
@@ -187,6 +224,9 @@ _HELP = {
     "grpc.tls_key_file": "its key, PEM",
     "grpc.reflection": "answer server reflection",
     "http.listen": 'address of /metrics, /healthz and /readyz; "" for none',
+    "public.url": "https base of unsubscribe links; without one, messages carry none",
+    "unsubscribe.listen": 'address that answers them if there is a public.url; "" for none',
+    "unsubscribe.scope": "what one click ends: account (all channels), channel",
     "store.data_dir": "folder of the embedded server's data",
     "store.redis_url": "an external Redis or Valkey instead of the embedded server",
     "store.redis_server": "binary of the embedded server",
@@ -280,7 +320,7 @@ def load(
 def _set(given: dict[str, Any], group: str, name: str, value: Any) -> None:
     inside = given.setdefault(group, {})
     if not isinstance(inside, dict):
-        _refuse(group, "must be a table of options")
+        refuse(group, "must be a table of options")
     inside[name] = value
 
 
@@ -291,44 +331,6 @@ def _read_file(path: str) -> dict[str, Any]:
         raise InvalidField(f"cannot read {path}: {error.strerror}", field="config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidField(f"{path} is not TOML: {error}", field="config") from None
-
-
-def split_address(address: str, field: str) -> tuple[str, int]:
-    """Return (host, port) of an address, (path, 0) of a unix socket.
-
-    Raises:
-        InvalidField: it is neither.
-    """
-    if address.startswith("unix:") and len(address) > len("unix:"):
-        return address.removeprefix("unix:"), 0
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
-        _refuse(field, 'must be "host:port", for example 127.0.0.1:7233, or "unix:/path"')
-    return host, int(port)
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether only this machine can reach an address."""
-    return address.startswith("unix:") or split_address(address, "listen")[0] in LOOPBACK_HOSTS
-
-
-def check_redis_url(url: str) -> None:
-    """Refuse what the pinned connection cannot speak to. The URL may hold a password."""
-    right = "must be redis://[user:password@]host:port or unix:///path"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        _refuse("store.redis_url", right)
-    if parts.scheme == "rediss":
-        _refuse("store.redis_url", f"{right}; for TLS put a tunnel in front of the server")
-    if parts.scheme == "unix" and parts.path:
-        return
-    if parts.scheme != "redis" or not parts.hostname or port == 0:
-        _refuse("store.redis_url", right)
-    if parts.path.strip("/") not in ("", "0") or parts.query:
-        _refuse("store.redis_url", f"{right}; only database 0 is used")
 
 
 def _variable(group: str, name: str) -> str:
@@ -348,8 +350,4 @@ def _shown(name: str, value: Any) -> str:
 
 def _check_range(field: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
-        _refuse(field, f"must be {least:,} to {most:,}")
-
-
-def _refuse(field: str, right: str) -> NoReturn:
-    raise InvalidField(f"{field} {right}", field=field)
+        refuse(field, f"must be {least:,} to {most:,}")

@@ -130,7 +130,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """End what waits under these rules, timers included, because of the event in hand."""
+    """End what waits under these rules, timers included, because of the event in hand.
+
+    Of what was made by hand, which has no rule, only review requests end. What a client has cancelled
+    is flagged: it cannot be reinstated any more (R44).
+    """
 
     order_key: bytes
     """Key of the order or cart; `NO_KEY`: whatever waits for the contact."""
@@ -140,6 +144,8 @@ class Stop(msgspec.Struct, frozen=True):
     """Review requests end only if they ask about one of these kinds (R38)."""
     has_comment: bool = False
     """With the reason REVIEWED: the review has a text (B37)."""
+    channel_number: int = 0
+    """Only runs of this channel end; 0: those of all."""
 
 
 class Guard(msgspec.Struct, frozen=True):
@@ -240,7 +246,8 @@ class Waiting(msgspec.Struct, frozen=True):
     reference: Reference
     detail: bytes
     body: bytes
-    """Empty once every invitation of the event has ended."""
+    """Empty once every invitation of the event has ended; but what a client cancelled keeps it until
+    it is swept, because it may be reinstated (R44)."""
     facts: bytes = b""
     """What became known since; see `core.timer_records.unpack_facts`."""
 
@@ -563,8 +570,8 @@ class Store(Protocol):
     async def move(self, partition: int, moves: Sequence[Move], now_ms: int) -> list[bool]:
         """Give waiting entries another due time, in the deferred lane; False for what waits no more.
 
-        Owner-free and idempotent. A wait reason goes; one that expires before it is due now ends
-        EXPIRED (NO_SLOT), and answers True.
+        Owner-free and idempotent. A wait reason goes, unless the due time stays and the entry was not
+        parked; one that expires before it is due now ends EXPIRED (NO_SLOT), and answers True.
         """
 
     async def timers(self, partition: int, contact_keys: Sequence[bytes]) -> list[list[Timer]]:
@@ -651,6 +658,11 @@ class Letter(msgspec.Struct):
     """Id of the questionnaire that the review link leads to; empty: the default."""
     comment_required: bool = False
     """The questionnaire takes a review only with a text (B36)."""
+    purpose: int = 0
+    member: bytes = b""
+    """Of the invitation, for links by which the contact speaks; empty where it goes to somebody else."""
+    template: str = ""
+    """Id of the template; empty: the default of the family."""
 
     @property
     def event(self) -> Event:

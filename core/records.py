@@ -55,6 +55,12 @@ FLAG_FOLLOW_UP = 2
 FLAG_REVIEWED = 4
 """The order has been reviewed since it was sent; counted once (B37)."""
 
+FLAG_STOPPED = 8
+"""Something came that would have ended it, had a client not cancelled it before: it stays so (R44)."""
+
+BY_HAND = 0
+"""Rule number of an invitation made by hand."""
+
 KIND_SERVICE, KIND_PRODUCT = 1, 2
 """What a review request asks about, as bits; 0 in other messages. The numbers of the families."""
 
@@ -325,6 +331,8 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     """1 by a rule, 2 by hand."""
     content: tuple[str, str] = ("", "")
     """Subject and text of one made by hand."""
+    is_hurried: bool = False
+    """To be sent now: open windows do not hold it back, quiet hours do (R45)."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -35,6 +35,9 @@ class Stats:
         self.store_errors = 0
         self.round_errors = 0
         self.wheel_entries = 0
+        self.unsubscribes_one_click = 0
+        self.unsubscribes_page = 0
+        self.unsubscribe_tokens_refused = 0
         self.lateness_count = [0] * (len(LATENESS_BOUNDS_MS) + 1)
         self.lateness_sum_ms = 0
 

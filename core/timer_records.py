@@ -57,6 +57,11 @@ class Timer(msgspec.Struct, frozen=True):
     body: bytes
     """That event, as msgpack."""
 
+    @property
+    def channel_number(self) -> int:
+        """The channel of the run that it starts."""
+        return int.from_bytes(self.id[6:], "big")
+
 
 def pack_timer(timer: Timer) -> bytes:
     """Return a timer as it is stored."""

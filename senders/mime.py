@@ -16,7 +16,7 @@ millisecond a message. Here all that does not change between two recipients is e
 a join of ready pieces and its encoded values. The tests read every message back with the standard
 library's parser.
 
-Source: RFC 5322, 2045-2047, 2046 5.1.4, 3834 (Auto-Submitted), 2369 and 8058 (one-click), 5891.
+Source: RFC 5322, 2045-2047, 2046 5.1.4, 3834 (Auto-Submitted), 2369, 2919 and 8058 (one-click), 5891.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import blake2b
 
 from core.bounds import EMAIL_CHARS_MAX
 from core.errors import RenderingFailed
+from core.model import Purpose
 from core.ports import Letter
 from senders import templates
 
@@ -48,6 +50,9 @@ PLAIN_WORD_CHARS_MAX = 900
 
 DOMAIN_CHARS_MAX = 253
 LOCAL_PART_CHARS_MAX = 64
+
+LIST_ID_CHARS_MAX = 255
+"""RFC 2919 section 2."""
 
 BOUNDARY = "=_afterword_part"
 """Deterministic. Quoted-printable text never contains `=_`, so no body can contain the boundary."""
@@ -69,7 +74,7 @@ class MimeRenderer:
 
     Args:
         unsubscribe_url: makes the recipient's opaque one-click link, "" for none. With a link the
-            message carries it in the header (RFC 8058) and at its foot.
+            message carries it in the header (RFC 8058) and at its foot, and the name of its stream.
     """
 
     def __init__(self, *, unsubscribe_url: Callable[[Letter], str] | None = None) -> None:
@@ -115,11 +120,23 @@ class MimeRenderer:
             lines.append(
                 f"List-Unsubscribe: <{unsubscribe}>\r\n"
                 "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+                f"List-Id: <{list_id(letter, domain)}>\r\n"
             )
         known = frozenset([key for key, value in values.items() if value and not value.isspace()])
         paragraphs = templates.paragraphs_of(letter, language)
         body = _fill(_skeleton(paragraphs, language, known, letter.preheader), values)
         return "".join(lines).encode("ascii") + body
+
+
+def list_id(letter: Letter, domain: str) -> str:
+    """Return what names the stream of messages that a letter belongs to: one per account, channel
+    and purpose, below the sender's domain (RFC 2919)."""
+    stream = (Purpose(letter.purpose).name.lower(), letter.channel.id, letter.channel.account)
+    named = ".".join(re.sub("[^a-z0-9-]", "-", part.lower()) for part in stream)
+    full = f"{named}.{domain}"
+    if len(full) <= LIST_ID_CHARS_MAX:
+        return full
+    return f"{blake2b(named.encode(), digest_size=8).hexdigest()}.{domain}"
 
 
 render = MimeRenderer().render

@@ -1,8 +1,7 @@
-"""The default e-mails: what they say, in which language, and the substitution in a subject.
+"""E-mails from their templates: the language, the substitution, the page around the words.
 
-Decides: subject and body of a message that has no template of its own, and which variables a
-subject may name.
-Never: encoding (`senders/mime.py`).
+Decides: subject and body of a message, and which variables a subject may name.
+Never: which template is in force (`senders/catalogue/choice.py`), or encoding (`senders/mime.py`).
 
 Invariants:
 1. A value is inserted once and never looked at again: what looks like a variable in a customer's
@@ -26,8 +25,9 @@ from core.bounds import SUBJECT_CHARS_MAX, TEXT_CHARS_MAX
 from core.errors import InvalidField, RenderingFailed
 from core.model import Family
 from core.ports import Letter
-from core.records import KIND_PRODUCT, KIND_SERVICE
-from senders.languages import LANGUAGES, Copy, Language
+from senders.catalogue.choice import in_force, words_without_text
+from senders.catalogue.emails import BodyUse
+from senders.languages import LANGUAGES, Copy
 
 FALLBACK_LANGUAGE = "en"
 SUBJECT_VARIABLES = ("order", "first_name", "shop")
@@ -121,29 +121,40 @@ def variables(letter: Letter, unsubscribe_url: str = "") -> dict[str, str]:
 
 
 def subject_of(letter: Letter, language: str, values: Mapping[str, str]) -> str:
-    """Return the subject: the action's own, else the default of the family.
+    """Return the subject: the action's own, else that of the template.
 
     Raises:
-        RenderingFailed: it names a variable that does not exist.
+        RenderingFailed: it names a variable that does not exist, or there is no such template.
     """
     text = letter.subject
     if not text:
-        family = Family.PRODUCT_REVIEW if letter.kinds == KIND_PRODUCT else letter.family
-        default = _copy_of(LANGUAGES[language], family)
-        text = default.reminder_subject if letter.is_follow_up else default.subject
+        template = in_force(
+            letter.template, letter.family, letter.kinds, has_text=bool(letter.text)
+        )
+        words = template.words or words_without_text(letter.family, letter.kinds).words
+        text = own_subject(words[language], is_follow_up=letter.is_follow_up)
     return _fill(_parse(text), values)
 
 
+def own_subject(copy: Copy, *, is_follow_up: bool) -> str:
+    """Return the subject of a template's words, placeholders not filled."""
+    return copy.reminder_subject if is_follow_up else copy.subject
+
+
 def paragraphs_of(letter: Letter, language: str) -> tuple[str, ...]:
-    """Return the paragraphs between greeting and closing: the action's own, else the default of the
-    family; a combined request names the products after the service."""
-    if letter.text:
-        return tuple(part.strip() for part in letter.text.split("\n\n") if part.strip())
-    texts = LANGUAGES[language]
-    if letter.kinds == KIND_SERVICE | KIND_PRODUCT:
-        return (*texts.service.paragraphs[:1], *texts.product.paragraphs)
-    family = Family.PRODUCT_REVIEW if letter.kinds == KIND_PRODUCT else letter.family
-    return _copy_of(texts, family).paragraphs
+    """Return the paragraphs between greeting and closing: the action's own where the template takes
+    them, else those of the template.
+
+    Raises:
+        RenderingFailed: there is no such template, or it needs a text and there is none.
+    """
+    text = letter.text
+    template = in_force(letter.template, letter.family, letter.kinds, has_text=bool(text))
+    if text and template.body is not BodyUse.FIXED:
+        return tuple(part.strip() for part in text.split("\n\n") if part.strip())
+    if template.body is BodyUse.REQUIRED:
+        raise RenderingFailed("the template needs a text of the action, which has none")
+    return template.words[language].paragraphs
 
 
 @lru_cache(maxsize=1024)
@@ -179,12 +190,6 @@ def body_of(
 def is_web_address(text: str) -> bool:
     """Return whether `text` may stand in a link and in a header: http(s), plain ASCII, bounded."""
     return len(text) <= URL_CHARS_MAX and _WEB_ADDRESS.fullmatch(text) is not None
-
-
-def _copy_of(texts: Language, family: int) -> Copy:
-    if family == Family.SERVICE_REVIEW:
-        return texts.service
-    return texts.product if family == Family.PRODUCT_REVIEW else texts.notification
 
 
 def _without_unknown(paragraph: str, known: frozenset[str]) -> str:

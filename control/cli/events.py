@@ -42,7 +42,7 @@ def add_parser(nouns: SubParsers) -> None:
         "--file", metavar="PATH", help="proto JSON, one event a line; '-' for standard input"
     )
     _add_event_options(publish)
-    _add_contact_options(publish)
+    add_contact_options(publish)
     add_validate_only(publish)
     past = add_verb(
         verbs, "import", import_file, "take what happened before; nothing is sent because of it",
@@ -83,7 +83,8 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_contact_options(parser: argparse.ArgumentParser) -> None:
+def add_contact_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say whom it concerns."""
     group = parser.add_argument_group("contact")
     group.add_argument("--email", metavar="ADDRESS", help="e-mail address")
     group.add_argument("--phone", metavar="NUMBER", help="phone number, such as +34910000000")
@@ -126,6 +127,18 @@ def run_publish(session: Session, options: argparse.Namespace) -> int:
     return OK if result.disposition else FAILED
 
 
+def read_contact(event: event_pb2.Event, options: argparse.Namespace) -> None:
+    """Put the contact that the options describe into an event."""
+    contact = {
+        field: getattr(options, field)
+        for field in ("email", "phone", "reference", "first_name", "last_name", "locale",
+                      "time_zone", "country")
+        if getattr(options, field)
+    }  # fmt: skip
+    if contact:
+        event.contact.CopyFrom(event_pb2.Contact(**contact))
+
+
 def read_event(session: Session, options: argparse.Namespace) -> event_pb2.Event:
     """Return the event that the options describe."""
     event = event_pb2.Event(
@@ -137,14 +150,7 @@ def read_event(session: Session, options: argparse.Namespace) -> event_pb2.Event
         activation_date=options.activation_date,
         requested_send_time=options.send_at,
     )
-    contact = {
-        field: getattr(options, field)
-        for field in ("email", "phone", "reference", "first_name", "last_name", "locale",
-                      "time_zone", "country")
-        if getattr(options, field)
-    }  # fmt: skip
-    if contact:
-        event.contact.CopyFrom(event_pb2.Contact(**contact))
+    read_contact(event, options)
     if options.order or options.status or options.total:
         order = event_pb2.Order(
             reference=options.order or "", status=options.status or "", total=options.total

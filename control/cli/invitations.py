@@ -6,6 +6,7 @@ import argparse
 
 from afterword.v1 import invitation_service_pb2 as api
 from afterword.v1 import types_pb2
+from control.cli.by_hand import add_create, read_request
 from control.cli.explain import show_explanation
 from control.cli.output import print_fields, print_json, print_table, short, time_text
 from control.cli.parsers import CONTACT_HELP, SubParsers, add_noun, add_validate_only, add_verb
@@ -33,12 +34,15 @@ def add_parser(nouns: SubParsers) -> None:
     for name, run, summary in (
         ("get", run_get, "show one invitation"),
         ("cancel", run_cancel, "cancel an invitation that still waits"),
+        ("reinstate", run_reinstate, "let one that a client cancelled wait again"),
+        ("send-now", run_send_now, "make one that waits due now"),
         ("explain", run_explain, "tell every decision about an invitation"),
     ):
         verb = add_verb(verbs, name, run, summary)
         verb.add_argument("invitation", help="id or full name")
         if name == "cancel":
             add_validate_only(verb)
+    add_create(verbs, run_create)
 
 
 def run_list(session: Session, options: argparse.Namespace) -> None:
@@ -108,6 +112,24 @@ def run_cancel(session: Session, options: argparse.Namespace) -> None:
     _show(session.call(session.invitations.CancelInvitation, request), options)
 
 
+def run_create(session: Session, options: argparse.Namespace) -> None:
+    """Add one by hand."""
+    request = read_request(session, options)
+    _show(session.call(session.invitations.CreateInvitation, request), options)
+
+
+def run_reinstate(session: Session, options: argparse.Namespace) -> None:
+    """Let a cancelled one wait again; the answer is the new one."""
+    request = api.ReinstateInvitationRequest(name=session.name("invitations", options.invitation))
+    _show(session.call(session.invitations.ReinstateInvitation, request), options)
+
+
+def run_send_now(session: Session, options: argparse.Namespace) -> None:
+    """Make a waiting one due now."""
+    request = api.SendInvitationNowRequest(name=session.name("invitations", options.invitation))
+    _show(session.call(session.invitations.SendInvitationNow, request), options)
+
+
 def run_explain(session: Session, options: argparse.Namespace) -> None:
     """Tell the story of one invitation."""
     request = api.ExplainRequest(
@@ -128,6 +150,7 @@ def _show(invitation: api.Invitation, options: argparse.Namespace) -> None:
         return print_json(invitation)
     zone = invitation.time_zone
     rule = f"{invitation.rule} (revision {invitation.rule_revision}), step {invitation.step}"
+    asked = word(api.Invitation.ReviewType, "REVIEW_TYPE_", invitation.review_type)
     first_due, due = invitation.first_due_time, invitation.due_time
     print_fields(
         (
@@ -136,7 +159,8 @@ def _show(invitation: api.Invitation, options: argparse.Namespace) -> None:
             ("why", _why(invitation)),
             ("contact", invitation.contact),
             ("channel", invitation.channel),
-            ("rule", rule),
+            ("rule", rule if invitation.rule else "none, made by hand"),
+            ("asks about", asked.replace("-", " ")),
             ("purpose", word(types_pb2.Purpose, "PURPOSE_", invitation.purpose)),
             ("medium", word(types_pb2.Medium, "MEDIUM_", invitation.medium)),
             ("order", invitation.order_reference),
@@ -148,5 +172,7 @@ def _show(invitation: api.Invitation, options: argparse.Namespace) -> None:
             ("attempts", str(invitation.attempts or "")),
             ("delivery id", invitation.delivery_id),
             ("follows", invitation.parent_invitation),
+            ("carrier", invitation.carrier),
+            ("reinstated", str(invitation.generation or "")),
         )
     )

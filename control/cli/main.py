@@ -28,6 +28,7 @@ from control.cli import (
     rules,
     serve,
     simulate,
+    templates,
 )
 from control.cli.parsers import add_options
 from control.cli.problems import FAILED, OK, USAGE, explain_error, report
@@ -61,8 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_options(parser, with_defaults=True)
     nouns = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
-        serve, demo, channels, rules, automations, caps, event_types, carriers, accounts, events,
-        consents, invitations, explain,
+        serve, demo, channels, rules, automations, templates, caps, event_types, carriers, accounts,
+        events, consents, invitations, explain,
         simulate, apply,
     ):  # fmt: skip
         command.add_parser(nouns)

@@ -137,6 +137,7 @@ def _add_message_options(parser: argparse.ArgumentParser) -> None:
     add_word(first, "--if-passed", IF_PASSED, "if --at has passed that day (next-day)")
     add_word(first, "--medium", MEDIA, "how it is sent (email)")
     add_word(first, "--recipient", RECIPIENTS, "to whom it goes (customer)")
+    first.add_argument("--template", metavar="ID", help="which template (that of the family)")
     first.add_argument(
         "--subject", metavar="TEXT", help="may have {{order}}, {{first_name}}, {{shop}}"
     )
@@ -271,7 +272,7 @@ def _apply_review(rule: api.Rule, options: argparse.Namespace) -> None:
 
 _WAIT_OPTIONS: Final = ("after", "at", "span", "span_days", "base", "if_passed")
 _ACTION_OPTIONS: Final = (
-    "medium", "recipient", "subject", "preheader", "body", "sender", "sender_name",
+    "medium", "recipient", "template", "subject", "preheader", "body", "sender", "sender_name",
 )  # fmt: skip
 
 
@@ -294,7 +295,7 @@ def _apply_first(rule: api.Rule, options: argparse.Namespace) -> None:
         action.medium = MEDIA[options.medium]
     if options.recipient is not None:
         action.recipient = RECIPIENTS[options.recipient]
-    for field in ("subject", "preheader", "body"):
+    for field in ("template", "subject", "preheader", "body"):
         if getattr(options, field) is not None:
             setattr(action, field, getattr(options, field))
     if options.sender is not None:

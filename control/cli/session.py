@@ -20,6 +20,7 @@ from afterword.v1 import (
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
     rule_service_pb2_grpc,
+    template_service_pb2_grpc,
 )
 from control.cli.values import UsageError
 
@@ -86,6 +87,11 @@ class Session:
     def invitations(self) -> invitation_service_pb2_grpc.InvitationServiceStub:
         """Invitations and explanations."""
         return invitation_service_pb2_grpc.InvitationServiceStub(self._channel)
+
+    @cached_property
+    def templates(self) -> template_service_pb2_grpc.TemplateServiceStub:
+        """Templates and previews."""
+        return template_service_pb2_grpc.TemplateServiceStub(self._channel)
 
     def call(
         self, method: grpc.UnaryUnaryMultiCallable[_Request, _Answer], request: _Request

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from afterword.v1 import rule_service_pb2 as pb2
-from control.conversion import channels, checks, steps, times, triggers
+from control.conversion import channels, checks, contents, steps, times, triggers
 from control.conversion.frame import Conditions, Frame
 from core import bounds
 from core.errors import InvalidField, OutOfRange
@@ -58,7 +58,7 @@ def rule_from_proto(
         raise OutOfRange(f"rule.priority must be 0 to {PRIORITY_MAX}", field="rule.priority")
     stop_when, stops = triggers.stops_from_proto(pb, frame)
     features = channels.features(pb.required_features, "rule.required_features", FEATURES_MAX)
-    return Rule(
+    rule = Rule(
         account=account,
         id=rule_id,
         display_name=display_name,
@@ -82,6 +82,8 @@ def rule_from_proto(
         required_features=list(features),
         automation=automation,
     )  # fmt: skip
+    contents.check_texts(rule)
+    return rule
 
 
 def _family(pb: pb2.Rule) -> Family:
@@ -147,9 +149,9 @@ def _review(pb: pb2.Rule, frame: Frame) -> ReviewSettings | None:
             field=f"{field}.product_timing",
         )
     return ReviewSettings(
-        questionnaire=checks.resource_id(review.questionnaire, f"{field}.questionnaire")
-        if review.questionnaire
-        else "",
+        questionnaire=contents.questionnaire_id(
+            review.questionnaire, field, comment_required=review.comment_required
+        ),
         comment_required=review.comment_required,
         product_timing=ProductTiming(timing or ProductTiming.OWN),
     )

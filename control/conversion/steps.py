@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from afterword.v1 import rule_service_pb2 as pb2
 from afterword.v1 import types_pb2
-from control.conversion import addresses, checks, waits
+from control.conversion import addresses, checks, contents, waits
 from control.conversion.frame import Frame
 from core import bounds
 from core.errors import FailedPrecondition, InvalidField, OutOfRange
@@ -107,7 +107,7 @@ def _action(pb: pb2.Action, wait: Wait, field: str, frame: Frame) -> Action:
         subject=pb.subject,
         recipient=_recipient(pb, field, frame),
         wait=waits.replacing_wait(pb.wait, wait, f"{field}.wait") if pb.HasField("wait") else None,
-        template=checks.resource_id(pb.template, f"{field}.template") if pb.template else "",
+        template=contents.template_id(pb.template, medium, frame, f"{field}.template"),
         sender=addresses.sender_from_proto(pb.sender, f"{field}.sender")
         if pb.HasField("sender")
         else None,

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from control.unsubscribe.words import WORDS, Words
 from core.engine.unsubscribe import Choice
-from core.model import Medium, Purpose
+from core.model import Purpose
 
 FIELD = "scope"
 """Of the form; a POST that has it comes from the page."""
@@ -47,29 +47,32 @@ HEADERS = (
 """Of every answer. The address of the page is its secret: nothing may keep it or pass it on."""
 
 
-def question(language: str, purpose: int, medium: int, shop: str, done: Choice | None) -> str:
+def question(
+    language: str, purpose: int, medium: int, shop: str, default: Choice, done: Choice | None
+) -> str:
     """Return the page of a valid link.
 
     Args:
         shop: name of the channel that wrote, "" if it is gone.
+        default: what is chosen at first.
         done: what was withdrawn just now, None if nothing was.
     """
     words = WORDS[language]
     labels = _labels(words, purpose, shop)
-    by = words.by.get(medium, words.by[Medium.WEBHOOK])
+    by = words.by[medium]
+    first = done or (default if default in labels else Choice.ACCOUNT)
     lines = []
     if done is not None:
-        told = _spaced(words.done.format(by=by))
         lines += [
-            f'<div role="status"><p><strong>{_escaped(told)}</strong></p>',
+            f'<div role="status"><p><strong>{_escaped(words.done.format(by=by))}</strong></p>',
             f"<p>{_escaped(labels[done])}</p>",
             f"<p>{_escaped(words.on_the_way)}</p></div>",
         ]
     lines += ['<form method="post">', "<fieldset>"]
-    lines.append(f"<legend>{_escaped(_spaced(words.question.format(by=by)))}</legend>")
+    lines.append(f"<legend>{_escaped(words.question.format(by=by))}</legend>")
     for value, choice in CHOICES.items():
         if choice in labels:
-            checked = " checked" if choice is (done or Choice.ACCOUNT) else ""
+            checked = " checked" if choice is first else ""
             lines.append(
                 f'<label><input type="radio" name="{FIELD}" value="{value}"{checked}> '
                 f"{_escaped(labels[choice])}</label>"
@@ -108,15 +111,6 @@ def _page(language: str, lines: list[str]) -> str:
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
-
-
-def _spaced(text: str) -> str:
-    """Return the text as a sentence: one space between words, a capital first."""
-    text = " ".join(text.split(" "))
-    for mark in ".:?":
-        text = text.replace(f". {mark}", mark)
-    head, dot, rest = text.partition(". ")
-    return head + dot + rest[:1].upper() + rest[1:] if dot else text
 
 
 def _escaped(text: str) -> str:

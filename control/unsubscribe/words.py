@@ -15,11 +15,13 @@ from senders.languages import LANGUAGES
 from senders.templates import FALLBACK_LANGUAGE
 
 _RANGES_MAX = 16
-_RANGE = re.compile(r"\s*([A-Za-z]{1,8})[A-Za-z0-9-]*\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?")
+_RANGE = re.compile(
+    r"\s*([A-Za-z]{1,8})[A-Za-z0-9-]*\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?"
+)
 
 
 class Words(msgspec.Struct, frozen=True):
-    """All texts of a language. {by} is the medium, {kind} the messages meant, {shop} its name."""
+    """All texts of a language. {by} is how they came, {kind} the messages meant, {shop} its name."""
 
     title: str
     question: str
@@ -42,7 +44,7 @@ WORDS: Mapping[str, Words] = {
     "en": Words(
         title="Unsubscribe",
         question="What would you no longer like to receive {by}?",
-        by={1: "by e-mail", 2: "by SMS", 3: "by WhatsApp", 4: ""},
+        by={1: "by e-mail", 2: "by SMS", 3: "by WhatsApp"},
         review="Requests for a review",
         marketing="Offers and news",
         other="Messages of this kind",
@@ -60,7 +62,7 @@ WORDS: Mapping[str, Words] = {
     "de": Words(
         title="Abmelden",
         question="Was möchten Sie {by} nicht mehr erhalten?",
-        by={1: "per E-Mail", 2: "per SMS", 3: "per WhatsApp", 4: ""},
+        by={1: "per E-Mail", 2: "per SMS", 3: "per WhatsApp"},
         review="Bitten um eine Bewertung",
         marketing="Angebote und Neuigkeiten",
         other="Nachrichten dieser Art",
@@ -69,7 +71,7 @@ WORDS: Mapping[str, Words] = {
         everything="Alles: Bitten um eine Bewertung, Angebote und Neuigkeiten, von allen Shops "
         "dieses Absenders",
         button="Abmelden",
-        done="Erledigt. {by} erhalten Sie nicht mehr:",
+        done="Erledigt. Sie erhalten {by} nicht mehr:",
         on_the_way="Eine Nachricht, die schon unterwegs ist, kann noch ankommen.",
         kept="Nachrichten zu einer Bestellung, etwa zur Lieferung, sind davon nicht betroffen.",
         unknown="Dieser Link ist nicht gültig. Vielleicht wurde er abgeschnitten: Bitte öffnen Sie "
@@ -79,7 +81,7 @@ WORDS: Mapping[str, Words] = {
     "es": Words(
         title="Darse de baja",
         question="¿Qué ya no quieres recibir {by}?",
-        by={1: "por correo electrónico", 2: "por SMS", 3: "por WhatsApp", 4: ""},
+        by={1: "por correo electrónico", 2: "por SMS", 3: "por WhatsApp"},
         review="Peticiones de opinión",
         marketing="Ofertas y novedades",
         other="Mensajes de este tipo",
@@ -97,7 +99,7 @@ WORDS: Mapping[str, Words] = {
     "fr": Words(
         title="Se désabonner",
         question="Que ne souhaitez-vous plus recevoir {by} ?",
-        by={1: "par e-mail", 2: "par SMS", 3: "par WhatsApp", 4: ""},
+        by={1: "par e-mail", 2: "par SMS", 3: "par WhatsApp"},
         review="Demandes d'avis",
         marketing="Offres et nouveautés",
         other="Messages de ce type",
@@ -116,7 +118,7 @@ WORDS: Mapping[str, Words] = {
     "pl": Words(
         title="Wypisz się",
         question="Czego nie chcesz już otrzymywać {by}?",
-        by={1: "e-mailem", 2: "SMS-em", 3: "przez WhatsApp", 4: ""},
+        by={1: "e-mailem", 2: "SMS-em", 3: "przez WhatsApp"},
         review="Prośby o opinię",
         marketing="Oferty i nowości",
         other="Wiadomości tego rodzaju",
@@ -124,7 +126,7 @@ WORDS: Mapping[str, Words] = {
         from_shop="{kind}, tylko z {shop}",
         everything="Wszystko: prośby o opinię, oferty i nowości, ze wszystkich sklepów tego nadawcy",
         button="Wypisz mnie",
-        done="Gotowe. {by} nie otrzymasz już:",
+        done="Gotowe. Nie otrzymasz już {by}:",
         on_the_way="Wiadomość, która jest już w drodze, może jeszcze dotrzeć.",
         kept="Nie dotyczy to wiadomości o zamówieniu, na przykład o dostawie.",
         unknown="Ten link jest nieprawidłowy. Być może został ucięty: otwórz go jeszcze raz "
@@ -134,7 +136,7 @@ WORDS: Mapping[str, Words] = {
     "pt": Words(
         title="Cancelar a subscrição",
         question="O que já não deseja receber {by}?",
-        by={1: "por e-mail", 2: "por SMS", 3: "por WhatsApp", 4: ""},
+        by={1: "por e-mail", 2: "por SMS", 3: "por WhatsApp"},
         review="Pedidos de avaliação",
         marketing="Ofertas e novidades",
         other="Mensagens deste tipo",

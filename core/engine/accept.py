@@ -7,7 +7,7 @@ same event again:
     mark    the event id, first wins; another body under the same id is refused here (E6)
     note    what the event says of its order; of checkout and cancellation the second sees the first (E7)
     commit  evidence, stops, plans: everything about the contact in one step, once per event
-    adopt   what waited for a contact that this event has identified (D21)
+    adopt   what waited for a contact that this event has identified, and how they are reached (D21)
 
 Never: acknowledges before the last of them.
 
@@ -23,7 +23,7 @@ import msgspec
 
 from core import bounds
 from core.clock import Clock
-from core.engine.adoption import Adoption, identified_keys
+from core.engine.adoption import Adoption, OnNear, OnTimer, alias_keys_of
 from core.engine.coalescer import Coalescer
 from core.engine.identity import Identity, body_hash
 from core.engine.incoming import IDENTIFY, Incoming
@@ -35,12 +35,12 @@ from core.partitions import partition_of
 from core.ports import (
     Commit,
     CommitAnswer,
-    CommittedPlan,
     EventMark,
     Lane,
     MarkAnswer,
     OrderAnswer,
     OrderNote,
+    Stop,
     Store,
 )
 from core.records import NO_KEY
@@ -49,8 +49,6 @@ from core.registry.resources import ID_OPTIONAL_TYPES
 from core.registry.snapshot import Snapshot
 from core.stats import Stats
 
-OnNear = Callable[[int, CommittedPlan], None]
-OnTimer = Callable[[int, bytes, int], None]
 OnProfile = Callable[[bytes, str, str], Awaitable[object]]
 
 PATIENCE_MS = 15_000
@@ -107,7 +105,7 @@ class Acceptor:
         self._commit = Coalescer[Commit, CommitAnswer](
             lambda batch: patiently(lambda: store.commit(batch, clock.now_ms()), stats, PATIENCE_MS)
         )
-        self._adoption = Adoption(store, self._commit, identity, clock)
+        self._adoption = Adoption(store, registry, self._commit, identity, clock, on_near, on_timer)
 
     async def accept(
         self, account: str, events: Sequence[Event], *, validate_only: bool = False,
@@ -137,6 +135,7 @@ class Acceptor:
             return answers
         await self._resolve([one for _, one in incoming])
         incoming = await self._marked(incoming)
+        await self._adoption.complete([one for _, one in incoming])
         orders = await self._noted(incoming)
         await self._committed(snapshot, incoming, orders, now_ms)
         self._stats.events_received += len(answers)
@@ -185,6 +184,8 @@ class Acceptor:
             _encoder.encode(event), is_import,
         )  # fmt: skip
         incoming.stop_number = stop_number(snapshot, incoming)
+        if not is_import:
+            incoming.alias_keys = alias_keys_of(identity, account, event)
         return incoming
 
     async def _resolve(self, incoming: Sequence[Incoming]) -> None:
@@ -193,22 +194,25 @@ class Acceptor:
         An order is looked for by its own note; so are people known by less than an e-mail.
         """
         notes: list[tuple[int, OrderNote]] = []
-        owners: list[Incoming | None] = []
+        owners: list[tuple[Incoming, bool]] = []
         for one in incoming:
             contact, account = one.event.contact, one.channel.account
             if one.has_contact and not contact.email:
                 for key in self._identity.alias_keys(account, contact):
                     notes.append((self._partition(key), OrderNote(key)))
-                    owners.append(one)
-            for key in identified_keys(self._identity, one):
+                    owners.append((one, True))
+            for key in one.alias_keys:
                 notes.append((self._partition(key), OrderNote(key, one.contact_key)))
-                owners.append(None)
+                owners.append((one, False))
         if not notes:
             return
-        for owner, answer in zip(reversed(owners), reversed(await self._note(notes)), strict=True):
+        answers = await self._note(notes)
+        for (owner, is_asking), answer in zip(reversed(owners), reversed(answers), strict=True):
             # Backwards, so that the strongest of a contact's aliases is the last to be heard.
-            if owner is not None and answer.contact_keys:
-                owner.contact_key = answer.contact_keys[-1]
+            if is_asking and answer.contact_keys:
+                owner.contact_key = await self._adoption.newest(owner, answer.contact_keys)
+            elif len(answer.contact_keys) > 1:
+                owner.has_rivals = True
 
     def _preview(
         self, snapshot: Snapshot, incoming: list[tuple[EventAnswer, Incoming]], now_ms: int
@@ -242,6 +246,8 @@ class Acceptor:
                 )
                 continue
             if not mark.is_new:
+                # Whoever it was about then: they may stand for somebody else by now.
+                one.contact_key = mark.contact_key
                 answer.disposition = Disposition.DUPLICATE
             taken.append((answer, one))
         return taken
@@ -274,13 +280,14 @@ class Acceptor:
     ) -> None:
         commits: list[tuple[int, Commit]] = []
         owners: list[EventAnswer] = []
-        identified: list[Incoming] = []
+        identified: list[tuple[Incoming, tuple[Stop, ...]]] = []
         for (answer, one), order in zip(incoming, orders, strict=True):
-            for commit in self._planner.commits(snapshot, one, order, now_ms):
+            planned = self._planner.commits(snapshot, one, order, now_ms)
+            for commit in planned:
                 commits.append((self._partition(commit.contact_key), commit))
                 owners.append(answer)
-            if identified_keys(self._identity, one):
-                identified.append(one)
+            if one.alias_keys:
+                identified.append((one, planned[0].stops))
         results = await self._commit(commits)
         stats = self._stats
         for answer, (partition, commit), result in zip(owners, commits, results, strict=True):
@@ -302,14 +309,63 @@ class Acceptor:
                     self._on_near(partition, plan)
             for timer in commit.timers:
                 self._on_timer(partition, commit.contact_key + timer.id, timer.due_ms)
+        await self._adoption.adopt(identified)
         for _, one in incoming:
             contact = one.event.contact
-            if one.event.type == IDENTIFY and (contact.time_zone or contact.country):
+            is_told = one.event.type == IDENTIFY and not one.is_import
+            if is_told and (contact.time_zone or contact.country):
                 await self._on_profile(one.contact_key, contact.time_zone, contact.country)
-        for one in identified:
-            for partition, plan in await self._adoption.adopt(one):
+
+    # One at a time, for what is not published (A3, R44) ------------------------------------------
+
+    async def admit(self, one: Incoming) -> OrderAnswer | None:
+        """Take the first steps for one event: find its contact, mark its id, note its order. Return
+        what is known of the order, None without one.
+
+        Raises:
+            EventIdReused: another content has this id.
+            StoreUnavailable: the store stayed away; do the same again.
+        """
+        await self._resolve([one])
+        await self.mark_one(one)
+        return (await self._noted([(EventAnswer(), one)]))[0]
+
+    async def mark_one(self, one: Incoming) -> MarkAnswer:
+        """Mark the id of one event.
+
+        Raises:
+            EventIdReused: another content has this id.
+            StoreUnavailable: the store stayed away; do the same again.
+        """
+        mark = EventMark(one.event_key, body_hash(one.body), one.contact_key)
+        (answer,) = await self._mark([(self._partition(one.event_key), mark)])
+        if not answer.is_same_body:
+            raise id_reused()
+        return answer
+
+    async def commit_one(self, commit: Commit) -> CommitAnswer:
+        """Commit, and tell the wheel what is due soon.
+
+        Raises:
+            StoreUnavailable: the store stayed away; do the same again.
+        """
+        partition = self._partition(commit.contact_key)
+        (answer,) = await self._commit([(partition, commit)])
+        if not answer.is_duplicate:
+            self._stats.invitations_planned += len(answer.plans)
+            for plan in answer.plans:
                 if plan.lane == Lane.NEAR:
                     self._on_near(partition, plan)
+        return answer
+
+
+def id_reused() -> EventIdReused:
+    """Return the error for an id that another content has."""
+    return EventIdReused(
+        "an event with this id and source, but another content, was accepted before: "
+        "use a new id for a new event",
+        field="event.id",
+    )
 
 
 assert bounds.EVENT_GENERATION_MS > PATIENCE_MS, "a retried event is still remembered"

@@ -24,6 +24,10 @@ class ConsentDocument(msgspec.Struct, array_like=True):
     text_version: str = ""
     actor: str = ""
     write_ms: int = 0
+    method: str = ""
+    """How it was withdrawn, if by the contact: "one-click", "page"."""
+    invitation: bytes = b""
+    """Member of the message whose link was used."""
 
 
 class ConsentView(msgspec.Struct):
@@ -42,6 +46,8 @@ class ConsentView(msgspec.Struct):
     collection_point: str = ""
     text_version: str = ""
     actor: str = ""
+    method: str = ""
+    invitation: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -86,9 +92,12 @@ class ConsentBook:
 
     async def withdraw(
         self, account: str, contact_key: bytes, purpose: int, medium: int, channel_name: str,
-        actor: str,
+        actor: str, method: str = "", invitation: bytes = b"",
     ) -> tuple[ConsentView, list[bytes], list[bytes]]:  # fmt: skip
         """Record a withdrawal. Once this returns, no send that it covers starts.
+
+        Args:
+            method: how the contact withdrew, and by which `invitation`; see `ConsentDocument`.
 
         Returns:
             (the consent as it stands, members ended by it, members already claimed).
@@ -103,7 +112,7 @@ class ConsentBook:
         before = known.get(consent_id(ConsentEntry(*entry)))
         document = ConsentDocument(
             before.collection_point if before else "", before.text_version if before else "",
-            actor, now_ms,
+            actor, now_ms, method, invitation,
         )  # fmt: skip
         ended, flying = await self._write(contact_key, entry, document, now_ms)
         return await self._one(account, contact_key, entry), ended, flying
@@ -150,7 +159,7 @@ class ConsentBook:
                     contact_key, entry.scope, entry.scope_key,
                     channel.name if channel is not None else "", entry.purpose, entry.medium,
                     ConsentStatus.UNSPECIFIED, 0, 0, document.collection_point,
-                    document.text_version, document.actor,
+                    document.text_version, document.actor, document.method, document.invitation,
                 )  # fmt: skip
             if entry.status == ConsentStatus.WITHDRAWN:
                 view.withdraw_ms = entry.time_ms

@@ -20,10 +20,14 @@ from core.engine.dispatch import Dispatcher
 from core.engine.explain import Explainer
 from core.engine.horizon import Horizon
 from core.engine.identity import Identity
+from core.engine.manual import ByHand
 from core.engine.ownership import Ownership
 from core.engine.pending import Pending
+from core.engine.placement import Placement
 from core.engine.planner import Planner
 from core.engine.reader import Reader
+from core.engine.reinstate import SecondThoughts
+from core.engine.rule_counts import RuleCounts
 from core.engine.timers import TimerRunner
 from core.errors import StoreUnavailable
 from core.model import Medium
@@ -93,7 +97,14 @@ class Engine:
         )  # fmt: skip
         self.consents = ConsentBook(store, registry, clock)
         self.reader = Reader(store, registry, self.identity, clock)
+        self.rule_counts = RuleCounts(store)
         self.explainer = Explainer(store, registry, self.identity, self.reader, clock)
+        placement = Placement(store, self.identity, clock, self.stats, on_near)
+        self.by_hand = ByHand(registry, self.identity, planner, placement, self.reader, clock)
+        self.second_thoughts = SecondThoughts(
+            store, registry, self.identity, placement, self.pending, self.horizon, self.reader,
+            clock, self._wakeup.set,
+        )  # fmt: skip
 
     # Life ---------------------------------------------------------------------------------------
 

@@ -7,19 +7,20 @@ configuration except names.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from core.clock import Clock
+from core.engine.explain_texts import ASKED, STOPS, SUMMARIES, WAITS, local, span, utc
 from core.engine.identity import Identity
 from core.engine.reader import InvitationView, Reader
+from core.engine.stand_in import MODE_BY_HAND
 from core.errors import NotFound
 from core.model import (
     CONSENT_PURPOSES,
     ConsentScope,
     ConsentStatus,
     Disposition,
+    Event,
     Medium,
     Purpose,
     Reason,
@@ -28,45 +29,14 @@ from core.model import (
 )
 from core.partitions import partition_of
 from core.ports import Store
-from core.records import ConsentEntry, ContactRecord, unpack48
+from core.records import NO_KEY, ConsentEntry, ContactRecord, unpack48
 from core.registry.registry import Registry
-from core.rules.zones import clock as zone_clock
+from core.timer_records import unpack_facts
 
 _NOTE_BYTES = 17
 _NOTE_DEFERRED = 1
 
-_SUMMARIES = {
-    Reason.NO_CONSENT: "not sent: there was no consent for this purpose and medium",
-    Reason.CONSENT_WITHDRAWN: "not sent: the consent had been withdrawn",
-    Reason.UNSUBSCRIBED: "not sent: the contact unsubscribed while it waited",
-    Reason.CAPPED: "not sent: a frequency cap was full",
-    Reason.NO_RECIPIENT: "not sent: the contact has no address for this medium",
-    Reason.MEDIUM_NOT_CONFIGURED: "not sent: no transport is configured for this medium",
-    Reason.DUPLICATE: "not sent: this order has its request of this kind already",
-    Reason.BY_CLIENT: "not sent: a client cancelled it",
-    Reason.RULE_INACTIVE: "not sent: the rule was off, with no other in its place, when it fell due",
-    Reason.RULE_DELETED: "not sent: the rule was deleted",
-    Reason.EVENT_TYPE_INACTIVE: "not sent: the event type was off when it fell due",
-    Reason.STEP_OFF: "not sent: the step was switched off",
-    Reason.ORDER_CANCELLED: "not sent: the order was cancelled",
-    Reason.RETURNED: "not sent: the goods went back",
-    Reason.PURCHASED: "not sent: the purchase was made",
-    Reason.REVIEWED: "not sent: the review had been written",
-    Reason.NO_SLOT: "not sent: no permitted moment was left before its end",
-    Reason.TOO_LATE: "not sent: its time had run out",
-    Reason.LATE_EVENT: "not sent: the event came more than 72 hours after the message was due",
-    Reason.INVALID_RECIPIENT: "not delivered: the recipient's server refused the address",
-    Reason.PROVIDER_ERROR: "not sent: the transport failed for good",
-    Reason.RENDERING_ERROR: "not sent: the message could not be made",
-    Reason.OUTCOME_UNKNOWN: "handed over, but no answer came; it is not sent again",
-}
-
-
-_STOPS = frozenset({
-    Reason.ORDER_CANCELLED, Reason.RETURNED, Reason.PURCHASED, Reason.REVIEWED,
-    Reason.UNSUBSCRIBED, Reason.BY_CLIENT,
-})  # fmt: skip
-"""Reasons that come from somebody or something, at any time."""
+_event = msgspec.msgpack.Decoder(Event)
 
 
 class Decision(msgspec.Struct):
@@ -85,19 +55,6 @@ class Explanation(msgspec.Struct):
     decisions: list[Decision]
     invitations: list[InvitationView]
     disposition: int = Disposition.UNSPECIFIED
-
-
-def utc(ms: int) -> str:
-    """Return an instant as people read it."""
-    text = datetime.fromtimestamp(ms / 1_000, UTC).isoformat(sep=" ", timespec="milliseconds")
-    return text.replace("+00:00", " UTC").replace(".000", "")
-
-
-def local(ms: int, zone: str) -> str:
-    """Return an instant on the clock of a zone, named."""
-    offset_ms = zone_clock(zone).offset_ms(ms)
-    shown = datetime.fromtimestamp((ms + offset_ms) / 1_000, UTC)
-    return f"{shown.strftime('%Y-%m-%d %H:%M:%S')} {zone}".replace(":00 ", " ")
 
 
 class Explainer:
@@ -146,11 +103,7 @@ class Explainer:
                 "14 days",
                 field="event.id",
             )
-        views = [
-            view
-            for view in await self._reader.by_contact(account, mark.contact_key)
-            if view.reference.event_key == event_key
-        ]
+        views = await self._views(account, mark.contact_key, event_key)
         decisions = [Decision("accept", f"accepted as event {event_id}", seen.time_ms, True)]
         if seen.disposition == Disposition.INACTIVE:
             text = "the event type was switched off: stored, nothing planned"
@@ -163,45 +116,54 @@ class Explainer:
         summary = decisions[-1].text if not views else "; ".join(_summary(view) for view in views)
         return Explanation(summary, decisions, views, seen.disposition)
 
+    async def _views(
+        self, account: str, contact_key: bytes, event_key: bytes
+    ) -> list[InvitationView]:
+        """Return what an event led to, and what came back of that."""
+        keys = {event_key}
+        views: list[InvitationView] = []
+        for view in await self._reader.by_contact(account, contact_key):
+            if view.reference.event_key in keys:
+                keys.add(self._identity.reinstated_key(view.member))
+                views.append(view)
+        return views
+
     async def _story(self, view: InvitationView) -> list[Decision]:
-        ref, detail = view.reference, view.detail
+        detail = view.detail
         partition = partition_of(view.member, self._store.meta.partition_count)
         record = await self._store.contact(partition, view.member[:8])
         assert record is not None, "an invitation has a contact"
-        order = f", order {detail.order_reference}" if detail.order_reference else ""
-        told = f"event {detail.event_id or '(without id)'} of type {detail.event_type}{order}"
-        story = [
-            Decision("accept", f"{told} was accepted", detail.accept_ms, True),
-            Decision(
-                "rule",
-                f"rule {detail.rule} (revision {detail.revision}) wanted it: step {detail.step} "
-                f"over {Medium(ref.medium).name}",
-                detail.accept_ms,
-                True,
-            ),
-        ]
+        story = _origin(view)
         if detail.condition:
             text = f"its condition was true: {detail.condition}"
             story.append(Decision("condition", text, detail.accept_ms, True))
-        base = "the message before was sent" if detail.parent_sequence else "it happened"
-        story.append(
-            Decision(
-                "plan",
-                f"counted from {local(detail.base_ms, detail.zone)}, when {base}, it is first due "
-                f"{local(detail.first_due_ms, detail.zone)} (zone from the {detail.zone_source}) "
-                f"and may go until {utc(ref.expire_ms)}",
-                detail.accept_ms,
-                True,
-            )
-        )
-        story += self._consent(ref.purpose, ref.medium, view, record)
+        story.append(_plan(view))
+        if detail.is_hurried:
+            text = "somebody wanted it sent now: windows do not hold it back, quiet hours do"
+            story.append(Decision("plan", text, view.reference.due_ms, True))
+        story += await self._facts(partition, view)
+        story += self._consent(view, record)
         story += await self._gate_notes(partition, view)
         story.append(_end(view))
         return story
 
-    def _consent(
-        self, purpose: int, medium: int, view: InvitationView, record: ContactRecord
-    ) -> list[Decision]:
+    async def _facts(self, partition: int, view: InvitationView) -> list[Decision]:
+        """Return what became known of the order or contact while it waited."""
+        waiting = (await self._store.read({partition: [view.member]}))[partition][0]
+        told: list[Decision] = []
+        for key, time_ms, body in unpack_facts(waiting.facts if waiting is not None else b""):
+            event = _event.decode(body)
+            is_own = (event.id, event.type) == (view.detail.event_id, view.detail.event_type)
+            if key in (NO_KEY, view.reference.order_key) and not is_own:
+                text = f"event {event.id or '(without id)'} of type {event.type} told more since"
+                told.append(Decision("accept", text, time_ms, True))
+        return told
+
+    def _consent(self, view: InvitationView, record: ContactRecord) -> list[Decision]:
+        purpose, medium = view.reference.purpose, view.reference.medium
+        if view.detail.carrier:
+            text = "what goes to a carrier needs no consent of the contact"
+            return [Decision("consent", text, view.detail.accept_ms, True)]
         if purpose not in CONSENT_PURPOSES:
             text = f"{Purpose(purpose).name} messages need no consent"
             return [Decision("consent", text, view.detail.accept_ms, True)]
@@ -239,7 +201,7 @@ class Explainer:
             time_ms, until_ms = unpack48(raw[at : at + 6]), unpack48(raw[at + 6 : at + 12])
             cap = self._registry.snapshot.cap_by_ledger(raw[at + 12 : at + 16])
             name = f"cap {cap.id}" if cap is not None else "a cap that is gone"
-            limit = f" ({cap.limit} in {_span(cap.window_ms)})" if cap is not None else ""
+            limit = f" ({cap.limit} in {span(cap.window_ms)})" if cap is not None else ""
             text = f"{name}{limit} was full"
             if raw[at + 16] == _NOTE_DEFERRED:
                 text += f": deferred to the moment it frees, {local(until_ms, view.detail.zone)}"
@@ -247,12 +209,43 @@ class Explainer:
         return decisions
 
 
-def _span(ms: int) -> str:
-    for unit, name in ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute")):
-        if ms % unit == 0:
-            count = ms // unit
-            return f"{count} {name}{'s' if count != 1 else ''}"
-    return f"{ms / 1_000:g} seconds"
+def _origin(view: InvitationView) -> list[Decision]:
+    """Return what it comes from: an event and a rule, or somebody's wish."""
+    ref, detail = view.reference, view.detail
+    order = f", order {detail.order_reference}" if detail.order_reference else ""
+    of_type = f" of type {detail.event_type}" if detail.event_type else ""
+    told = f"event {detail.event_id or '(without id)'}{of_type}{order}"
+    over = f"over {Medium(ref.medium).name}{ASKED.get(ref.kinds, '')}"
+    if detail.carrier:
+        over += f", to the carrier {detail.carrier}"
+    if detail.mode == MODE_BY_HAND:
+        wish = f"somebody wanted it by hand {over}; no rule, and no reminder follows"
+    else:
+        wish = (
+            f"rule {detail.rule} (revision {detail.revision}) wanted it: step {detail.step} {over}"
+        )
+    lines = [
+        Decision("accept", f"{told} was accepted", detail.accept_ms, True),
+        Decision("rule", wish, detail.accept_ms, True),
+    ]
+    if detail.generation:
+        times = "once" if detail.generation == 1 else f"{detail.generation} times"
+        text = f"a client had cancelled it, and wanted it back: reinstated {times}"
+        lines.append(Decision("plan", text, detail.accept_ms, True))
+    return lines
+
+
+def _plan(view: InvitationView) -> Decision:
+    ref, detail = view.reference, view.detail
+    when = f"{local(detail.first_due_ms, detail.zone)} (zone from the {detail.zone_source})"
+    if detail.mode == MODE_BY_HAND:
+        counted = f"it is first due {when}"
+    else:
+        base = "the message before was sent" if detail.parent_sequence else "it happened"
+        base_time = local(detail.base_ms, detail.zone)
+        counted = f"counted from {base_time}, when {base}, it is first due {when}"
+    text = f"{counted} and may go until {utc(ref.expire_ms)}"
+    return Decision("plan", text, detail.accept_ms, True)
 
 
 def _end(view: InvitationView) -> Decision:
@@ -270,7 +263,7 @@ def _stage(view: InvitationView) -> str:
     ref, reason = view.reference, Reason(view.reference.reason)
     if ref.state in (State.SENT, State.DELIVERED):
         return "send"
-    if reason in _STOPS:
+    if reason in STOPS:
         return "stop"
     # What ends before it is due, and was not stopped, ended at birth.
     if reason == Reason.LATE_EVENT or ref.settle_ms < ref.due_ms:
@@ -281,10 +274,7 @@ def _stage(view: InvitationView) -> str:
 def _summary(view: InvitationView) -> str:
     ref, zone = view.reference, view.detail.zone
     if ref.state == State.SCHEDULED:
-        why = {
-            WaitReason.CAPPED: ", held back by a frequency cap",
-            WaitReason.RETRY: ", to be tried again",
-        }.get(WaitReason(ref.wait), "")
+        why = WAITS.get(WaitReason(ref.wait), "")
         return f"waits until {local(ref.due_ms, zone)}{why}"
     if ref.state == State.IN_FLIGHT:
         return "on its way"
@@ -292,5 +282,5 @@ def _summary(view: InvitationView) -> str:
         tries = f" at attempt {ref.attempts}" if ref.attempts > 1 else ""
         return f"sent {local(ref.settle_ms, zone)}{tries}"
     reason = Reason(ref.reason)
-    text = _SUMMARIES.get(reason, f"ended {State(ref.state).name}")
+    text = SUMMARIES.get(reason, f"ended {State(ref.state).name}")
     return f"{text} ({State(ref.state).name}, {reason.name}; {utc(ref.settle_ms)})"

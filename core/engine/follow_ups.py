@@ -9,12 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from core.engine.opening import Hours, may_be_closed
-from core.engine.planner import Planner, address_for, wait_for
+from core.engine.planner import Planner
+from core.engine.plans import address_for, carrier_of, step_index, wait_for
 from core.model import CONSENT_PURPOSES
 from core.ports import Letter, Plan
 from core.records import PlanDetail, Reference
 from core.registry.resources import Channel, Rule
-from core.registry.rule_parts import Action, Recipient, Wait, WaitBase
+from core.registry.rule_parts import Action, Recipient, Step, Wait, WaitBase
 from core.registry.snapshot import Snapshot
 from core.rules.schedule import due_ms, expiry_ms, follow_up_wait
 
@@ -36,18 +37,28 @@ def next_plans(
         sent_ms: when the transport took it; the wait counts from here.
     """
     rule = snapshot.rule_revision(ref.rule_number, detail.revision)
-    index = ref.step + 1
-    if rule is None or index >= len(rule.steps):
+    if rule is None:
+        return ()
+    at = step_index(rule, detail.step, ref.step)
+    index = at + 1
+    if index >= len(rule.steps):
         return ()
     step = rule.steps[index]
-    if step.wait.base is not WaitBase.PREVIOUS_STEP_SENT or not step.enabled:
+    if step.wait.base is not WaitBase.PREVIOUS_STEP_SENT or not _is_wanted(snapshot, rule, step):
         return ()
-    before = {action.medium for action in rule.steps[ref.step].actions}
+    before = {action.medium for action in rule.steps[at].actions}
     return tuple(
         _plan(planner, snapshot, rule, index, action, ref, detail, letter, sent_ms)
         for action in step.actions
         if action.medium == ref.medium or action.medium not in before
     )
+
+
+def _is_wanted(snapshot: Snapshot, rule: Rule, step: Step) -> bool:
+    """Return whether a step was on in the revision that holds, or is on by now (R40): what is switched
+    off is looked at when it is due."""
+    newest = snapshot.rule_by_number(rule.number) or rule
+    return step.enabled or any(one.id == step.id and one.enabled for one in newest.steps)
 
 
 def _plan(
@@ -56,10 +67,13 @@ def _plan(
 ) -> Plan:  # fmt: skip
     step, channel = rule.steps[index], letter.channel
     is_carrier = action.recipient is Recipient.CARRIER
-    address = detail.address
-    if action.medium != ref.medium:
+    address, carrier = detail.address, detail.carrier
+    if action.medium != ref.medium or is_carrier != bool(carrier):
         address = "" if is_carrier else address_for(letter.event.contact, action.medium)
-    message_key = planner.next_message_key(rule, ref, index, action.medium)
+        carrier = carrier_of(letter.event) if is_carrier else ""
+    # Not the place in the rule: by an edit that was applied, others may have stood there before.
+    number = ref.step + 1
+    message_key = planner.maker.next_message_key(rule, ref, number, action.medium)
     wait = action.wait or step.wait
     if step.wait_overrides:
         wait = wait_for(step, action, letter.event)
@@ -68,14 +82,15 @@ def _plan(
     stop_types, stop_reasons = snapshot.stop_numbers(rule, ref.kinds)
     next_detail = msgspec.structs.replace(
         detail, step=step.id, base_ms=sent_ms, first_due_ms=due, accept_ms=sent_ms,
-        parent_sequence=ref.sequence, address=address,
+        parent_sequence=ref.sequence, address=address, carrier=carrier, generation=0,
+        is_hurried=False,
     )  # fmt: skip
     return Plan(
-        medium=action.medium, purpose=rule.purpose, step=index,
+        medium=action.medium, purpose=rule.purpose, step=number,
         channel_number=ref.channel_number, rule_number=rule.number, due_ms=due,
         expire_ms=expiry_ms(due, rule, index), order_key=ref.order_key,
         message_key=message_key, detail=_encode(next_detail),
-        flags=planner.flags(action.medium, index), priority=rule.priority,
+        flags=planner.maker.flags(action.medium, index), priority=rule.priority,
         needs_consent=rule.purpose in CONSENT_PURPOSES and not is_carrier,
         stop_types=stop_types, stop_reasons=stop_reasons, kinds=ref.kinds,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from core.errors import InvalidField
 from core.model import Contact
+from core.records import NO_KEY
 
 
 def normal_email(email: str) -> str:
@@ -104,6 +105,14 @@ class Identity:
     def adopted_key(self, event_key: bytes, member: bytes) -> bytes:
         """Return the event key under which a contact takes over what waited for another."""
         return self._short(event_key + member + b"adopted", 0)
+
+    def reinstated_key(self, member: bytes) -> bytes:
+        """Return the event key under which a cancelled invitation comes back: once (R44)."""
+        return self._short(member + b"reinstated", 0)
+
+    def next_generation_key(self, message_key: bytes, generation: int) -> bytes:
+        """Return the message key of an invitation that comes back: the cancelled one keeps its own."""
+        return NO_KEY if message_key == NO_KEY else self._short(message_key, generation)
 
     def review_message_key(
         self, order_key: bytes, step: int, medium: int, generation: int

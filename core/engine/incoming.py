@@ -36,8 +36,8 @@ class Incoming:
     """One event, with the keys it is filed under."""
 
     __slots__ = (
-        "body", "channel", "contact_key", "event", "event_key", "event_type", "has_contact",
-        "is_import", "meant_type", "order_key", "stop_number",
+        "alias_keys", "body", "channel", "contact_key", "event", "event_key", "event_type",
+        "has_contact", "has_rivals", "is_import", "meant_type", "order_key", "stop_number",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,10 @@ class Incoming:
         self.is_import = is_import
         """Recorded, but nothing follows from it."""
         self.meant_type = meant_type(event, channel)
+        self.alias_keys: tuple[bytes, ...] = ()
+        """Who turns out to be this contact by it (D21): see `core/engine/adoption.py`."""
+        self.has_rivals = False
+        """One of them stood for another contact before."""
         self.stop_number = 0
         """Number of the tombstone that it leaves on its order, 0 for none."""
 
@@ -81,9 +85,10 @@ class Incoming:
 
     @property
     def is_partial_return(self) -> bool:
-        """True if goods went back, but not all: the event lists which (R39)."""
+        """True if goods went back, but perhaps not all: the return lists which (R39). What an event of
+        another type lists is the order."""
         order = self.event.order
-        return "return" in self.types and order is not None and bool(order.items)
+        return self.event.type == "return" and order is not None and bool(order.items)
 
     def cart_key(self, identity: Identity) -> bytes:
         """Return which cart it is about, `NO_KEY` for none."""

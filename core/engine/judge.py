@@ -15,14 +15,25 @@ import msgspec
 from core.engine.facts import Known
 from core.engine.horizon import Where
 from core.engine.opening import Hours, may_be_closed
-from core.engine.planner import address_for, passes
+from core.engine.plans import NO_CARRIER, address_for, carrier_of, passes, step_index
+from core.engine.stand_in import MODE_BY_HAND, caps_by_hand, stand_in
 from core.errors import RenderingFailed
-from core.model import CONSENT_PURPOSES, REVIEW_FAMILIES, Contact, Family, Reason, State, WaitReason
+from core.model import (
+    CONSENT_PURPOSES,
+    REVIEW_FAMILIES,
+    Contact,
+    Event,
+    Family,
+    Reason,
+    State,
+    WaitReason,
+)
 from core.ports import ClaimAction, ClaimItem, Letter, Postbox, Waiting
 from core.records import FLAG_FOLLOW_UP, KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
 from core.registry.resources import Channel, Rule
+from core.registry.rule_content import as_said
 from core.registry.rule_parts import Action, Step
-from core.registry.snapshot import FROZEN, Snapshot
+from core.registry.snapshot import FROZEN, RULE_INACTIVE, Snapshot
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 
@@ -30,6 +41,7 @@ Fired = tuple[int, bytes, Where]
 No = tuple[State, Reason]
 
 _CONDITION_FALSE: No = (State.SKIPPED, Reason.CONDITION_FALSE)
+_COMBINED = KIND_SERVICE | KIND_PRODUCT
 _RETURNED: No = (State.CANCELLED, Reason.RETURNED)
 
 
@@ -48,7 +60,7 @@ class Ready(msgspec.Struct):
 class Case:
     """One entry with all that its judgement needs; what later events told is looked at once."""
 
-    __slots__ = ("_known", "channel", "detail", "planned", "ref", "rule", "waiting")
+    __slots__ = ("_known", "channel", "detail", "kinds", "planned", "ref", "rule", "waiting")
 
     def __init__(
         self, waiting: Waiting, detail: PlanDetail, channel: Channel, planned: Rule, rule: Rule
@@ -61,6 +73,8 @@ class Case:
         """The rule in the revision it was planned with: what counts for conditions."""
         self.rule = rule
         """The rule as it is now, or, for a reminder of a review request, as it was."""
+        self.kinds: int = waiting.reference.kinds
+        """What a review request asks about now."""
         self._known: Known | None = None
 
     @property
@@ -73,7 +87,7 @@ class Case:
     @property
     def step(self) -> Step:
         """The step as it was planned."""
-        return self.planned.steps[self.ref.step]
+        return self.planned.steps[step_index(self.planned, self.detail.step, self.ref.step)]
 
     @property
     def action(self) -> Action:
@@ -106,21 +120,20 @@ class Judge:
             return Ready(due_ms, where, ClaimItem(member, where[1]), waiting)
         detail = _detail.decode(waiting.detail)
         ready = Ready(due_ms, where, ClaimItem(member, where[1]), waiting, detail)
-        ref = waiting.reference
-        verdict = snapshot.verdict(
-            ref.rule_number, detail.revision, ref.step, ref.channel_number, detail.registry_revision
-        )
+        case = _case(snapshot, waiting, detail)
+        verdict = verdict_of(snapshot, waiting.reference, detail)
+        if verdict == RULE_INACTIVE and case is not None and _is_for_products(snapshot, case):
+            verdict = None
         if verdict is FROZEN:
             ready.item = ClaimItem(member, where[1], ClaimAction.PARK)
-            return ready
-        if verdict is not None:
+        elif verdict is not None:
             ready.item = _ended(ready, verdict)
-            return ready
-        case = _case(snapshot, waiting, detail)
-        if case is None:
+        elif now_ms >= waiting.reference.expire_ms:
+            ready.item = _ended(ready, (State.EXPIRED, Reason.TOO_LATE))
+        elif case is None:
             ready.item = _ended(ready, (State.FAILED, Reason.RENDERING_ERROR))
-            return ready
-        ready.item = self._item(snapshot, case, ready, now_ms)
+        else:
+            ready.item = self._item(snapshot, case, ready, now_ms)
         return ready
 
     def _item(self, snapshot: Snapshot, case: Case, ready: Ready, now_ms: int) -> ClaimItem:
@@ -141,7 +154,7 @@ class Judge:
                 due_ms=later, wait=WaitReason.QUIET_HOURS,
             )  # fmt: skip
         try:
-            self._render(case, ready, address, now_ms)
+            self._render(snapshot, case, ready, address, now_ms)
         except RenderingFailed:
             return _ended(ready, (State.FAILED, Reason.RENDERING_ERROR))
         ref = case.ref
@@ -149,13 +162,18 @@ class Judge:
             case.detail.account, ref.channel_number, ref.rule_number, ref.purpose, ref.medium,
             bool(ref.flags & FLAG_FOLLOW_UP),
         )  # fmt: skip
+        if case.detail.mode == MODE_BY_HAND:
+            caps = caps_by_hand(snapshot, caps)
         return ClaimItem(ready.item.member, ready.where[1], ClaimAction.GATE, needs_consent, caps)
 
     def _address(self, snapshot: Snapshot, case: Case) -> str:
         """Return where it goes: the carrier as the directory has it now, else the contact."""
         detail, medium = case.detail, case.ref.medium
         if detail.carrier:
-            carrier = snapshot.carrier(detail.account, detail.carrier)
+            named = detail.carrier
+            if named == NO_CARRIER:
+                named = carrier_of(case.known.event)
+            carrier = snapshot.carrier(detail.account, named)
             known = Contact() if carrier is None else Contact(carrier.email, carrier.phone)
             return address_for(known, medium)
         if detail.address or not case.waiting.facts:
@@ -194,7 +212,10 @@ class Judge:
         if case.detail.carrier or not may_be_closed(channel, ref.purpose, ref.medium):
             return None
         contact = case.known.event.contact
-        hours = Hours(channel, contact, ref.medium, case.detail.zone, case.detail.zone_source)
+        hours = Hours(
+            channel, contact, ref.medium, case.detail.zone, case.detail.zone_source,
+            is_hurried=case.detail.is_hurried,
+        )  # fmt: skip
         opening_ms = hours.opening_ms(now_ms, channel.closed_dates)
         if opening_ms == now_ms:
             return None
@@ -202,13 +223,16 @@ class Judge:
             return State.SKIPPED, Reason.QUIET_HOURS
         return (State.EXPIRED, Reason.NO_SLOT) if opening_ms is None else opening_ms
 
-    def _render(self, case: Case, ready: Ready, address: str, now_ms: int) -> None:
+    def _render(
+        self, snapshot: Snapshot, case: Case, ready: Ready, address: str, now_ms: int
+    ) -> None:
         ref, detail, waiting = case.ref, case.detail, case.waiting
-        action = case.action
+        action = as_said(case.rule, case.step.id, case.action)
         subject, text = detail.content if detail.content[0] or detail.content[1] else (
             action.subject, action.body
         )  # fmt: skip
         review = case.rule.review
+        case.kinds = _kinds(snapshot, case)
         ready.letter = Letter(
             delivery_id=waiting.member.hex(),
             medium=ref.medium,
@@ -217,24 +241,33 @@ class Judge:
             is_follow_up=ref.step > 0,
             locale=detail.locale,
             subject=subject,
-            body=case.known.event if waiting.facts else waiting.body,
+            body=_body(case),
             channel=case.channel,
             attempts=ref.attempts,
             send_ms=now_ms,
             sender=action.sender,
             preheader=action.preheader,
             text=text,
-            kinds=_kinds(case),
+            kinds=case.kinds,
             questionnaire=review.questionnaire if review is not None else "",
-            comment_required=review is not None and review.comment_required,
+            comment_required=_is_comment_required(snapshot, case),
+            template=action.template,
+            purpose=ref.purpose,
+            # A carrier must not unsubscribe the customer.
+            member=b"" if detail.carrier else waiting.member,
         )
         ready.rendered = self._postbox.prepare(ready.letter)
 
 
 def _case(snapshot: Snapshot, waiting: Waiting, detail: PlanDetail) -> Case | None:
     ref = waiting.reference
-    planned = snapshot.rule_revision(ref.rule_number, detail.revision)
-    newest = snapshot.rule_by_number(ref.rule_number)
+    planned: Rule | None
+    newest: Rule | None
+    if detail.mode == MODE_BY_HAND:
+        planned = newest = stand_in(detail.account, ref.kinds, ref.purpose, ref.medium)
+    else:
+        planned = snapshot.rule_revision(ref.rule_number, detail.revision)
+        newest = snapshot.rule_by_number(ref.rule_number)
     channel = snapshot.channel_by_number.get(ref.channel_number)
     if planned is None or newest is None or channel is None:
         return None
@@ -242,11 +275,51 @@ def _case(snapshot: Snapshot, waiting: Waiting, detail: PlanDetail) -> Case | No
     return Case(waiting, detail, channel, planned, planned if is_reminder else newest)
 
 
-def _kinds(case: Case) -> int:
-    """Return what a request asks about now: without goods kept, a combined one only of the service."""
-    if case.ref.kinds == KIND_SERVICE | KIND_PRODUCT and case.waiting.facts:
-        return case.ref.kinds if case.known.kept_items else KIND_SERVICE
-    return case.ref.kinds
+def verdict_of(snapshot: Snapshot, ref: Reference, detail: PlanDetail) -> No | None:
+    """Return how the configuration ends an invitation, or holds it; see `Snapshot.verdict`."""
+    if detail.mode == MODE_BY_HAND:
+        return None if ref.channel_number in snapshot.channel_by_number else RULE_INACTIVE
+    planned = snapshot.rule_revision(ref.rule_number, detail.revision)
+    index = ref.step if planned is None else step_index(planned, detail.step, ref.step)
+    return snapshot.verdict(
+        ref.rule_number, detail.revision, index, ref.channel_number, detail.registry_revision
+    )
+
+
+def _product_rule(snapshot: Snapshot, case: Case) -> Rule | None:
+    """Return the rule by which products are asked about in a combined request, None by now."""
+    return snapshot.product_rule(case.channel, case.planned.event_type)
+
+
+def _is_for_products(snapshot: Snapshot, case: Case) -> bool:
+    """Make a combined request whose service rule was switched off one about products alone (R38), if
+    they are still asked about."""
+    if case.ref.kinds != _COMBINED or _product_rule(snapshot, case) is None:
+        return False
+    case.kinds = KIND_PRODUCT
+    return True
+
+
+def _kinds(snapshot: Snapshot, case: Case) -> int:
+    """Return what a request asks about now: a combined one only about the service, where products are
+    not asked about any more."""
+    if case.kinds != _COMBINED:
+        return case.kinds
+    return _COMBINED if _product_rule(snapshot, case) is not None else KIND_SERVICE
+
+
+def _body(case: Case) -> Event | bytes:
+    """Return the event as a message tells it: about products, with those that were kept."""
+    if not case.waiting.facts:
+        return case.waiting.body
+    return case.known.event_of_kept if case.kinds & KIND_PRODUCT else case.known.event
+
+
+def _is_comment_required(snapshot: Snapshot, case: Case) -> bool:
+    rules = [case.rule]
+    if case.ref.kinds == _COMBINED and case.kinds & KIND_PRODUCT:
+        rules.append(_product_rule(snapshot, case) or case.rule)
+    return any(rule.review is not None and rule.review.comment_required for rule in rules)
 
 
 def _ended(ready: Ready, no: No, *, needs_consent: bool = False) -> ClaimItem:

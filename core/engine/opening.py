@@ -6,6 +6,8 @@ Never: what an hour is (`core.rules.hours`) or what becomes of a message that mu
 
 from __future__ import annotations
 
+import msgspec
+
 from core.model import Contact
 from core.registry.resources import Channel
 from core.registry.rule_parts import MediumHours, OnClosed
@@ -19,18 +21,23 @@ class Hours:
 
     Args:
         zone: the resolved zone of the recipient, with its source.
+        is_hurried: its windows do not hold it back, only quiet hours and closed days (R45).
     """
 
     __slots__ = ("_hours", "_place", "_zones")
 
     def __init__(
-        self, channel: Channel, contact: Contact, medium: int, zone: str, zone_source: str
-    ) -> None:
+        self, channel: Channel, contact: Contact, medium: int, zone: str, zone_source: str,
+        *, is_hurried: bool = False,
+    ) -> None:  # fmt: skip
         country = (
             country_of(contact.country, contact.phone) if contact.country or contact.phone else ""
         )
         region = contact.address.region if contact.address is not None else ""
-        self._hours: MediumHours | None = hours_for(channel.hours, medium, country, region)
+        hours = hours_for(channel.hours, medium, country, region)
+        if is_hurried and hours is not None:
+            hours = msgspec.structs.replace(hours, open=())
+        self._hours: MediumHours | None = hours
         self._zones = zones_to_hold(zone, zone_source, country, region)
         self._place = holiday_place(country, region, channel.country, channel.region)
 

@@ -16,10 +16,12 @@ import msgspec
 
 from core import bounds
 from core.clock import Clock
+from core.engine.facts import Known
 from core.engine.follow_ups import due_of
 from core.engine.horizon import FIXED, TIMERS, Horizon
 from core.engine.opening import Hours, may_be_closed
-from core.engine.planner import Planner, activation_date, passes, wait_for
+from core.engine.planner import Planner
+from core.engine.plans import activation_date, passes, step_index, wait_for
 from core.model import REVIEW_FAMILIES, Event, Reason, State, WaitReason
 from core.partitions import partition_of
 from core.ports import DueEntry, Lane, Move, Source, Store, Waiting
@@ -68,26 +70,34 @@ class Pending:
     # Finding ------------------------------------------------------------------------------------
 
     async def walk(self, lanes: Sequence[Lane] = tuple(Lane)) -> AsyncIterator[list[Found]]:
-        """Yield all that waits, in pieces of one lane of one partition."""
-        for partition in range(self._store.meta.partition_count):
-            sources = [source for source in FIXED if source != TIMERS]
-            numbers = (await self._store.far_slots([partition], _FOREVER_MS))[partition]
-            sources += [Source(Lane.FAR, number) for number in numbers]
-            for source in sources:
-                if source.lane in lanes:
-                    async for entries in self._entries(partition, source):
-                        yield await self._found(partition, source, entries)
+        """Yield all that waits, each once, in pieces of one lane of one partition.
 
-    async def _entries(self, partition: int, source: Source) -> AsyncIterator[list[DueEntry]]:
-        limit, skip = bounds.SLOT_READ_MAX, 0
+        What waits goes from its slot to the deferred lane and from there to be parked, so the lanes
+        are read in this order: nothing slips by while others, or the caller, move it.
+        """
+        for partition in range(self._store.meta.partition_count):
+            numbers = (await self._store.far_slots([partition], _FOREVER_MS))[partition]
+            sources = [Source(Lane.FAR, number) for number in numbers]
+            sources += [source for source in FIXED if source != TIMERS]
+            seen: set[bytes] = set()
+            for source in sources:
+                if source.lane not in lanes:
+                    continue
+                entries = await self._entries(partition, source)
+                fresh = [entry for entry in entries if entry.member not in seen]
+                seen.update(entry.member for entry in fresh)
+                for at in range(0, len(fresh), bounds.SLOT_READ_MAX):
+                    piece = fresh[at : at + bounds.SLOT_READ_MAX]
+                    yield await self._found(partition, source, piece)
+
+    async def _entries(self, partition: int, source: Source) -> list[DueEntry]:
+        """Return all of a lane before any of it is touched."""
+        limit = bounds.SLOT_READ_MAX
         while True:
-            entries = await self._store.read_lane(partition, source, _FOREVER_MS, skip + limit)
-            fresh = entries[skip:]
-            if fresh:
-                yield fresh
-            if len(fresh) < limit:
-                return
-            skip += limit
+            entries = await self._store.read_lane(partition, source, _FOREVER_MS, limit)
+            if len(entries) < limit:
+                return entries
+            limit *= 2
 
     async def _found(
         self, partition: int, source: Source, entries: Sequence[DueEntry]
@@ -101,6 +111,19 @@ class Pending:
         ]
 
     # Edits (R40) --------------------------------------------------------------------------------
+
+    async def apply_to_pending(
+        self, account: str, rule_id: str, *, is_preview: bool, rule: Rule | None = None
+    ) -> PendingEffect:
+        """Plan again what waits under a rule of the account, by its newest revision.
+
+        Args:
+            is_preview: only say what would become of it.
+            rule: with a preview, the rule as it would be.
+        """
+        rule = rule or self._registry.snapshot.rule(account, rule_id)
+        assert rule is not None, "asked for a rule that was just written"
+        return await self.apply(rule, is_preview=is_preview)
 
     async def apply(self, rule: Rule, *, is_preview: bool = False) -> PendingEffect:
         """Plan again, by a revision of a rule, what waits under it.
@@ -128,10 +151,12 @@ class Pending:
             if move is None:
                 cancelled.append(one.waiting.member)
                 continue
-            if move.due_ms == one.waiting.reference.due_ms:
-                effect.unchanged += 1
-            else:
+            if move.due_ms != one.waiting.reference.due_ms:
                 effect.moved += 1
+            else:
+                effect.unchanged += 1
+                if move.detail == one.waiting.detail:
+                    continue
             moves.append(move)
         effect.cancelled += len(cancelled)
         if is_preview:
@@ -150,10 +175,10 @@ class Pending:
         channel = self._registry.snapshot.channel_by_number.get(ref.channel_number)
         if index is None or channel is None:
             return None
-        event = _event.decode(one.waiting.body)
-        if rule.condition is not None and not passes(rule.condition.tree, event):
+        known = Known(one.waiting.body, one.waiting.facts, ref.order_key).event
+        if rule.condition is not None and not passes(rule.condition.tree, known):
             return None
-        planned_ms = self._planned_ms(rule, index, one, event, channel, detail.zone)
+        planned_ms = self._planned_ms(rule, index, one, channel)
         if planned_ms is None:
             return None
         now_ms = self._clock.now_ms()
@@ -169,11 +194,10 @@ class Pending:
         expire_ms = max(expiry_ms(planned_ms, rule, index), due + 1)
         return Move(one.waiting.member, one.source, due, expire_ms, _encode(new))
 
-    def _planned_ms(
-        self, rule: Rule, index: int, one: Found, event: Event, channel: Channel, zone: str
-    ) -> int | None:
-        """Return when it is first due by a rule and zone; None if the rule has no such action."""
+    def _planned_ms(self, rule: Rule, index: int, one: Found, channel: Channel) -> int | None:
+        """Return when it is first due by a rule; None if the rule has no such action."""
         ref, detail, step = one.waiting.reference, one.detail, rule.steps[index]
+        event, zone = _event.decode(one.waiting.body), detail.zone
         action = next((a for a in step.actions if a.medium == ref.medium), None)
         if action is None:
             return None
@@ -230,16 +254,15 @@ class Pending:
         zone, source = resolve_zone(time_zone, country, channel.time_zone)
         if zone == detail.zone:
             return None
-        event = _event.decode(waiting.body)
-        one = Found(partition, self._source_of(partition, waiting), waiting, detail)
-        planned_ms = self._planned_ms(rule, ref.step, one, event, channel, zone)
+        there = msgspec.structs.replace(detail, zone=zone, zone_source=source)
+        one = Found(partition, self._source_of(partition, waiting), waiting, there)
+        index = step_index(rule, detail.step, ref.step)
+        planned_ms = self._planned_ms(rule, index, one, channel)
         if planned_ms is None or planned_ms == detail.first_due_ms:
             return None
         due = max(planned_ms, self._clock.now_ms())
-        new = msgspec.structs.replace(
-            detail, zone=zone, zone_source=source, first_due_ms=planned_ms
-        )
-        expire_ms = max(expiry_ms(planned_ms, rule, ref.step), due + 1)
+        new = msgspec.structs.replace(there, first_due_ms=planned_ms)
+        expire_ms = max(expiry_ms(planned_ms, rule, index), due + 1)
         return Move(waiting.member, one.source, due, expire_ms, _encode(new))
 
     def _source_of(self, partition: int, waiting: Waiting) -> Source:

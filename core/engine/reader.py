@@ -17,6 +17,7 @@ from core.partitions import partition_of
 from core.ports import DueEntry, Lane, OrderNote, Source, Store, Waiting
 from core.records import PlanDetail, Reference, member_of, member_parts
 from core.registry.registry import Registry
+from core.registry.rule_parts import ReviewSettings
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 _SCAN_READS_MAX = 64
@@ -29,6 +30,8 @@ class InvitationView(msgspec.Struct):
     member: bytes
     reference: Reference
     detail: PlanDetail
+    review: ReviewSettings = ReviewSettings()
+    """Of the rule of a review request: as it is now, of reminders as it was."""
 
 
 class Reader:
@@ -49,7 +52,18 @@ class Reader:
         detail = _detail.decode(waiting.detail)
         if detail.account != account:
             return None
-        return InvitationView(waiting.member, waiting.reference, detail)
+        return InvitationView(
+            waiting.member, waiting.reference, detail, self._review(waiting.reference, detail)
+        )
+
+    def _review(self, ref: Reference, detail: PlanDetail) -> ReviewSettings:
+        snapshot = self._registry.snapshot
+        rule = snapshot.rule_by_number(ref.rule_number)
+        if ref.step and rule is not None:
+            rule = snapshot.rule_revision(ref.rule_number, detail.revision)
+        if rule is None or rule.review is None or not ref.kinds:
+            return ReviewSettings()
+        return rule.review
 
     async def get(self, account: str, member: bytes) -> InvitationView:
         """Return one invitation.

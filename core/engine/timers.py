@@ -18,14 +18,16 @@ from core.clock import Clock
 from core.engine.horizon import Horizon, Where
 from core.engine.identity import Identity
 from core.engine.incoming import Incoming
-from core.engine.planner import Case, Planner
+from core.engine.planner import Planner
+from core.engine.plans import Case
+from core.engine.triggers import has_bought
 from core.model import ActivationState, Disposition, Event
 from core.ports import Commit, Lane, OrderAnswer, Source, Store
-from core.records import ContactRecord, HistoryKind, member_parts
+from core.records import ContactRecord
 from core.registry.registry import Registry
-from core.registry.resources import PURCHASE_TYPES, UNPAID_PURCHASE_TYPES, Rule
-from core.registry.rule_parts import StopKey
-from core.registry.snapshot import Snapshot, trigger_type
+from core.registry.resources import Rule
+from core.registry.rule_events import trigger_type
+from core.registry.snapshot import Snapshot
 from core.stats import Stats
 from core.timer_records import Timer
 
@@ -105,16 +107,18 @@ class TimerRunner:
         self, member: bytes, timer: Timer, record: ContactRecord | None, now_ms: int
     ) -> Commit | None:
         """Return what a timer causes, None if nothing: then it goes."""
-        rule = self._wanted(self._registry.snapshot, member, timer, record)
+        rule = self._wanted(self._registry.snapshot, timer, record)
         if rule is None:
             # A no is final: it is said only by the newest configuration.
             await self._registry.refresh()
-            rule = self._wanted(self._registry.snapshot, member, timer, record)
+            rule = self._wanted(self._registry.snapshot, timer, record)
         snapshot = self._registry.snapshot
-        channel = snapshot.channel_by_number.get(member_parts(member)[2])
+        channel = snapshot.channel_by_number.get(timer.channel_number)
+        if rule is None or channel is None:
+            return None
         event = _event.decode(timer.body)
-        event_type = snapshot.event_type(channel.account, event.type) if channel else None
-        if rule is None or channel is None or event_type is None:
+        event_type = snapshot.event_type(channel.account, event.type)
+        if event_type is None:
             return None
         event_key = self._identity.fired_key(member, timer.due_ms)
         order_key = self._order_key(channel.account, channel.id, event)
@@ -141,12 +145,10 @@ class TimerRunner:
         return self._identity.order_key(account, channel, event.order.reference)
 
     @staticmethod
-    def _wanted(
-        snapshot: Snapshot, member: bytes, timer: Timer, record: ContactRecord | None
-    ) -> Rule | None:
+    def _wanted(snapshot: Snapshot, timer: Timer, record: ContactRecord | None) -> Rule | None:
         """Return the timer's rule if it may start a run now."""
         rule = snapshot.rule_by_number(timer.rule_number)
-        channel = snapshot.channel_by_number.get(member_parts(member)[2])
+        channel = snapshot.channel_by_number.get(timer.channel_number)
         if rule is None or rule.is_deleted or channel is None:
             return None
         activation = snapshot.activation(rule.account, channel.id, rule.id)
@@ -156,16 +158,4 @@ class TimerRunner:
             return None
         if not snapshot.is_type_active(rule.account, trigger_type(rule)):
             return None
-        return None if _has_bought(rule, timer, record) else rule
-
-
-def _has_bought(rule: Rule, timer: Timer, record: ContactRecord | None) -> bool:
-    """Return whether the contact has bought since the timer was set, and that ends its run: also if
-    the purchase was told before what it followed."""
-    ends = {stop.event_type for stop in rule.stops if stop.key is StopKey.CONTACT}
-    if record is None or not ends & (PURCHASE_TYPES | UNPAID_PURCHASE_TYPES):
-        return False
-    return any(
-        line.kind == HistoryKind.PURCHASE and line.time_ms > timer.time_ms
-        for line in record.history
-    )
+        return None if has_bought(rule, channel, record, timer.time_ms) else rule

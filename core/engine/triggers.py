@@ -1,7 +1,7 @@
 """What triggers that look beyond one event need: purchases, guards and timers.
 
 Decides: which lines of history an event writes, when a rule on purchases may fire (D9, D12), which
-timers it sets and for when (D5, D13).
+timers it sets and for when (D5, D13), and whether a run is pointless because its contact has bought.
 Never: fires; the store decides on guards, the engine on timers that have run out.
 
 Source: R43, d9 of the semantics.
@@ -17,9 +17,15 @@ from core.bounds import SECOND_MS
 from core.engine.identity import Identity
 from core.engine.incoming import Incoming
 from core.ports import Guard
-from core.records import NO_KEY, HistoryKind
-from core.registry.resources import HistoryScope, Rule
-from core.registry.rule_parts import Rearm
+from core.records import NO_KEY, ContactRecord, HistoryKind
+from core.registry.resources import (
+    PURCHASE_TYPES,
+    UNPAID_PURCHASE_TYPES,
+    Channel,
+    HistoryScope,
+    Rule,
+)
+from core.registry.rule_parts import Rearm, StopKey
 from core.registry.snapshot import PURCHASES, Snapshot
 from core.rules.schedule import due_ms
 from core.rules.zones import clock, resolve_zone
@@ -85,6 +91,34 @@ def months_before_ms(instant_ms: int, months: int, zone: str) -> int:
     day = min(wall.day, calendar.monthrange(year, month0 + 1)[1])
     before = wall.replace(year=year, month=month0 + 1, day=day)
     return zone_clock.instant_ms(int(before.timestamp()) * SECOND_MS + rest_ms)
+
+
+def has_bought(rule: Rule, channel: Channel, record: ContactRecord | None, time_ms: int) -> bool:
+    """Return whether a contact has bought since the event that a run of the rule begins with, and that
+    ends it: also if the purchase was told before what it followed.
+
+    A cart is not left behind by a purchase of the same instant; a customer who stays away is timed by
+    one.
+
+    Args:
+        channel: of the run.
+        record: of the contact.
+        time_ms: when the event occurred.
+    """
+    ends = {stop.event_type for stop in rule.stops if stop.key is StopKey.CONTACT}
+    is_about_purchases = rule.dormant is not None and not rule.dormant.event_type
+    if record is None or not (
+        is_about_purchases or ends & (PURCHASE_TYPES | UNPAID_PURCHASE_TYPES)
+    ):
+        return False
+    since_ms = time_ms - 1 if rule.debounce is not None else time_ms
+    is_apart = channel.history_scope is HistoryScope.CHANNEL
+    return any(
+        line.kind == HistoryKind.PURCHASE
+        and line.time_ms > since_ms
+        and not (is_apart and line.channel_number != channel.number)
+        for line in record.history
+    )
 
 
 def timers_of(snapshot: Snapshot, incoming: Incoming, identity: Identity) -> tuple[Timer, ...]:

@@ -39,6 +39,7 @@ from core.registry.resources import (
     Cap,
     Carrier,
     Channel,
+    Entitlement,
     EventType,
     ProductExclusivity,
     Rule,
@@ -55,6 +56,13 @@ A FROZEN rule has its slot as long as nobody takes it: another rule that is swit
 it from then on, and the frozen one stays FROZEN rather than SUPERSEDED, so that nothing of it goes
 out unasked. It is resumed when the slot is free, or switched on, which takes the slot back.
 """
+
+ENTITLEMENTS: Final = {
+    Family.PRODUCT_REVIEW: Entitlement.PRODUCT_REVIEWS,
+    Family.NOTIFICATION: Entitlement.NOTIFICATIONS,
+    Family.AUTOMATION: Entitlement.AUTOMATIONS,
+}
+"""What an account must have booked for rules of a family (B26, C2)."""
 
 Slot = tuple[str, Family, str]
 """(channel name, family, event type; "" where the slot is the whole channel)."""
@@ -113,6 +121,12 @@ class Catalogue:
     def account(self, account: str) -> Account | None:
         """Return an account."""
         return self._documents.accounts.values.get(account_name(account))
+
+    def is_entitled(self, account_id: str, family: Family) -> bool:
+        """Return whether the account has booked rules of a family."""
+        wanted = ENTITLEMENTS.get(family)
+        account = self.account(account_id)
+        return wanted is None or account is None or wanted in account.entitlements
 
     def event_type(self, account: str, event_type: str) -> EventType | None:
         """Return an event type."""

@@ -15,11 +15,10 @@ from typing import Final
 
 from core.errors import FailedPrecondition
 from core.model import REVIEW_FAMILIES, Medium
-from core.registry.catalogue import Catalogue
+from core.registry.catalogue import ENTITLEMENTS, Catalogue
 from core.registry.documents import account_name
 from core.registry.resources import Channel, Rule
 from core.registry.rule_parts import Action
-from core.registry.snapshot import ENTITLEMENTS
 
 _TEXT_MEDIA: Final = frozenset({Medium.SMS, Medium.WHATSAPP})
 

@@ -19,51 +19,32 @@ from typing import Final, Protocol
 from core.errors import StaleRegistry
 from core.model import REVIEW_FAMILIES, ActivationState, Event, Family, Reason, State
 from core.ports import CapRule
-from core.records import KIND_PRODUCT, KIND_SERVICE
 from core.registry import cap_rules
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
-from core.registry.resources import Cap, Channel, Entitlement, ProductExclusivity, Rule
-from core.registry.rule_parts import StopKey
+from core.registry.resources import Cap, Channel, ProductExclusivity, Rule
+from core.registry.rule_events import (
+    StopRule,
+    stop_reason,
+    stops_of,
+    tombstone_numbers,
+    trigger_type,
+)
 from core.registry.store import RegistryState
-
-StopRule = tuple[int, StopKey, Reason]
-"""(rule number, what ties event and run, reason with which the stop ends what waits)."""
-
-REVIEW_SUBMITTED: Final = "review_submitted"
 
 PURCHASES: Final = "\0purchase"
 """Stands for an event type where rules on purchases are looked up."""
 
-REVIEW_KINDS_SHIFT: Final = 14
-"""A tombstone of a review is numbered by event type and, in the two bits above, kind of review (R38).
-Event types are numbered below these bits."""
-
 Verdict = tuple[State, Reason]
-
-_STOP_REASONS: Final = {
-    "order_cancelled": Reason.ORDER_CANCELLED,
-    "return": Reason.RETURNED,
-    "review_submitted": Reason.REVIEWED,
-    "checkout": Reason.PURCHASED,
-    "order_created": Reason.PURCHASED,
-    "payment_received": Reason.PURCHASED,
-}
 
 _RULE_DELETED: Final = (State.CANCELLED, Reason.RULE_DELETED)
 RULE_INACTIVE: Final = (State.CANCELLED, Reason.RULE_INACTIVE)
+"""The verdict on what is switched off, with nobody in its place."""
 _TYPE_INACTIVE: Final = (State.CANCELLED, Reason.EVENT_TYPE_INACTIVE)
 _STEP_OFF: Final = (State.CANCELLED, Reason.STEP_OFF)
 _RULE_STOPPED: Final = (State.CANCELLED, Reason.RULE_STOPPED)
 FROZEN: Final = (State.SCHEDULED, Reason.NONE)
 """The verdict on what is held until its rule is resumed."""
-
-ENTITLEMENTS: Final = {
-    Family.PRODUCT_REVIEW: Entitlement.PRODUCT_REVIEWS,
-    Family.NOTIFICATION: Entitlement.NOTIFICATIONS,
-    Family.AUTOMATION: Entitlement.AUTOMATIONS,
-}
-"""What an account must have booked for rules of a family (B26, C2)."""
 
 
 class EventMatcher(Protocol):
@@ -84,41 +65,11 @@ def default_matcher(rules: Sequence[Rule]) -> EventMatcher:
     return Matcher(rules)
 
 
-def trigger_type(rule: Rule) -> str:
-    """Return the event type that sets a rule off, "" for purchases."""
-    if rule.debounce is not None:
-        return rule.debounce.event_type
-    return rule.dormant.event_type if rule.dormant is not None else rule.event_type
-
-
-def stops_of(rule: Rule) -> list[tuple[str, StopKey]]:
-    """Return the event types that end what waits under a rule, with what ties them."""
-    return [(stop, StopKey.ORDER) for stop in dict.fromkeys(rule.stop_when)] + [
-        (stop.event_type, stop.key) for stop in rule.stops
-    ]
-
-
-def tombstone_numbers(event_type_number: int, event_type: str, kinds: int) -> list[int]:
-    """Return the numbers under which events of a type end orders, as far as they concern `kinds`."""
-    if event_type != REVIEW_SUBMITTED:
-        return [event_type_number]
-    return [event_type_number] + [
-        event_type_number | kind << REVIEW_KINDS_SHIFT
-        for kind in (KIND_SERVICE, KIND_PRODUCT)
-        if kinds & kind
-    ]
-
-
 def _grouped(pairs: Iterable[tuple[str, Rule]]) -> dict[str, tuple[Rule, ...]]:
     found: dict[str, list[Rule]] = {}
     for key, rule in pairs:
         found.setdefault(key, []).append(rule)
     return {key: tuple(rules) for key, rules in found.items()}
-
-
-def stop_reason(event_type: str) -> Reason:
-    """Return the reason with which a stop by this event type ends an invitation."""
-    return _STOP_REASONS.get(event_type, Reason.ORDER_CANCELLED)
 
 
 class Snapshot(Catalogue):
@@ -289,12 +240,6 @@ class Snapshot(Catalogue):
         if any(feature not in channel.features for feature in rule.required_features):
             return Reason.FEATURE_OFF
         return None if self.is_entitled(rule.account, rule.family) else Reason.ENTITLEMENT
-
-    def is_entitled(self, account_id: str, family: Family) -> bool:
-        """Return whether the account has booked rules of a family."""
-        wanted = ENTITLEMENTS.get(family)
-        account = self.account(account_id)
-        return wanted is None or account is None or wanted in account.entitlements
 
     def product_rule(self, channel: Channel, event_type: str) -> Rule | None:
         """Return the rule by which a channel asks about products, None if it does not: none is ACTIVE

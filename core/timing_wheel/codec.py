@@ -28,7 +28,7 @@ from core.records import CONSENT, HISTORY, NO_KEY, member_of, pack48, unpack48
 from core.timer_records import Timer
 
 _COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBBBBBBB")
-_STOP_HEAD = struct.Struct("<8sBBH")
+_STOP_HEAD = struct.Struct("<8sBBHH")
 _GUARD = struct.Struct("<IHBB6s6s6s")
 _TIMER_HEAD = struct.Struct("<8sI8s6s6s6s")
 _MOVE = struct.Struct("<16sB6s6s")
@@ -83,7 +83,9 @@ def pack_commit(commit: Commit, plans: Sequence[bytes]) -> bytes:
     for stop in commit.stops:
         numbers = stop.rule_numbers
         kinds = stop.kinds | (128 if stop.has_comment else 0)
-        parts.append(_STOP_HEAD.pack(stop.order_key, stop.reason, kinds, len(numbers)))
+        parts.append(
+            _STOP_HEAD.pack(stop.order_key, stop.reason, kinds, stop.channel_number, len(numbers))
+        )
         parts.append(struct.pack(f"<{len(numbers)}I", *numbers))
     if commit.facts_key is not None:
         parts.append(commit.facts_key)

@@ -18,7 +18,16 @@ from core.antispam import consent
 from core.antispam.caps import invitation_tag
 from core.model import ConsentScope, ConsentStatus, Reason, State, WaitReason
 from core.ports import Plan, Stop
-from core.records import NO_KEY, ContactRecord, Reference, Tombstone, member_of, pack48
+from core.records import (
+    BY_HAND,
+    FLAG_STOPPED,
+    NO_KEY,
+    ContactRecord,
+    Reference,
+    Tombstone,
+    member_of,
+    pack48,
+)
 
 KEY_HOLDING_STATES = frozenset({
     State.SCHEDULED, State.IN_FLIGHT, State.SENT, State.DELIVERED, State.NOT_DELIVERED,
@@ -33,6 +42,14 @@ ORDER_COUNTING_STATES = frozenset({
 """While another invitation of the order is in one of these states, its stamp stands (R23)."""
 
 LIVE_STATES = frozenset({State.SCHEDULED, State.IN_FLIGHT})
+
+
+def is_kept(ref: Reference) -> bool:
+    """Return whether body and facts are kept for an invitation: it waits, is in flight, or may be
+    reinstated, because a client has cancelled it (R44)."""
+    return ref.state in LIVE_STATES or (
+        ref.state == State.CANCELLED and ref.reason == Reason.BY_CLIENT
+    )
 
 
 def find(record: ContactRecord, sequence: int) -> Reference | None:
@@ -151,24 +168,31 @@ def is_stopped(ref: Reference, stop: Stop) -> bool:
     """Return whether the stop is meant for this invitation."""
     return (
         stop.order_key in (NO_KEY, ref.order_key)
+        and stop.channel_number in (0, ref.channel_number)
         and ref.rule_number in stop.rule_numbers
-        and (not ref.kinds or bool(ref.kinds & stop.kinds))
+        and (bool(ref.kinds & stop.kinds) if ref.kinds else ref.rule_number != BY_HAND)
     )
 
 
-def has_live(record: ContactRecord, order_key: bytes = NO_KEY) -> bool:
-    """Return whether anything waits or is in flight: for the order, or, without one, at all."""
-    return any(
-        ref.state in LIVE_STATES and order_key in (NO_KEY, ref.order_key)
-        for ref in record.references
-    )
+def forbid_return(record: ContactRecord, stop: Stop) -> None:
+    """Flag what the stop would have ended, had a client not cancelled it before (R44)."""
+    for ref in record.references:
+        if (
+            ref.state == State.CANCELLED
+            and ref.reason == Reason.BY_CLIENT
+            and is_stopped(ref, stop)
+        ):
+            ref.flags |= FLAG_STOPPED
+
+
+def has_kept(record: ContactRecord, order_key: bytes = NO_KEY) -> bool:
+    """Return whether anything is kept, see `is_kept`: for the order, or, without one, at all."""
+    return any(is_kept(ref) and order_key in (NO_KEY, ref.order_key) for ref in record.references)
 
 
 def is_body_needed(record: ContactRecord, body_sequence: int) -> bool:
     """Return whether an invitation of the event may still be rendered."""
-    return any(
-        ref.body_sequence == body_sequence and ref.state in LIVE_STATES for ref in record.references
-    )
+    return any(ref.body_sequence == body_sequence and is_kept(ref) for ref in record.references)
 
 
 # --- reservations -------------------------------------------------------------------------------
@@ -209,8 +233,9 @@ def first_capped(record: ContactRecord) -> Reference | None:
 # --- bounds -------------------------------------------------------------------------------------
 
 
-def trim(record: ContactRecord) -> None:
-    """Bring every section back within its bound: the oldest that no longer matter go first.
+def trim(record: ContactRecord) -> list[Reference]:
+    """Bring every section back within its bound: the oldest that no longer matter go first. Return
+    the invitations that were dropped.
 
     Evidence of single orders goes before withdrawals and wider evidence; invitations that wait or
     are in flight are never dropped, so their section alone may exceed its bound.
@@ -220,9 +245,9 @@ def trim(record: ContactRecord) -> None:
     del record.history[: max(0, len(record.history) - bounds.CONTACT_HISTORY_MAX)]
     del record.events[: max(0, len(record.events) - bounds.CONTACT_EVENTS_MAX)]
     excess = len(record.references) - bounds.CONTACT_INVITATIONS_MAX
-    if excess > 0:
-        ended = [ref.sequence for ref in record.references if ref.state not in LIVE_STATES]
-        dropped = set(ended[:excess])
+    ended = [ref for ref in record.references if ref.state not in LIVE_STATES] if excess > 0 else []
+    dropped = {ref.sequence: ref for ref in ended[:excess]}
+    if dropped:
         record.references = [ref for ref in record.references if ref.sequence not in dropped]
     while len(record.consents) > bounds.CONTACT_CONSENTS_MAX:
         index = next(
@@ -234,3 +259,4 @@ def trim(record: ContactRecord) -> None:
             0,
         )
         del record.consents[index]
+    return list(dropped.values())

@@ -9,7 +9,8 @@ Invariants, checked by `validate`:
     2. A SCHEDULED invitation is indexed once, at its due time. The index is lazy: it may also hold
        members that wait no more; the claim that meets one drops it.
     3. An IN_FLIGHT invitation stands in exactly one lease, the one whose token its mark shows.
-    4. A body is kept exactly as long as an invitation of its event waits or is in flight.
+    4. A body is kept exactly as long as an invitation of its event waits, is in flight, or could be
+       reinstated because a client cancelled it.
 
 Units: every `*_ms` is epoch milliseconds, but for the lease deadlines, which are lease clock.
 """
@@ -18,17 +19,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
-from core.antispam import consent
-from core.bounds import CONTACT_FACTS_BYTES_MAX, DAY_MS, OUTCOME_RETENTION_MS
-from core.model import ConsentStatus, Disposition, Reason, State, WaitReason
+from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
+from core.model import Reason, State, WaitReason
 from core.ports import (
     ClaimAnswer,
-    Commit,
-    CommitAnswer,
     CommittedPlan,
     Counters,
     Lane,
@@ -37,24 +34,17 @@ from core.ports import (
     Plan,
     RuleCount,
     Source,
-    Stop,
     Waiting,
 )
 from core.records import (
     FLAG_FOLLOW_UP,
-    FLAG_REVIEWED,
     NO_KEY,
-    ConsentEntry,
     ContactRecord,
-    EventSeen,
     Outcome,
     Reference,
     member_parts,
-    pack48,
 )
-from core.timer_records import FACT_HEAD, unpack_facts
 from core.timing_wheel import memory_contact as contacts
-from core.timing_wheel import memory_history as history
 from core.timing_wheel.memory_directory import EventDirectory, OrderDirectory
 from core.timing_wheel.memory_lane import LaneIndex
 from core.timing_wheel.memory_timers import Timers
@@ -104,8 +94,8 @@ class Partition:
         self._scheduled = 0
         self._in_flight = 0
         self._ended: Counter[tuple[int, int]] = Counter()
-        self._events: Counter[int] = Counter()
-        self._rules: Counter[tuple[int, int]] = Counter()
+        self.events: Counter[int] = Counter()
+        self.rules: Counter[tuple[int, int]] = Counter()
 
     # Index -------------------------------------------------------------------------------------
 
@@ -156,7 +146,8 @@ class Partition:
             self.end(move.member, ref, State.EXPIRED, Reason.NO_SLOT, now_ms)
             self.drop_idle_body(contact_key, ref.body_sequence)
         else:
-            self.defer(move.member, ref, move.due_ms, WaitReason.NONE)
+            stays = move.due_ms == ref.due_ms and ref.wait != WaitReason.FROZEN
+            self.defer(move.member, ref, move.due_ms, ref.wait if stays else WaitReason.NONE)
         return True
 
     # Life of an invitation -----------------------------------------------------------------------
@@ -220,9 +211,9 @@ class Partition:
         else:
             self._in_flight -= 1
         if state == State.SENT:
-            self._rules[ref.rule_number, RuleCount.SENT] += 1
+            self.rules[ref.rule_number, RuleCount.SENT] += 1
             if not ref.flags & FLAG_FOLLOW_UP:
-                self._rules[ref.rule_number, RuleCount.FIRST_SENT] += 1
+                self.rules[ref.rule_number, RuleCount.FIRST_SENT] += 1
         ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
         ref.mark = contacts.ended_mark(now_ms)
         self.grown.add(member[:8])
@@ -237,12 +228,12 @@ class Partition:
         )
 
     def drop_idle_body(self, contact_key: bytes, body_sequence: int) -> None:
-        """Forget the body of an event once every invitation of it has ended (E21), and the facts once
-        everything of the contact has."""
+        """Forget the body of an event once no invitation of it can be sent any more (E21), and the facts
+        once nothing of the contact can."""
         record = self.contacts[contact_key]
         if not contacts.is_body_needed(record, body_sequence):
             self.bodies.pop((contact_key, body_sequence), None)
-            if not contacts.has_live(record):
+            if not contacts.has_kept(record):
                 self.bodies.pop((contact_key, FACTS), None)
 
     def end_waiting(
@@ -265,131 +256,6 @@ class Partition:
         return ended
 
     # Contacts ----------------------------------------------------------------------------------
-
-    def commit(self, commit: Commit, now_ms: int) -> CommitAnswer:
-        """Apply one event to one contact, once.
-
-        Order: evidence, stops, facts, tombstone, history, timers, plans (R39).
-        """
-        record = self.contacts.get(commit.contact_key) or ContactRecord()
-        for seen in record.events:
-            if seen.event_key == commit.event_key:
-                self._events[Disposition.DUPLICATE] += commit.is_primary
-                return self._repeated(commit, seen, record)
-        if commit.fires is not None:
-            if not self.timers.is_due(commit.contact_key, *commit.fires):
-                return CommitAnswer(True, Disposition.NO_MATCH, (), ())
-            self.timers.drop(commit.contact_key, commit.fires[0])
-        self.contacts[commit.contact_key] = record
-        self.grown.add(commit.contact_key)
-        for entry in commit.consents:
-            record.consents = consent.merge(record.consents, ConsentEntry(*entry))
-        stopped: list[Reference] = []
-        for stop in commit.stops:
-            stopped += self.end_waiting(
-                commit.contact_key,
-                partial(contacts.is_stopped, stop=stop),
-                (State.CANCELLED, stop.reason),
-                now_ms,
-            )
-            self.timers.stop(commit.contact_key, stop)
-            self._count_review(record, stop)
-        self._keep_facts(record, commit)
-        contacts.add_tombstone(
-            record, commit.tombstone_order, commit.tombstone_type, commit.event_time_ms
-        )
-        is_new = history.note(record, commit.history)
-        closed = history.closed_rules(record, commit.guards, is_new)
-        timers = [msgspec.structs.replace(timer, body=commit.body) for timer in commit.timers]
-        if timers and self.timers.set(commit.contact_key, timers):
-            self.near_version += 1
-        disposition = commit.disposition
-        plans_left = [plan for plan in commit.plans if plan.rule_number not in closed]
-        if commit.plans and not plans_left:
-            disposition = Disposition.NO_MATCH
-        record.events.append(EventSeen(commit.event_key, disposition, now_ms))
-        self._events[disposition] += commit.is_primary
-        body_sequence = record.next_sequence
-        plans = tuple(
-            self.create(commit.contact_key, plan, commit.event_key, body_sequence, True, now_ms)
-            for plan in plans_left
-        )
-        if any(plan.state == State.SCHEDULED for plan in plans):
-            self.bodies[commit.contact_key, body_sequence] = commit.body
-        return CommitAnswer(False, disposition, plans, tuple(ref.sequence for ref in stopped))
-
-    def _count_review(self, record: ContactRecord, stop: Stop) -> None:
-        """Count a review once for each run whose request was sent (B37)."""
-        if stop.reason != Reason.REVIEWED:
-            return
-        for ref in record.references:
-            if (
-                contacts.is_stopped(ref, stop)
-                and ref.state in (State.SENT, State.DELIVERED)
-                and not ref.flags & (FLAG_FOLLOW_UP | FLAG_REVIEWED)
-            ):
-                ref.flags |= FLAG_REVIEWED
-                self._rules[ref.rule_number, RuleCount.REVIEWED] += 1
-                if stop.has_comment:
-                    self._rules[ref.rule_number, RuleCount.COMMENTED] += 1
-
-    def _keep_facts(self, record: ContactRecord, commit: Commit) -> None:
-        """Keep what the event tells for those that wait already."""
-        key = commit.facts_key
-        if key is None or not contacts.has_live(record, key):
-            return
-        head = FACT_HEAD.pack(key, pack48(commit.event_time_ms), len(commit.body))
-        facts = self.bodies.get((commit.contact_key, FACTS), b"") + head + commit.body
-        while len(facts) > CONTACT_FACTS_BYTES_MAX:
-            _, _, oldest = next(unpack_facts(facts))
-            facts = facts[FACT_HEAD.size + len(oldest) :]
-        self.bodies[commit.contact_key, FACTS] = facts
-
-    @staticmethod
-    def _repeated(commit: Commit, seen: EventSeen, record: ContactRecord) -> CommitAnswer:
-        plans = tuple(
-            CommittedPlan(
-                ref.sequence, ref.state, ref.reason, ref.due_ms, Lane.FAR,
-                contacts.member(commit.contact_key, ref),
-            )
-            for ref in record.references
-            if ref.event_key == commit.event_key
-        )  # fmt: skip
-        return CommitAnswer(True, seen.disposition, plans, ())
-
-    def write_consent(
-        self,
-        contact_key: bytes,
-        entry: ConsentEntry,
-        document: tuple[bytes, bytes],
-        now_ms: int,
-    ) -> tuple[list[bytes], list[bytes]]:
-        """Write an entry and its document; a withdrawal ends what waits in its scope (R19)."""
-        record = self.contacts.setdefault(contact_key, ContactRecord())
-        record.consents = consent.merge(record.consents, entry)
-        self.grown.add(contact_key)
-        self.documents.setdefault(contact_key, {})[document[0]] = document[1]
-        if entry.status != ConsentStatus.WITHDRAWN:
-            return [], []
-
-        def is_covered(ref: Reference) -> bool:
-            return (
-                ref.purpose == entry.purpose
-                and ref.medium == entry.medium
-                and consent.is_covering(
-                    entry.scope, entry.scope_key, ref.channel_number, ref.order_key
-                )
-            )
-
-        claimed = [
-            contacts.member(contact_key, ref)
-            for ref in record.references
-            if ref.state == State.IN_FLIGHT and is_covered(ref)
-        ]
-        ended = self.end_waiting(
-            contact_key, is_covered, (State.SKIPPED, Reason.UNSUBSCRIBED), now_ms
-        )
-        return [contacts.member(contact_key, ref) for ref in ended], claimed
 
     def cancel(self, member: bytes, state: int, reason: int, now_ms: int) -> int:
         """End a waiting invitation; return its state after the call, 0 if there is none."""
@@ -419,8 +285,8 @@ class Partition:
         return Counters(
             self._planned, self._scheduled, self._in_flight,
             {key: count for key, count in self._ended.items() if count},
-            {key: count for key, count in self._events.items() if count},
-            dict(self._rules),
+            {key: count for key, count in self.events.items() if count},
+            dict(self.rules),
         )  # fmt: skip
 
     def trim(self) -> None:
@@ -429,7 +295,8 @@ class Partition:
         Called once at the end of each writing call, so that nothing vanishes within a batch.
         """
         for contact_key in self.grown:
-            contacts.trim(self.contacts[contact_key])
+            for ref in contacts.trim(self.contacts[contact_key]):
+                self.drop_idle_body(contact_key, ref.body_sequence)
         self.grown.clear()
 
     def sweep(self, now_ms: int) -> int:
@@ -460,7 +327,9 @@ class Partition:
         self.notes.pop(member, None)
         found = self.found(member)
         if found is not None:
-            found[1].references.remove(found[2])
+            contact_key, record, ref = found
+            record.references.remove(ref)
+            self.drop_idle_body(contact_key, ref.body_sequence)
 
     def validate(self) -> None:
         """Assert the invariants of the module docstring. For tests; O(everything)."""
@@ -493,10 +362,11 @@ class Partition:
                     assert lease_marks[member] == ref.mark, "the mark names the lease"
                 if ref.state in contacts.LIVE_STATES:
                     assert member in self.details, "what waits has its plan"
+                if contacts.is_kept(ref):
                     live_bodies.add((contact_key, ref.body_sequence))
         assert states[State.SCHEDULED] == counters.scheduled, "scheduled is counted"
         assert states[State.IN_FLIGHT] == counters.in_flight == leased.total(), "flight is counted"
         kept = {key for key in self.bodies if key[1] != FACTS}
         assert kept == live_bodies, "a body lives as long as its event's invitations"
         for contact_key, sequence in self.bodies.keys() - kept:
-            assert sequence == FACTS and contacts.has_live(self.contacts[contact_key]), "facts too"
+            assert sequence == FACTS and contacts.has_kept(self.contacts[contact_key]), "facts too"

@@ -59,6 +59,7 @@ from core.ports import (
 )
 from core.records import ConsentEntry, ContactRecord, Outcome
 from core.timer_records import Timer
+from core.timing_wheel import memory_commit as changes
 from core.timing_wheel import memory_gate as gate
 from core.timing_wheel.memory_contact import copied
 from core.timing_wheel.memory_partition import Partition
@@ -172,7 +173,7 @@ class MemoryStore(Store):
         answers: dict[int, list[CommitAnswer]] = {}
         for number, listed in commits.items():
             with self._step(number) as held:
-                answers[number] = [held.commit(commit, now_ms) for commit in listed]
+                answers[number] = [changes.apply(held, commit, now_ms) for commit in listed]
         return answers
 
     # Wheel source --------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ class MemoryStore(Store):
     ) -> tuple[list[bytes], list[bytes]]:
         """Grant or withdraw."""
         with self._step(partition) as held:
-            return held.write_consent(contact_key, ConsentEntry(*entry), document, now_ms)
+            return changes.write_consent(held, contact_key, ConsentEntry(*entry), document, now_ms)
 
     async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
         """Return all consent documents of a contact by id."""

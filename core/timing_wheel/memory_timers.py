@@ -1,6 +1,6 @@
 """Timers in memory: set, moved, stopped and run out (R7).
 
-Decides: that a newer event moves a timer and an older one does not.
+Decides: that a newer event moves or stops a timer and an older one does not.
 """
 
 from __future__ import annotations
@@ -53,10 +53,14 @@ class Timers:
         self.index.remove(contact_key + timer_id)
         self._keep(contact_key, [t for t in self.of(contact_key) if t.id != timer_id])
 
-    def stop(self, contact_key: bytes, stop: Stop) -> None:
-        """Forget the timers that a stop is meant for."""
+    def stop(self, contact_key: bytes, stop: Stop, time_ms: int) -> None:
+        """Forget the timers that a stop is meant for. What happened before a timer's event ends it only
+        if it is about the same order or cart."""
         for timer in self.of(contact_key):
-            if timer.rule_number in stop.rule_numbers and stop.order_key in (NO_KEY, timer.key):
+            is_tied = stop.order_key == timer.key != NO_KEY
+            is_older = stop.order_key == NO_KEY and timer.time_ms <= time_ms
+            is_there = stop.channel_number in (0, timer.channel_number)
+            if timer.rule_number in stop.rule_numbers and is_there and (is_tied or is_older):
                 self.drop(contact_key, timer.id)
 
     def validate(self) -> None:

@@ -134,7 +134,9 @@ class RedisStore(RedisAccept, RedisLanes, RedisGate, RedisContacts):
         dropped = 0
         for day, future in zip(days, held, strict=True):
             while check(await future) and dropped < _SWEEP_MAX:
-                names = [keys.contacts, keys.details, keys.notes, keys.outcomes(day)]
+                names = [
+                    keys.contacts, keys.details, keys.notes, keys.outcomes(day), keys.bodies
+                ]  # fmt: skip
                 gone = check(await self._send(partition, "sweep", names, [_SWEEP_MAX - dropped]))
                 dropped += gone
                 if not gone:

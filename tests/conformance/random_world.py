@@ -181,7 +181,7 @@ class World:
         is_born_ended = self.random.random() < 0.05
         return plan(
             medium=pick([1, 1, 1, 2]), purpose=pick([1, 1, 1, 2]), step=pick([0, 1]),
-            channel_number=pick([1, 1, 300]), rule_number=pick([1, 2, 70_000]), due_ms=due_ms,
+            channel_number=pick([1, 1, 300]), rule_number=pick([0, 1, 2, 70_000]), due_ms=due_ms,
             expire_ms=due_ms + pick([HOUR_MS, 6 * DAY_MS, *[30 * DAY_MS] * 6]),
             order_key=pick(ORDERS),
             message_key=pick(MESSAGES), detail=self.random.randbytes(pick([0, 5])),
@@ -204,7 +204,7 @@ class World:
 
     def _one_commit(self, contact: bytes) -> Commit:
         pick = self.random.choice
-        rules = [frozenset({1}), frozenset({1, 2, 70_000})]
+        rules = [frozenset({1}), frozenset({0, 1, 2, 70_000})]
         return commit(
             *(self._plan() for _ in range(pick([0, 1, 1, 2, 3]))),
             event_key=pick(EVENTS),
@@ -218,6 +218,7 @@ class World:
                     pick([40, Reason.REVIEWED]),
                     pick([1, 2, 3]),
                     pick([True, False]),
+                    pick([0, 0, 1, 2]),
                 )
                 for _ in range(pick([0, 0, 0, 1, 2]))
             ),
@@ -369,9 +370,10 @@ class World:
 
     def _cancel(self) -> tuple[str, Call]:
         number, members = self._some_members(2)
+        reason = self.random.choice([Reason.BY_CLIENT, Reason.BY_CLIENT, Reason.RULE_STOPPED])
         now_ms = self.now_ms
-        return f"cancel {members}", lambda side: side.store.cancel(
-            number, members, State.CANCELLED, Reason.BY_CLIENT, now_ms
+        return f"cancel {members} {reason.name}", lambda side: side.store.cancel(
+            number, members, State.CANCELLED, reason, now_ms
         )
 
     def _read(self) -> tuple[str, Call]:

@@ -21,6 +21,7 @@ from afterword.v1 import (
     invitation_service_pb2,
     rule_service_pb2,
     simulation_service_pb2,
+    template_service_pb2,
 )
 from control.auth import ROLES, Credentials, Role
 from control.error_table import Unauthenticated
@@ -34,6 +35,7 @@ FILES = (
     invitation_service_pb2,
     rule_service_pb2,
     simulation_service_pb2,
+    template_service_pb2,
 )
 BOTH = "/afterword.v1.RuleService/CopyRule"
 """Writes rules and switches them on: either role alone is not enough (A33)."""

@@ -215,6 +215,31 @@ def test_what_waits_can_be_listed_cancelled_and_explained(cli: Cli, shop: str) -
     assert "BY_CLIENT" in cli("invitations", "explain", short).out
 
 
+def test_an_invitation_is_made_cancelled_reinstated_and_sent_by_hand(cli: Cli, shop: str) -> None:
+    """A3, R44, R45."""
+    command = (
+        "invitations", "create", "--channel", shop, "--review", "service", "--order", "h1",
+        "--email", "eve@shop.example", "--consent", "review", "--due", "now+2d", "--id", "h1",
+    )  # fmt: skip
+    checked = cli(*command, "--validate-only")
+    assert checked.code == 0
+    assert "made by hand" in checked.out
+    made = cli(*command, "--json")
+    short = made.json["name"].rpartition("/")[2]
+    assert made.json["mode"] == "MODE_MANUAL"
+    assert cli("invitations", "cancel", short).code == 0
+    back = cli("invitations", "reinstate", short, "--json").json
+    assert (back["state"], back["generation"]) == ("STATE_SCHEDULED", 1)
+    assert cli("invitations", "send-now", back["name"]).code == 0
+    refused = cli("invitations", "send-now", short)
+    assert refused.code == 1
+    assert "CANCELLED (BY_CLIENT)" in refused.err
+    free = cli("invitations", "create", "--channel", shop, "--purpose", "marketing", "--order", "h2",
+               "--email", "eve@shop.example", "--subject", "News")  # fmt: skip
+    assert free.code != 0
+    assert "body" in free.err
+
+
 def test_the_readme_runs_as_written(
     run: Cli, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,10 +391,10 @@ def test_a_message_can_be_written_in_all_its_parts(cli: Cli) -> None:
     assert re.search(r"^needs +carriers$", told, re.MULTILINE)
     made = cli(
         "rules", "create", "products", "--family", "product-review", "--event", "checkout",
-        "--after", "9d", "--questionnaire", "short", "--comment-required",
+        "--after", "9d", "--questionnaire", "extended", "--comment-required",
         "--product-timing", "same-as-service",
     )  # fmt: skip
-    assert "questionnaire short, only with a text, in one message with the service" in made.out
+    assert "questionnaire extended, only with a text, in one message with the service" in made.out
 
 
 def test_a_rule_in_yaml_is_saved_and_activated_in_one_write(

@@ -1,17 +1,35 @@
-"""InvitationService as a client sees it: read, list, cancel, explain."""
+"""InvitationService as a client sees it: read, list, cancel, add, reinstate, hurry, explain."""
 
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from afterword.v1 import consent_service_pb2, event_pb2, event_service_pb2, types_pb2
+from afterword.v1 import (
+    consent_service_pb2,
+    event_pb2,
+    event_service_pb2,
+    rule_service_pb2,
+    types_pb2,
+)
 from afterword.v1 import invitation_service_pb2 as pb2
 from core.bounds import DAY_MS
-from tests.control.kit import NOW_MS, PARENT, Shop, event_pb, open_shop, refused, step_pb
+from tests.control.kit import (
+    NOW_MS,
+    PARENT,
+    Shop,
+    event_pb,
+    open_shop,
+    refused,
+    step_pb,
+    unique,
+    with_unknown_field,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -239,3 +257,156 @@ async def test_what_cannot_be_explained(shop: Shop) -> None:
     with refused() as refusal:
         await shop.invitations.Explain(explain(event=pb2.ExplainRequest.EventKey(id="never")))
     assert refusal.code is grpc.StatusCode.NOT_FOUND
+
+
+# --- by hand ------------------------------------------------------------------------------------
+
+
+def wish(on: str, **fields: Any) -> pb2.CreateInvitationRequest:
+    """Return a request for a service review that is right."""
+    name = unique("hand")
+    event = event_pb2.Event(
+        id=name,
+        contact=event_pb2.Contact(email=f"{name}@example.com"),
+        order=event_pb2.Order(reference=name),
+    )
+    given: dict[str, Any] = {
+        "parent": PARENT, "channel": on, "event": event,
+        "review_type": pb2.Invitation.REVIEW_TYPE_SERVICE, "medium": types_pb2.MEDIUM_EMAIL,
+    }  # fmt: skip
+    return pb2.CreateInvitationRequest(**{**given, **fields})
+
+
+async def test_an_invitation_by_hand_says_so(tmp_path: Path) -> None:
+    """A3: mode MANUAL, no rule; the letter says what it was told to."""
+    async with open_shop(tmp_path) as shop:
+        channel = await shop.create_channel()
+        request = wish(channel, subject="How was {{order}}?", body="Tell us.\r\nPlease.")
+        checked = pb2.CreateInvitationRequest()
+        checked.CopyFrom(request)
+        checked.validate_only = True
+        would_be = await shop.invitations.CreateInvitation(checked)
+        assert (would_be.name, would_be.delivery_id) == ("", "")
+        assert would_be.state == pb2.Invitation.STATE_SCHEDULED
+        made = await shop.invitations.CreateInvitation(request)
+        assert made.mode == pb2.Invitation.MODE_MANUAL
+        assert made.review_type == pb2.Invitation.REVIEW_TYPE_SERVICE
+        assert (made.rule, made.step, made.event_type) == ("", "", "")
+        assert (made.channel, made.event_id) == (channel, request.event.id)
+        assert made.purpose == types_pb2.PURPOSE_REVIEW
+        assert made.due_time.ToMilliseconds() == NOW_MS
+        assert (await shop.invitations.CreateInvitation(request)).name == made.name
+        assert (await get(shop, made.name)) == made
+        await shop.daemon.engine.advance_to(NOW_MS + 1)
+        (letter,) = shop.outbox.letters
+        assert (letter.subject, letter.text) == ("How was {{order}}?", "Tell us.\nPlease.")
+        request.body = "Another."
+        with refused() as refusal:
+            await shop.invitations.CreateInvitation(request)
+        assert refusal.code is grpc.StatusCode.ALREADY_EXISTS
+        assert (refusal.reason, refusal.field) == ("EVENT_ID_REUSED", "event.id")
+
+
+async def test_what_a_wish_by_hand_must_say(shop: Shop) -> None:
+    """A3: every refusal names the field."""
+    channel = await shop.create_channel()
+    free = {"review_type": pb2.Invitation.REVIEW_TYPE_UNSPECIFIED}
+    told = {"subject": "News", "body": "Look.", "purpose": types_pb2.PURPOSE_MARKETING, **free}
+    nobody = event_pb2.Event(id="x")
+    late = event_pb2.Event(id="x", contact=event_pb2.Contact(email="a@example.com"))
+    late.requested_send_time.seconds = NOW_MS // 1_000
+    astray = event_pb2.Event(id="x", contact=late.contact, channel=f"{PARENT}/channels/other")
+    nameless = event_pb2.Event(contact=late.contact)
+    far = Timestamp(seconds=NOW_MS // 1_000 + 731 * 86_400)
+    for fields, field in (
+        ({"parent": ""}, "parent"),
+        ({"channel": ""}, "channel"),
+        ({"channel": "shops/1"}, "channel"),
+        ({"review_type": 3}, "review_type"),
+        ({"review_type": 9}, "review_type"),
+        ({"purpose": types_pb2.PURPOSE_MARKETING}, "purpose"),
+        ({**told, "purpose": types_pb2.PURPOSE_UNSPECIFIED}, "purpose"),
+        ({**told, "purpose": types_pb2.PURPOSE_REVIEW}, "purpose"),
+        ({**told, "subject": ""}, "subject"),
+        ({**told, "body": ""}, "body"),
+        ({**told, "allow_repeat": True}, "allow_repeat"),
+        ({"subject": "{{nothing}}"}, "subject"),
+        ({"body": "{{nothing}}"}, "body"),
+        ({"medium": 0}, "medium"),
+        ({"medium": 77}, "medium"),
+        ({"due_time": far}, "due_time"),
+        ({"event": nobody}, "event.contact"),
+        ({"event": late}, "event.requested_send_time"),
+        ({"event": astray}, "event.channel"),
+        ({"event": nameless}, "event.id"),
+    ):
+        with refused() as refusal:
+            await shop.invitations.CreateInvitation(wish(channel, **fields))
+        assert refusal.field == field, fields
+    with refused() as refusal:
+        await shop.invitations.CreateInvitation(wish(f"{PARENT}/channels/none"))
+    assert refusal.code is grpc.StatusCode.NOT_FOUND
+    with refused() as refusal:
+        await shop.invitations.CreateInvitation(with_unknown_field(wish(channel), "event.contact"))
+    assert refusal.reason == "FIELD_UNKNOWN"
+    assert (await shop.invitations.CreateInvitation(wish(channel, **told))).name
+
+
+async def test_a_wish_may_lie_730_days_ahead_or_in_the_past(shop: Shop) -> None:
+    """R45."""
+    channel = await shop.create_channel()
+    last_s = NOW_MS // 1_000 + 730 * 86_400
+    far = await shop.invitations.CreateInvitation(wish(channel, due_time=Timestamp(seconds=last_s)))
+    assert far.due_time.seconds == last_s
+    past = await shop.invitations.CreateInvitation(wish(channel, due_time=Timestamp(seconds=1)))
+    assert past.due_time.ToMilliseconds() == shop.clock.now_ms()
+
+
+async def test_reinstating_and_sending_now(tmp_path: Path) -> None:
+    """R44, R45: un-cancelling, and sending at once."""
+    async with open_shop(tmp_path) as shop:
+        channel = await shop.create_channel()
+        await shop.create_rule(channel)
+        name = await planned(shop, channel)
+        again = pb2.ReinstateInvitationRequest(name=name, request_id=str(uuid.uuid4()))
+        with refused() as refusal:
+            await shop.invitations.ReinstateInvitation(again)
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert refusal.field == "name"
+        await shop.invitations.CancelInvitation(pb2.CancelInvitationRequest(name=name))
+        back = await shop.invitations.ReinstateInvitation(again)
+        assert back.name != name
+        assert back.generation == 1
+        assert back.state == pb2.Invitation.STATE_SCHEDULED
+        assert (await shop.invitations.ReinstateInvitation(again)).name == back.name
+        hurry = pb2.SendInvitationNowRequest(name=back.name)
+        hurried = await shop.invitations.SendInvitationNow(hurry)
+        assert hurried.due_time.ToMilliseconds() == NOW_MS
+        assert hurried.first_due_time == back.first_due_time
+        await shop.daemon.engine.advance_to(NOW_MS + 1)
+        assert (await get(shop, back.name)).state == pb2.Invitation.STATE_SENT
+        hurry.name = name
+        with refused() as refusal:
+            await shop.invitations.SendInvitationNow(hurry)
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "CANCELLED (BY_CLIENT)" in refusal.problem.message
+        for call, request in (
+            (shop.invitations.ReinstateInvitation, again),
+            (shop.invitations.SendInvitationNow, hurry),
+        ):
+            request.request_id = "1"
+            with refused() as refusal:
+                await call(request)
+            assert refusal.field == "request_id"
+
+
+async def test_an_invitation_tells_what_its_questionnaire_is(shop: Shop) -> None:
+    """B36: the fields of a review request, and AUTOMATIC for what a rule makes."""
+    channel = await shop.create_channel()
+    review = rule_service_pb2.ReviewSettings(questionnaire="extended", comment_required=True)
+    await shop.create_rule(channel, review=review)
+    found = await get(shop, await planned(shop, channel))
+    assert found.mode == pb2.Invitation.MODE_AUTOMATIC
+    assert found.review_type == pb2.Invitation.REVIEW_TYPE_SERVICE
+    assert (found.questionnaire, found.comment_required) == ("extended", True)
+    assert (found.carrier, found.generation) == ("", 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from core.bounds import HOUR_MS
 from core.model import Cart, Contact, Event, Evidence, Family, Medium, Purpose
 from core.ports import Lane, Source
@@ -94,10 +96,10 @@ def abandoned_cart(*, quiet_ms: int = HOUR_MS, ends: str = "", **fields: Any) ->
     return automation("cart", **{**values, **fields})
 
 
-def cart_event(shop: Shop, id: str, cart: str = "c1", **fields: Any) -> Event:
+def cart_event(shop: Shop, id: str, cart: str | Cart = "c1", **fields: Any) -> Event:
     """Return a change of a cart."""
-    values: dict[str, Any] = {"cart": Cart(id=cart), "order": None, "id": id, **fields}
-    return shop.event("cart_updated", order=id, **values)
+    event = shop.event("cart_updated", id=id, **fields)
+    return replace(event, order=None, cart=Cart(id=cart) if isinstance(cart, str) else cart)
 
 
 def anonymous(session: str = "s1", **fields: Any) -> Contact:

@@ -39,6 +39,8 @@ class KeepingTransport:
         self.holds_unknown = holds_unknown
         self.sent: list[tuple[int, str, bool, str]] = []
         """(instant, recipient, is follow-up, delivery id) of everything handed over."""
+        self.letters: list[Letter] = []
+        """The same, whole."""
         self.answers: dict[str, list[Delivery]] = {}
         self._clock = clock
 
@@ -57,6 +59,7 @@ class KeepingTransport:
                 self.sent.append(
                     (self._clock.now_ms(), letter.address, letter.is_follow_up, letter.delivery_id)
                 )
+                self.letters.append(letter)
             deliveries.append(delivery)
         return deliveries
 

@@ -136,7 +136,7 @@ ROUND_TRIPS: dict[str, Rule] = {
         **one_step(
             Wait(elapsed_ms=0),
             Action(
-                medium=Medium.EMAIL, subject="Hi {{first_name}}", template="thanks",
+                medium=Medium.EMAIL, subject="Hi {{first_name}}", template="plain",
                 sender=EmailSender("a@b.example", "A", "c@d.example"), preheader="About {{order}}",
                 body="One {{shop}}.\n\nTwo.",
             ),
@@ -162,7 +162,7 @@ ROUND_TRIPS: dict[str, Rule] = {
     "made from": automation(automation="abandoned-cart"),
     "service review": automation(
         family=Family.SERVICE_REVIEW, purpose=Purpose.REVIEW, stop_when=list(DEFAULT_REVIEW_STOPS),
-        review=ReviewSettings(questionnaire="short", comment_required=True),
+        review=ReviewSettings(questionnaire="extended", comment_required=True),
     ),
     "product review": automation(
         family=Family.PRODUCT_REVIEW, purpose=Purpose.REVIEW, stop_when=[],

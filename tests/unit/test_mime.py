@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from core.errors import RenderingFailed
-from core.model import Family
+from core.model import Family, Purpose
 from core.ports import Letter
 from core.registry.rule_parts import EmailSender
 from senders.mime import MimeRenderer, ascii_address, render
@@ -240,8 +240,27 @@ def test_one_click_unsubscribe() -> None:
     message = parse(MimeRenderer(unsubscribe_url=link).render(make_letter()))
     assert message["List-Unsubscribe"] == "<https://u.example/d00000001>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert message["List-Id"] == "<unspecified.shop-de.acme.kaesehaus.example>"
     assert "Abmelden:\nhttps://u.example/d00000001\n" in part(message, "plain")
     assert '<a href="https://u.example/d00000001">Abmelden</a>' in part(message, "html")
+
+
+def test_a_stream_has_a_name_of_its_own() -> None:
+    """g6: per account, channel and purpose, below the sender's domain, whatever the ids are."""
+    renderer = MimeRenderer(unsubscribe_url=lambda _: "https://u.example/x")
+
+    def stream(purpose: Purpose = Purpose.REVIEW, sender: str = "a@shop.example", **of: str) -> str:
+        channel = make_channel(email_sender=EmailSender(sender), **of)
+        letter = make_letter(channel=channel, purpose=int(purpose))
+        return str(parse(renderer.render(letter))["List-Id"])
+
+    assert stream() == "<review.shop-de.acme.shop.example>"
+    assert stream(Purpose.MARKETING, id="fr") == "<marketing.fr.acme.shop.example>"
+    assert stream(account="Ä_b.c") == "<review.shop-de.--b-c.shop.example>"
+    long = f"a@{'.'.join(['d' * 60] * 3)}.example"
+    names = {stream(sender=long, account="x" * 63, id=c * 63) for c in "yz"}
+    assert len(names) == 2
+    assert all(len(name) <= 257 for name in names)
 
 
 def test_the_standard_parser_of_old_reads_it_too() -> None:

@@ -65,6 +65,17 @@ def test_every_option_has_a_flag_with_help() -> None:
         ("grpc.listen", "unix:"),
         ("grpc.tls_key_file", "key.pem"),
         ("http.listen", "everywhere"),
+        ("public.url", "shop.example"),
+        ("public.url", "http://shop.example"),
+        ("public.url", "https://"),
+        ("public.url", "https://app:hush@shop.example"),
+        ("public.url", "https://shop.example/?a=b"),
+        ("public.url", "https://shop.example/#a"),
+        ("public.url", "https://shop.example/a b"),
+        ("public.url", "https://shop.example:port"),
+        ("public.url", "https://shöp.example"),
+        ("public.url", "https://shop.example/" + "x" * 500),
+        ("unsubscribe.listen", "everywhere"),
         ("store.partitions", 0),
         ("store.partitions", 48),
         ("store.partitions", 8_192),
@@ -90,7 +101,13 @@ def test_a_wrong_value_is_refused_by_name(path: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("mail.port", "many"), ("store.fsync", "never"), ("store.colour", "red"), ("pets.cat", 1)],
+    [
+        ("mail.port", "many"),
+        ("store.fsync", "never"),
+        ("unsubscribe.scope", "everything"),
+        ("store.colour", "red"),
+        ("pets.cat", 1),
+    ],
 )
 def test_what_has_no_sense_is_refused(path: str, value: Any) -> None:
     with pytest.raises(InvalidField):
@@ -110,6 +127,13 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_tokens_open_the_door_to_others() -> None:
     chosen = load({"grpc.listen": "0.0.0.0:7233", "auth.tokens_file": "tokens.toml"})
     assert chosen.grpc.listen == "0.0.0.0:7233"
+
+
+def test_links_lead_to_https_or_to_this_machine() -> None:
+    for url in ("https://shop.example", "https://shop.example:8443/post/", "http://127.0.0.1:9465"):
+        assert load({}, {"AFTERWORD_PUBLIC_URL": url}).public.url == url
+    assert from_arguments(parsed("--public-url", "https://a.example"), {}).public.url
+    assert from_arguments(parsed("--unsubscribe-listen", ""), {}).unsubscribe.listen == ""
 
 
 def test_secrets_are_not_printed() -> None:

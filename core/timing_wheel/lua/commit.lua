@@ -11,8 +11,8 @@
 --   contact key 8, event key 8, disposition B, is_primary B, event time I6, tombstone order 8,
 --   tombstone type H, consents B, stops B, plans B, and 38 lines of history B, 39 guards B, 40 timers
 --   B, 41 fires B, 42 facts B; fires: timer id 8, due I6; consents 18 each; stops: order key 8,
---   reason B, kinds B (and 128 with a comment), rules H, rule numbers I4 each; facts: key 8; history 17
---   each and guards 26 each as `history.lua` draws them; timers 38 each; plans as `birth.lua` draws them
+--   reason B, kinds B (and 128 with a comment), channel H (0: all), rules H, rule numbers I4 each; facts:
+--   key 8; history 17 each and guards 26 each as `history.lua` draws them; timers 38 each; plans as `birth.lua` draws them
 -- Returns: one string; for each commit: is_duplicate B, disposition B, plans B, stopped H,
 --   then 17 bytes a plan (sequence I6, state B, reason B, lane B, due I6, channel H), then
 --   sequence I6 of each invitation that was stopped
@@ -25,6 +25,7 @@
 -- @include history
 -- @bound CONTACT_FACTS_BYTES_MAX
 local DELIVERED, REVIEWED, NO_MATCH = 4, 41, 2
+local BY_HAND, FLAG_STOPPED = '\0\0\0\0', 8
 local now_ms, width, commits = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now6 = six(now_ms)
 local dispositions = {}
@@ -39,22 +40,33 @@ local function count_review(rec, at, kinds)
   if kinds >= 128 then count_rule(rule, 4) end
 end
 
+-- What the stop would have ended, had a client not cancelled it before, stays so (R44).
+local function forbid_return(rec, at)
+  local flags = byte(rec.refs, at + 13)
+  if flags % (2 * FLAG_STOPPED) >= FLAG_STOPPED then return end
+  rec.refs = sub(rec.refs, 1, at + 12) .. char(flags + FLAG_STOPPED) .. sub(rec.refs, at + 14)
+end
+
 local function is_meant(refs, at, numbers, kinds)
   local asked = byte(refs, at + 71)
   return find_entry(numbers, 4, 0, sub(refs, at + 16, at + 19))
-    and (asked == 0 or (asked % 2 == 1 and kinds % 2 == 1) or (asked >= 2 and kinds % 4 >= 2))
+    and ((asked == 0 and sub(refs, at + 16, at + 19) ~= BY_HAND) or (asked % 2 == 1 and kinds % 2 == 1) or (asked >= 2 and kinds % 4 >= 2))
 end
 
 local function stop_refs(rec, contact, head, at, out, stopped)
   local order_key = sub(head, at, at + 7)
-  local reason, kinds, rules = unpack_('<BBH', head, at + 8)
-  local first = at + 12
+  local reason, kinds, channel, rules = unpack_('<BBHH', head, at + 8)
+  local first, from = at + 14, sub(head, at + 10, at + 11)
   local last = first + rules * 4 - 1
   local numbers = sub(head, first, last)
   for ref = 1, #rec.refs, REF do
     if (order_key == NO_KEY or sub(rec.refs, ref + 48, ref + 55) == order_key)
+      and (channel == 0 or sub(rec.refs, ref + 14, ref + 15) == from)
       and is_meant(rec.refs, ref, numbers, kinds) then
-      if byte(rec.refs, ref + 6) == SCHEDULED then
+      local state, why = byte(rec.refs, ref + 6, ref + 7)
+      if state == CANCELLED and why == BY_CLIENT then
+        forbid_return(rec, ref)
+      elseif state == SCHEDULED then
         stopped[#stopped + 1] = sub(rec.refs, ref, ref + 5)
         end_ref(rec, contact, ref, CANCELLED, reason, now_ms, out)
       elseif reason == REVIEWED then
@@ -62,13 +74,13 @@ local function stop_refs(rec, contact, head, at, out, stopped)
       end
     end
   end
-  stop_timers(out, contact, order_key, numbers)
+  stop_timers(out, contact, order_key, numbers, channel, unpack_('<I6', head, 19))
   return last + 1
 end
 
 -- Keeps what the event tells for those that wait already with this order key, or for all that wait.
 local function keep_facts(rec, contact, head, key, body, out)
-  if not has_live(rec, key ~= NO_KEY and key or nil) then return end
+  if not has_kept(rec, key ~= NO_KEY and key or nil) then return end
   local facts = out.facts[contact] or redis.call('HGET', KEYS[5], contact .. FACTS) or ''
   facts = facts .. key .. sub(head, 19, 24) .. pack('<I4', #body) .. body
   while #facts > CONTACT_FACTS_BYTES_MAX do facts = sub(facts, 19 + unpack_('<I4', facts, 15)) end
@@ -238,7 +250,7 @@ write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 11, width)
 if #out.kept > 0 then redis.call('HSET', KEYS[5], unpack(out.kept)) end
 write_ends(KEYS[5], KEYS[8], out)
 for contact, facts in pairs(out.facts) do
-  if facts ~= '' then redis.call('HSET', KEYS[5], contact .. FACTS, facts) end
+  if facts ~= '' and not facts_trimmed[contact] then redis.call('HSET', KEYS[5], contact .. FACTS, facts) end
 end
 if write_timers(out, KEYS[10]) then redis.call('HINCRBY', KEYS[1], 'near_version', 1) end
 write_counts(KEYS[2])

@@ -2,6 +2,7 @@
 -- fixed-width entries; finding is a plain search that checks the alignment of what it found.
 local CONSENT, STAMP, TOMBSTONE, HISTORY, SEEN, REF = 18, 18, 16, 17, 15, 72
 local SCHEDULED, IN_FLIGHT, SENT, SKIPPED, CANCELLED, EXPIRED, UNKNOWN = 1, 2, 3, 6, 7, 8, 10
+local BY_CLIENT = 32
 local NO_KEY = string.rep('\0', 8)
 local sub, byte, find, char = string.sub, string.byte, string.find, string.char
 local reverse = string.reverse
@@ -35,18 +36,30 @@ local function keep_newest(section, width, most)
   return sub(section, #section - width * most + 1)
 end
 
--- Ended references beyond the bound go, oldest first; those that wait or are in flight stay.
+-- Body and facts are kept for what waits, is in flight, or may be reinstated, because a client has
+-- cancelled it (R44).
+local function is_kept(refs, at)
+  local state, reason = byte(refs, at + 6, at + 7)
+  return state == SCHEDULED or state == IN_FLIGHT or (state == CANCELLED and reason == BY_CLIENT)
+end
+
+-- Ended references beyond the bound go, oldest first; those that wait or are in flight stay. Also
+-- returns the bodies that were kept for those that go, or nil.
 local function trim_refs(refs)
   local excess = #refs / REF - CONTACT_INVITATIONS_MAX
-  local parts = {}
+  local parts, bodies = {}, nil
   for at = 1, #refs, REF do
     if excess > 0 and byte(refs, at + 6) >= SENT then
       excess = excess - 1
+      if is_kept(refs, at) then
+        bodies = bodies or {}
+        bodies[#bodies + 1] = sub(refs, at + 64, at + 69)
+      end
     else
       parts[#parts + 1] = sub(refs, at, at + REF - 1)
     end
   end
-  return table.concat(parts)
+  return table.concat(parts), bodies
 end
 
 -- Evidence of single orders goes before withdrawals and wider evidence.
@@ -78,7 +91,7 @@ local function trim_record(rec)
   if #rec.events > SEEN * CONTACT_EVENTS_MAX then
     rec.events = keep_newest(rec.events, SEEN, CONTACT_EVENTS_MAX)
   end
-  if #rec.refs > REF * CONTACT_INVITATIONS_MAX then rec.refs = trim_refs(rec.refs) end
+  if #rec.refs > REF * CONTACT_INVITATIONS_MAX then rec.refs, rec.idle = trim_refs(rec.refs) end
   if #rec.consents > CONSENT * CONTACT_CONSENTS_MAX then
     rec.consents = trim_consents(rec.consents)
   end
@@ -162,6 +175,42 @@ local function open_contacts(key, members)
   return open_records(key, contacts)
 end
 
+-- True if another invitation of the contact still needs this body.
+local function body_needed(rec, body, except)
+  if #rec.refs == REF and except == 1 then return false end
+  local at = find_entry(rec.refs, REF, 64, body)
+  while at do
+    if at ~= except and is_kept(rec.refs, at) then return true end
+    at = find_entry(rec.refs, REF, 64, body, at + REF)
+  end
+  return false
+end
+
+-- True if anything of the contact, or of one order of it, is kept.
+local function has_kept(rec, order_key)
+  local refs = rec.refs
+  for at = 1, #refs, REF do
+    if is_kept(refs, at) and (not order_key or sub(refs, at + 48, at + 55) == order_key) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Where the facts of a contact stand among the bodies: no event has this sequence.
+local FACTS = string.rep('\0', 6)
+
+-- Bodies and facts that went with what was dropped at the bound; `write_ends` deletes them.
+local trimmed, facts_trimmed = {}, {}
+local function drop_idle(contact, rec, body, bodies)
+  if body_needed(rec, body) then return end
+  bodies[#bodies + 1] = contact .. reverse(body)
+  if not has_kept(rec) then
+    bodies[#bodies + 1] = contact .. FACTS
+    facts_trimmed[contact] = true
+  end
+end
+
 local function write_records(key, records)
   local args, n = {}, 0
   for contact, rec in pairs(records) do
@@ -169,6 +218,7 @@ local function write_records(key, records)
       args[n + 1] = contact
       n = n + 2
       args[n] = build_record(rec)
+      for _, body in ipairs(rec.idle or {}) do drop_idle(contact, rec, body, trimmed) end
     end
   end
   if n > 0 then redis.call('HSET', key, unpack(args)) end
@@ -204,34 +254,6 @@ local function member_of(contact, sequence, channel)
   return pack('>c8I6H', contact, sequence, channel)
 end
 
--- True if another invitation of the contact still needs this body.
-local function body_needed(rec, body, except)
-  if #rec.refs == REF then return false end
-  local at = find_entry(rec.refs, REF, 64, body)
-  while at do
-    local state = byte(rec.refs, at + 6)
-    if at ~= except and (state == SCHEDULED or state == IN_FLIGHT) then return true end
-    at = find_entry(rec.refs, REF, 64, body, at + REF)
-  end
-  return false
-end
-
--- True if anything of the contact, or of one order of it, waits or is in flight.
-local function has_live(rec, order_key)
-  local refs = rec.refs
-  for at = 1, #refs, REF do
-    local state = byte(refs, at + 6)
-    if (state == SCHEDULED or state == IN_FLIGHT)
-      and (not order_key or sub(refs, at + 48, at + 55) == order_key) then
-      return true
-    end
-  end
-  return false
-end
-
--- Where the facts of a contact stand among the bodies: no event has this sequence.
-local FACTS = string.rep('\0', 6)
-
 local function count_rule(rule, what)
   count('r:' .. rule .. ':' .. what, 1)
 end
@@ -256,12 +278,12 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out, member, bor
   end
   local lines = out.lines
   lines[#lines + 1] = outcome_line(member, state, reason, rule, now_ms, attempts)
-  if keeps_body then return end
+  if keeps_body or (state == CANCELLED and reason == BY_CLIENT) then return end
   local body = sub(refs, at + 64, at + 69)
   if not body_needed(rec, body, at) then
     local bodies = out.bodies
     bodies[#bodies + 1] = contact .. reverse(body)
-    if not has_live(rec) then
+    if not has_kept(rec) then
       bodies[#bodies + 1] = contact .. FACTS
       if out.facts then out.facts[contact] = '' end
     end
@@ -270,5 +292,6 @@ end
 
 local function write_ends(bodies_key, outcomes_key, out)
   if #out.bodies > 0 then redis.call('HDEL', bodies_key, unpack(out.bodies)) end
+  if #trimmed > 0 then redis.call('HDEL', bodies_key, unpack(trimmed)) end
   if #out.lines > 0 then redis.call('APPEND', outcomes_key, table.concat(out.lines)) end
 end

@@ -49,14 +49,27 @@ local function set_timer(out, contact, head, at, body)
   end
 end
 
--- Forgets the timers under these rules (4 bytes each) that watch `key`, or all, without one.
-local function stop_timers(out, contact, key, numbers)
+-- Forgets the timers under these rules (4 bytes each) that watch `key`, or, without one, all whose event
+-- is not newer than `time`; of one channel, or, with 0, of all.
+local function stop_timers(out, contact, key, numbers, channel, time)
   local held = timers_of(out, contact)
   for i = #held, 1, -1 do
-    if (key == NO_KEY or sub(held[i], 13, 20) == key)
-      and find_entry(numbers, 4, 0, sub(held[i], 9, 12)) then
+    local is_meant = sub(held[i], 13, 20) == key
+    if key == NO_KEY then is_meant = unpack_('<I6', held[i], 27) <= time end
+    local high, low = byte(held[i], 7, 8)
+    is_meant = is_meant and (channel == 0 or high * 256 + low == channel)
+    if is_meant and find_entry(numbers, 4, 0, sub(held[i], 9, 12)) then
       drop_timer(out, contact, held, i)
     end
+  end
+end
+
+-- Lua's stack has room for some 8,000 values: what all timers of a full batch are is more.
+local PIECE = 4000
+
+local function call_in_pieces(command, key, list)
+  for i = 1, #list, PIECE do
+    redis.call(command, key, unpack(list, i, math.min(i + PIECE - 1, #list)))
   end
 end
 
@@ -70,12 +83,12 @@ local function write_timers(out, due_key)
       redis.call('HSET', out.timers_key, contact, table.concat(held))
     end
   end
-  if #out.timers_gone > 0 then redis.call('ZREM', due_key, unpack(out.timers_gone)) end
+  call_in_pieces('ZREM', due_key, out.timers_gone)
   local zadd = {}
   for member, due in pairs(out.timers_set) do
     zadd[#zadd + 1] = due
     zadd[#zadd + 1] = member
   end
-  if #zadd > 0 then redis.call('ZADD', due_key, unpack(zadd)) end
+  call_in_pieces('ZADD', due_key, zadd)
   return out.timers_gained
 end

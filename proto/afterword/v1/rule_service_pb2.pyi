@@ -831,7 +831,10 @@ class Action(_message.Message):
     recipient: Global___Action.Recipient.ValueType
     """To whom it goes."""
     template: _builtins.str
-    """Id of a template; empty: the default of the family."""
+    """Id of a template of TemplateService, for EMAIL. Empty: the default of the family; for a later step
+    of a review family that of the first step over the same medium, with its preheader and text unless
+    they are set here.
+    """
     preheader: _builtins.str
     """What mail programs show behind the subject, at most 250 characters, no line breaks; placeholders as
     in the subject.

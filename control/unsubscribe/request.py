@@ -1,0 +1,135 @@
+"""One HTTP/1.1 request off the wire, its body bounded.
+
+Decides: how a request is framed (RFC 9112 section 6), and how much of it is kept.
+Never: how long it may take; the caller sets the time.
+
+A body that is too long is read to its end, as far as `DRAINED_BYTES_MAX`, and thrown away: whoever
+hangs up on a client that still sends takes the answer away from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+import msgspec
+
+HEAD_BYTES_MAX: Final = 8 * 1024
+BODY_BYTES_MAX: Final = 64 * 1024
+DRAINED_BYTES_MAX: Final = 256 * 1024
+
+_READ_BYTES: Final = 16 * 1024
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BadRequest(Exception):
+    """It is not HTTP, or not framed as HTTP demands."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked."""
+
+    method: str
+    path: str
+    """Without a query."""
+    headers: dict[str, str]
+    """Names in lower case; of one that comes twice the first."""
+    body: bytes = b""
+    """Empty if it was longer than BODY_BYTES_MAX."""
+
+
+async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
+    """Return the next request; tells a client that waits for it to go on.
+
+    Raises:
+        BadRequest: answer 400.
+        asyncio.LimitOverrunError: the head is too long.
+        asyncio.IncompleteReadError: the client went away.
+    """
+    request, length = _parsed((await reader.readuntil(b"\r\n\r\n")).decode("latin-1"))
+    if length == 0:
+        return request
+    if request.headers.get("expect", "").lower() == "100-continue":
+        writer.write(_CONTINUE)
+    body = await (_chunked(reader) if length is None else _sized(reader, length))
+    return msgspec.structs.replace(request, body=body)
+
+
+def _parsed(head: str) -> tuple[Request, int | None]:
+    """Return the request and the length of its body, None if it comes in chunks."""
+    line, *lines = head.split("\r\n")[:-2]
+    parts = line.split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or not _TOKEN.fullmatch(parts[0]):
+        raise BadRequest
+    headers: dict[str, str] = {}
+    framing: list[str] = []
+    for each in lines:
+        name, colon, value = each.partition(":")
+        if not colon or not _TOKEN.fullmatch(name):
+            raise BadRequest
+        name, value = name.lower(), value.strip(" \t")
+        headers.setdefault(name, value)
+        if name in ("content-length", "transfer-encoding"):
+            framing.append(value)
+    if len(framing) > 1:
+        # Two lengths: a proxy may have believed the other one.
+        raise BadRequest
+    request = Request(parts[0], parts[1].partition("?")[0], headers)
+    if not framing:
+        return request, 0
+    if "content-length" in headers:
+        return request, _number(framing[0], 10)
+    if framing[0].lower() != "chunked":
+        raise BadRequest
+    return request, None
+
+
+def _number(text: str, base: int) -> int:
+    if not re.fullmatch("[0-9A-Fa-f]{1,15}" if base == 16 else "[0-9]{1,15}", text):
+        raise BadRequest
+    return int(text, base)
+
+
+async def _sized(reader: asyncio.StreamReader, length: int) -> bytes:
+    if length <= BODY_BYTES_MAX:
+        return await reader.readexactly(length)
+    await _drain(reader, min(length, DRAINED_BYTES_MAX))
+    return b""
+
+
+async def _drain(reader: asyncio.StreamReader, length: int) -> None:
+    while length:
+        got = await reader.read(min(length, _READ_BYTES))
+        if not got:
+            raise asyncio.IncompleteReadError(b"", length)
+        length -= len(got)
+
+
+async def _chunked(reader: asyncio.StreamReader) -> bytes:
+    body, total = bytearray(), 0
+    while True:
+        size = _number((await _line(reader)).partition(";")[0].strip(" \t"), 16)
+        if not size:
+            break
+        total += size
+        if total > DRAINED_BYTES_MAX:
+            # No honest client says so much; it may lose its answer.
+            return b""
+        if total <= BODY_BYTES_MAX:
+            body += await reader.readexactly(size)
+        else:
+            await _drain(reader, size)
+        if await _line(reader):
+            raise BadRequest
+    trailer_bytes = 0
+    while line := await _line(reader):
+        trailer_bytes += len(line)
+        if trailer_bytes > HEAD_BYTES_MAX:
+            raise BadRequest
+    return bytes(body) if total <= BODY_BYTES_MAX else b""
+
+
+async def _line(reader: asyncio.StreamReader) -> str:
+    return (await reader.readuntil(b"\r\n"))[:-2].decode("latin-1")

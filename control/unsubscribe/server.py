@@ -1,0 +1,238 @@
+"""Unsubscribing over HTTP: POST does it, GET only shows a page (RFC 8058).
+
+Decides: what each request is answered, and how many withdrawals a second there may be.
+Never: asks who it is, sets a cookie or redirects; changes anything on GET or HEAD, which scanners of
+links send; serves any other page, so that it may face the internet, where the metrics may not.
+
+    POST /u/<token>                  one-click, whatever the body: the default; text/plain
+    POST /u/<token>  scope=...       from the page, with a choice; the page, telling what was done
+    GET  /u/<token>                  the page
+
+Invariants:
+1. 200 to a POST means that the withdrawal is on record, as durably as the store keeps anything.
+2. 503 means try again; what was done by then is not undone, and doing it again is harmless.
+3. A connection takes at most READ_S + WITHDRAW_S + WRITE_S.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from control.listener import Listener
+from control.unsubscribe import page
+from control.unsubscribe.links import PATH, base_path
+from control.unsubscribe.request import (
+    HEAD_BYTES_MAX,
+    BadRequest,
+    Request,
+    read_request,
+)
+from control.unsubscribe.words import page_language
+from core.engine.unsubscribe import Choice, Unsubscriber, Way
+from core.engine.unsubscribe_tokens import Ticket
+from core.errors import StoreUnavailable
+
+_LOG = logging.getLogger(__name__)
+
+CONNECTIONS_MAX: Final = 256
+READ_S: Final = 10
+WITHDRAW_S: Final = 10
+WRITE_S: Final = 10
+GRACE_S: Final = 3
+WITHDRAWALS_PER_SECOND: Final = 200
+WITHDRAWALS_AT_ONCE: Final = 400
+RETRY_AFTER_S: Final = 30
+
+FIELDS_MAX: Final = 16
+_TEXT: Final = "text/plain; charset=utf-8"
+_HTML: Final = "text/html; charset=utf-8"
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is said to a request."""
+
+    status: HTTPStatus
+    body: str
+    kind: str = _TEXT
+    language: str = ""
+    header: str = ""
+    """A further line."""
+
+
+class Pace:
+    """Lets so many through a second, and a burst of so many at once (GCRA).
+
+    Args:
+        now_s: any steady clock.
+    """
+
+    def __init__(self, per_second: int, at_once: int, now_s: Callable[[], float]) -> None:
+        self._interval_s = 1 / per_second
+        self._tolerance_s = (at_once - 1) / per_second
+        self._now_s = now_s
+        self._arrival_s = 0.0
+
+    def take(self) -> bool:
+        """Return whether one more may pass now; if so, it has."""
+        now_s = self._now_s()
+        arrival_s = max(self._arrival_s, now_s)
+        if arrival_s - now_s > self._tolerance_s:
+            return False
+        self._arrival_s = arrival_s + self._interval_s
+        return True
+
+
+class UnsubscribeServer:
+    """Answers the links in messages.
+
+    Args:
+        listen: host:port.
+        public_url: where people reach it; a proxy may strip its path or leave it.
+        default: what a POST without a choice means, and what the page offers first.
+        read_s: how long a client may take to send its request.
+        withdraw_s: how long a withdrawal may take before the client is told to come again.
+        pace: of withdrawals; the default if not given.
+    """
+
+    def __init__(
+        self, listen: str, public_url: str, unsubscriber: Unsubscriber, *,
+        default: Choice = Choice.ACCOUNT, read_s: float = READ_S, withdraw_s: float = WITHDRAW_S,
+        pace: Pace | None = None,
+    ) -> None:  # fmt: skip
+        self._unsubscriber = unsubscriber
+        self._base = base_path(public_url)
+        self._default = default
+        self._read_s = read_s
+        self._withdraw_s = withdraw_s
+        self._pace = pace or Pace(WITHDRAWALS_PER_SECOND, WITHDRAWALS_AT_ONCE, time.monotonic)
+        self._listener = Listener(
+            listen, "unsubscribe.listen", self._serve, connections_max=CONNECTIONS_MAX,
+            buffer_bytes=HEAD_BYTES_MAX, grace_s=GRACE_S,
+        )  # fmt: skip
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once it does."""
+        return self._listener.address
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            InvalidField: the address is taken.
+        """
+        await self._listener.start()
+
+    async def stop(self) -> None:
+        """Stop listening, answer what was asked, hang up. Idempotent."""
+        await self._listener.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        has_body = True
+        try:
+            async with asyncio.timeout(self._read_s):
+                request = await read_request(reader, writer)
+            has_body = request.method != "HEAD"
+            answer = await self._answer(request)
+        except TimeoutError:
+            answer = _plain(HTTPStatus.REQUEST_TIMEOUT)
+        except BadRequest:
+            answer = _plain(HTTPStatus.BAD_REQUEST)
+        except asyncio.LimitOverrunError:
+            answer = _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        except (asyncio.IncompleteReadError, OSError):
+            raise
+        except Exception as error:
+            # Its text might name somebody.
+            _LOG.error("a request to unsubscribe broke: %s", type(error).__name__)
+            answer = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+        async with asyncio.timeout(WRITE_S):
+            writer.write(_wire(answer, has_body=has_body))
+            await writer.drain()
+
+    async def _answer(self, request: Request) -> Answer:
+        if request.method not in ("GET", "HEAD", "POST"):
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: GET, HEAD, POST\r\n")
+        path = request.path
+        if self._base and path.startswith(self._base + PATH):
+            path = path.removeprefix(self._base)
+        if not path.startswith(PATH):
+            return _plain(HTTPStatus.NOT_FOUND)
+        ticket = self._unsubscriber.read(path.removeprefix(PATH))
+        accepted = request.headers.get("accept-language", "")
+        language = page_language(ticket.language if ticket is not None else "", accepted)
+        if ticket is None:
+            return Answer(HTTPStatus.NOT_FOUND, page.unknown(language), _HTML, language)
+        if request.method != "POST":
+            return self._page(ticket, language, None)
+        return await self._withdraw(ticket, language, _choice(request, self._default))
+
+    async def _withdraw(self, ticket: Ticket, language: str, chosen: Choice | None) -> Answer:
+        """Withdraw, and tell it in the form that the client understands: None means one-click."""
+        done: Choice | None = None
+        if self._pace.take():
+            way = Way.ONE_CLICK if chosen is None else Way.PAGE
+            with contextlib.suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(self._withdraw_s):
+                    done = await self._unsubscriber.withdraw(ticket, chosen or self._default, way)
+        if done is None:
+            retry = f"Retry-After: {RETRY_AFTER_S}\r\n"
+            if chosen is None:
+                return _plain(HTTPStatus.SERVICE_UNAVAILABLE, retry)
+            text = page.away(language)
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, text, _HTML, language, retry)
+        if chosen is None:
+            return Answer(HTTPStatus.OK, "unsubscribed\n")
+        return self._page(ticket, language, done)
+
+    def _page(self, ticket: Ticket, language: str, done: Choice | None) -> Answer:
+        channel = self._unsubscriber.channel(ticket)
+        shop = (channel.display_name or channel.id) if channel is not None else ""
+        text = page.question(language, ticket.purpose, ticket.medium, shop, self._default, done)
+        return Answer(HTTPStatus.OK, text, _HTML, language)
+
+
+def _choice(request: Request, default: Choice) -> Choice | None:
+    """Return what was chosen on the page, None for a POST that does not come from there.
+
+    A mail program's POST (RFC 8058 3.2) is a form, a multipart form or nothing at all; only a plain
+    form can be the page's. A choice that does not exist is none.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        return None
+    try:
+        fields = parse_qs(
+            request.body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS_MAX
+        )
+    except ValueError:
+        return None
+    if "List-Unsubscribe" in fields or page.FIELD not in fields:
+        return None
+    return page.CHOICES.get(fields[page.FIELD][0], default)
+
+
+def _plain(status: HTTPStatus, header: str = "") -> Answer:
+    return Answer(status, f"{status.phrase}\n", header=header)
+
+
+def _wire(answer: Answer, *, has_body: bool) -> bytes:
+    body = answer.body.encode()
+    language = f"Content-Language: {answer.language}\r\n" if answer.language else ""
+    head = (
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+        f"Content-Type: {answer.kind}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"{language}{answer.header}{page.HEADERS}"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + (body if has_body else b"")

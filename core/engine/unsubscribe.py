@@ -1,0 +1,93 @@
+"""A contact's own withdrawal, by the link in a message.
+
+Decides: which withdrawals a choice means (R19), and what is written down as evidence.
+Never: who may ask: whoever holds a link speaks for its contact, in that nobody else was sent it.
+
+Every withdrawal is repeated without harm, so one that was not answered is simply made again.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import partial
+
+from core.bounds import SECOND_MS
+from core.engine.consents import ConsentBook
+from core.engine.patience import patiently
+from core.engine.unsubscribe_tokens import Ticket, UnsubscribeTokens
+from core.model import CONSENT_PURPOSES
+from core.registry.registry import Registry
+from core.registry.resources import Channel
+from core.stats import Stats
+
+ACTOR = "recipient"
+PATIENCE_MS = 3 * SECOND_MS
+"""How long a store that is away is waited for: an embedded server is back in less."""
+
+
+class Choice(enum.StrEnum):
+    """What no longer comes, over the medium of the message."""
+
+    ACCOUNT = "account"
+    """Messages of this purpose, from all channels."""
+    CHANNEL = "channel"
+    """Messages of this purpose, from this channel."""
+    EVERYTHING = "everything"
+    """Messages of all purposes that need a consent, from all channels."""
+
+
+class Way(enum.StrEnum):
+    """How the contact asked; kept with the withdrawal (g1)."""
+
+    ONE_CLICK = "one-click"
+    PAGE = "page"
+
+
+class Unsubscriber:
+    """Carries out what contacts ask by their links."""
+
+    def __init__(
+        self, tokens: UnsubscribeTokens, consents: ConsentBook, registry: Registry, stats: Stats
+    ) -> None:
+        self._tokens = tokens
+        self._consents = consents
+        self._registry = registry
+        self._stats = stats
+
+    def read(self, token: str) -> Ticket | None:
+        """Return what a link stands for, None (and counted) if it was not made here."""
+        ticket = self._tokens.read(token)
+        if ticket is None:
+            self._stats.unsubscribe_tokens_refused += 1
+        return ticket
+
+    def channel(self, ticket: Ticket) -> Channel | None:
+        """Return the channel that wrote, None if there is none any more."""
+        channel = self._registry.snapshot.channel_by_number.get(ticket.channel_number)
+        return channel if channel is not None and channel.account == ticket.account else None
+
+    async def withdraw(self, ticket: Ticket, choice: Choice, way: Way) -> Choice:
+        """Withdraw; once this returns it is on record, and no send that it covers starts.
+
+        Returns:
+            What was done: the whole account where the channel is gone.
+
+        Raises:
+            StoreUnavailable: the store stayed away; whether it was done is unknown.
+        """
+        channel = self.channel(ticket)
+        if choice is Choice.CHANNEL and channel is None:
+            choice = Choice.ACCOUNT
+        name = channel.name if choice is Choice.CHANNEL and channel is not None else ""
+        everything = sorted({*CONSENT_PURPOSES, ticket.purpose})
+        for purpose in everything if choice is Choice.EVERYTHING else [ticket.purpose]:
+            call = partial(
+                self._consents.withdraw, ticket.account, ticket.contact_key, int(purpose),
+                ticket.medium, name, ACTOR, str(way), ticket.member,
+            )  # fmt: skip
+            await patiently(call, self._stats, PATIENCE_MS)
+        if way is Way.PAGE:
+            self._stats.unsubscribes_page += 1
+        else:
+            self._stats.unsubscribes_one_click += 1
+        return choice
