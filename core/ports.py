@@ -345,6 +345,8 @@ class Settlement(msgspec.Struct, frozen=True):
     """Definitely not handed over: the cap reservations are returned (R25)."""
     next_plans: tuple[Plan, ...] = ()
     """Steps that follow a SENT one; born CANCELLED if a tombstone of the order forbids them."""
+    content_revision: int = 0
+    """Revision of the rule whose content was sent, modulo 2**16; kept with what has ended (D1)."""
 
 
 class SettleAnswer(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ _PLAN_ANSWER = struct.Struct("<6sBBB6sH")
 _CLAIM_ITEM = struct.Struct("<16sBBBBBBB6s")
 _CLAIM_ANSWER = struct.Struct("<BBBB6s")
 _CAP = struct.Struct("<4sH6sB6s")
-_SETTLEMENT = struct.Struct("<16sBBBB6s")
+_SETTLEMENT = struct.Struct("<16sBBBB6sH")
 _MARK = struct.Struct("<8s8s8sH")
 _NOTE = struct.Struct("<8s8sH6sH")
 _TOMBSTONE = struct.Struct("<H6s")
@@ -48,7 +48,7 @@ _WOKEN = struct.Struct("<16s6s")
 assert _CLAIM_ITEM.size == 29
 assert _PLAN_HEAD.size == 88
 assert _PLAN_ANSWER.size == 17
-assert _SETTLEMENT.size == 26
+assert _SETTLEMENT.size == 28
 
 
 def pack_plan(plan: Plan, slot_index: int, event_key: bytes = NO_KEY) -> bytes:
@@ -190,6 +190,7 @@ def pack_settlement(settlement: Settlement) -> bytes:
     return _SETTLEMENT.pack(
         settlement.member, settlement.state, settlement.reason, settlement.releases_caps,
         len(settlement.next_plans), settlement.due_ms.to_bytes(6, "little"),
+        settlement.content_revision % 2**16,
     )  # fmt: skip
 
 

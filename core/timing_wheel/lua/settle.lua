@@ -8,8 +8,8 @@
 -- KEYS[12...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] claim token 16
 -- ARGV[4] number of settlements, <= 128
--- ARGV[5] settlements: member 16, state B, reason B, releases B, plans B, due I6, then its plans as
---   `birth.lua` draws them, without event key
+-- ARGV[5] settlements: member 16, state B, reason B, releases B, plans B, due I6, content revision H,
+--   then its plans as `birth.lua` draws them, without event key
 -- ARGV[6...] detail for each plan, in the order of the settlements
 -- Returns: one string; for each settlement: is_settled B, plans B, woken B, 17 bytes a plan (as
 --   commit), 22 bytes a woken entry (member 16, due I6)
@@ -19,7 +19,7 @@
 -- @include ../../antispam/lua/consent
 -- @include birth
 -- @include release
-local ITEM = 26
+local ITEM = 28
 local RETRY_WAIT = 2
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local items = ARGV[5]
@@ -70,7 +70,8 @@ local function settle(rec, contact, member, item, state, reason, releases, plans
     out.deferred[#out.deferred + 1] = due
     out.deferred[#out.deferred + 1] = member
   else
-    end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits)
+    local content = sub(items, item + 26, item + 27)
+    end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits, content)
   end
   local woken = ''
   if releases == 1 then
