@@ -30,9 +30,9 @@ import pytest
 import uvloop
 
 from core.model import Contact, Event, Family, Item, Medium, Order
-from core.ports import Delivery, Letter
 from core.registry.resources import Channel
 from core.registry.rule_parts import EmailSender
+from core.sending import Delivery, Letter
 from senders import mime, templates
 from senders.smtp import SmtpTransport
 

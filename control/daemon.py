@@ -54,12 +54,13 @@ from core.engine.unsubscribe import Choice, Unsubscriber
 from core.engine.unsubscribe_tokens import UnsubscribeTokens
 from core.errors import InvalidField
 from core.model import Medium
-from core.ports import Durability, Transport
-from core.ports import Postbox as PostboxPort
+from core.ports import Durability
 from core.redis_link import RedisLink
 from core.registry.redis_store import RedisRegistryStore
 from core.registry.registry import Registry
 from core.rules import public_holidays
+from core.sending import Postbox as PostboxPort
+from core.sending import Transport
 from core.timing_wheel.redis_store import SCRIPTS, RedisStore
 from senders import mime
 from senders.outbox import OutboxTransport

@@ -25,7 +25,7 @@ import struct
 
 import msgspec
 
-from core.model import Reason, State
+from core.model import State
 
 RECORD_VERSION = 2
 NO_KEY = bytes(8)
@@ -37,7 +37,6 @@ TOMBSTONE = struct.Struct("<8sH6s")
 HISTORY = struct.Struct("<B8s6sH")
 EVENT_SEEN = struct.Struct("<8sB6s")
 REFERENCE = struct.Struct("<6sBBBBBBBBHI6s6s8s8s8s8s6sBB")
-OUTCOME = struct.Struct("<16sBBI6sB3s")
 
 assert HEADER.size == 19
 assert CONSENT.size == 18
@@ -46,7 +45,6 @@ assert TOMBSTONE.size == 16
 assert HISTORY.size == 17
 assert EVENT_SEEN.size == 15
 assert REFERENCE.size == 72
-assert OUTCOME.size == 32
 
 FLAG_HOLD_UNKNOWN = 1
 """An unknown outcome is held, not retried: the transport has no idempotency key (E17)."""
@@ -150,8 +148,8 @@ class EventSeen(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct):
     """All that changes about one invitation, and what the gate needs to decide on it.
 
-    `mark` holds the claim tag (first 8 bytes of the claim token) while IN_FLIGHT, and the instant it
-    ended (six bytes, two zeros) once ended.
+    `mark` holds the claim tag (first 8 bytes of the claim token) while IN_FLIGHT, and once ended the
+    instant it ended (six bytes) and the revision of the rule whose content was sent (two).
     """
 
     sequence: int
@@ -179,6 +177,11 @@ class Reference(msgspec.Struct):
     def settle_ms(self) -> int:
         """When it ended; 0 while it has not."""
         return unpack48(self.mark[:6]) if self.state >= State.SENT else 0
+
+    @property
+    def content_revision(self) -> int:
+        """Revision of the rule whose content was sent, modulo 2**16; 0 while nothing was (D1)."""
+        return unpack48(self.mark[6:]) if self.state in (State.SENT, State.DELIVERED) else 0
 
 
 class ContactRecord(msgspec.Struct):
@@ -333,30 +336,5 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     """Subject and text of one made by hand."""
     is_hurried: bool = False
     """To be sent now: open windows do not hold it back, quiet hours do (R45)."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """One line of a day's outcomes: 32 bytes, appended when an invitation ends."""
-
-    member: bytes
-    state: State
-    reason: Reason
-    rule_number: int
-    settle_ms: int
-    attempts: int
-
-
-def unpack_outcomes(raw: bytes) -> list[Outcome]:
-    """Return a day's outcomes in the order in which they were written."""
-    return [
-        Outcome(f[0], State(f[1]), Reason(f[2]), f[3], unpack48(f[4]), f[5])
-        for f in OUTCOME.iter_unpack(raw)
-    ]
-
-
-def pack_outcome(outcome: Outcome) -> bytes:
-    """Return the 32 bytes of one outcome."""
-    return OUTCOME.pack(
-        outcome.member, outcome.state, outcome.reason, outcome.rule_number,
-        pack48(outcome.settle_ms), outcome.attempts, bytes(3),
-    )  # fmt: skip
+    content_revision: int = 0
+    """Revision of the rule whose content the message before had: a reminder repeats it (B19)."""

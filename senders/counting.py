@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 
 PLACES = 4_096
 """More than one claim takes, so that this transport is never the bottleneck."""

@@ -33,7 +33,7 @@ from hashlib import blake2b
 from core.bounds import EMAIL_CHARS_MAX
 from core.errors import RenderingFailed
 from core.model import Purpose
-from core.ports import Letter
+from core.sending import Letter
 from senders import templates
 
 LINE_CHARS_MAX = 998

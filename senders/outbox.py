@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 from senders import backoff, mime
 
 PLACES = 256

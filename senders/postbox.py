@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from core.errors import RenderingFailed
-from core.ports import Delivery, Letter, Transport
+from core.sending import Delivery, Letter, Transport
 
 NO_TRANSPORT = Delivery(Delivery.Kind.FAILED, "no transport for this medium")
 

@@ -28,7 +28,7 @@ from typing import cast
 
 from core.bounds import CLAIM_LEASE_MS, LEASE_MARGIN_MS, SECOND_MS
 from core.errors import InvalidField, RenderingFailed
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 from senders import backoff, mime
 from senders.smtp_connection import Batch, Job, Refused, SmtpConnection, SmtpServer, Tls
 

@@ -29,7 +29,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 from senders import backoff
 from senders.smtp_reply import BrokenReply, Reply, ReplyReader, Stage, delivery_of
 

@@ -18,7 +18,7 @@ import enum
 import re
 from typing import NamedTuple
 
-from core.ports import Delivery
+from core.sending import Delivery
 
 REPLY_BYTES_MAX = 64 * 1024
 """More without the end of a reply is no SMTP server."""

@@ -24,7 +24,7 @@ import msgspec
 from core.bounds import SUBJECT_CHARS_MAX, TEXT_CHARS_MAX
 from core.errors import InvalidField, RenderingFailed
 from core.model import Family
-from core.ports import Letter
+from core.sending import Letter
 from senders.catalogue.choice import in_force, words_without_text
 from senders.catalogue.emails import BodyUse
 from senders.languages import LANGUAGES, Copy

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from core.model import Contact, Event, Family, Item, Medium, Order, Shipment
-from core.ports import Letter
 from core.registry.resources import Channel
 from core.registry.rule_parts import EmailSender
+from core.sending import Letter
 
 SEND_MS = 1_760_000_000_000
 

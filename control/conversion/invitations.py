@@ -63,6 +63,7 @@ def invitation_to_proto(view: InvitationView) -> pb2.Invitation:
         questionnaire=view.review.questionnaire,
         comment_required=view.review.comment_required,
         generation=detail.generation,
+        content_revision=ref.content_revision,
     )
     if detail.carrier:
         pb.carrier = f"accounts/{account}/carriers/{detail.carrier}"

@@ -20,10 +20,10 @@ from control.unsubscribe.links import PATH
 from core.bounds import DAY_MS
 from core.errors import FailedPrecondition, RenderingFailed
 from core.model import CONSENT_PURPOSES, Contact, Event, Item, Medium, Order, Purpose, Shipment
-from core.ports import Letter
 from core.registry.resources import Channel, Rule
 from core.registry.rule_content import as_said
 from core.registry.rule_parts import Action, EmailSender, Step
+from core.sending import Letter
 from senders.catalogue import choice
 from senders.catalogue.emails import KIND_BOTH, BodyUse, EmailTemplate
 from senders.mime import MimeRenderer

@@ -19,8 +19,9 @@ from core import bounds
 from core.bounds import DAY_MS
 from core.errors import LimitExceeded
 from core.model import Medium, Reason, State
+from core.outcomes import Outcome
 from core.ports import Lane, Source, Store
-from core.records import Outcome, PlanDetail, member_parts
+from core.records import PlanDetail, member_parts
 
 OWN_PLATFORM = "own"
 _FOREVER_MS = 2**47

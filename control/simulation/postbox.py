@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 
 PLACES = 1_000_000
 """More than a round can hold."""

@@ -30,9 +30,9 @@ from core.bounds import DAY_MS
 from core.clock import ManualClock
 from core.engine.engine import Engine
 from core.model import Medium
-from core.ports import Postbox
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
+from core.sending import Postbox
 from core.timing_wheel.memory_store import MemoryStore
 
 ACTOR: Final = "simulation"

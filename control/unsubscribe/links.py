@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from control.unsubscribe.words import known_language
 from core.engine.unsubscribe_tokens import Ticket, UnsubscribeTokens
 from core.model import CONSENT_PURPOSES, Medium
-from core.ports import Letter
+from core.sending import Letter
 
 PATH = "/u/"
 

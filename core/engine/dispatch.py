@@ -36,18 +36,9 @@ from core.engine.settlement import Meaning
 from core.engine.timers import TimerRunner
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
 from core.model import State, WaitReason
-from core.ports import (
-    ClaimAction,
-    ClaimAnswer,
-    ClaimCode,
-    Delivery,
-    Lane,
-    Postbox,
-    Settlement,
-    Store,
-    Waiting,
-)
+from core.ports import ClaimAction, ClaimAnswer, ClaimCode, Lane, Settlement, Store, Waiting
 from core.registry.registry import Registry
+from core.sending import Delivery, Postbox
 from core.stats import Stats
 
 _LOG = logging.getLogger(__name__)

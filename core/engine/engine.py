@@ -31,8 +31,9 @@ from core.engine.rule_counts import RuleCounts
 from core.engine.timers import TimerRunner
 from core.errors import StoreUnavailable
 from core.model import Medium
-from core.ports import Postbox, Store
+from core.ports import Store
 from core.registry.registry import Registry
+from core.sending import Postbox
 from core.stats import Stats
 
 _LOG = logging.getLogger(__name__)

@@ -280,7 +280,10 @@ def _summary(view: InvitationView) -> str:
         return "on its way"
     if ref.state in (State.SENT, State.DELIVERED):
         tries = f" at attempt {ref.attempts}" if ref.attempts > 1 else ""
-        return f"sent {local(ref.settle_ms, zone)}{tries}"
+        said = ""
+        if ref.content_revision not in (0, view.detail.revision):
+            said = f" with the content of revision {ref.content_revision}"
+        return f"sent {local(ref.settle_ms, zone)}{tries}{said}"
     reason = Reason(ref.reason)
     text = SUMMARIES.get(reason, f"ended {State(ref.state).name}")
     return f"{text} ({State(ref.state).name}, {reason.name}; {utc(ref.settle_ms)})"

@@ -12,12 +12,13 @@ from core.engine.opening import Hours, may_be_closed
 from core.engine.planner import Planner
 from core.engine.plans import address_for, carrier_of, step_index, wait_for
 from core.model import CONSENT_PURPOSES
-from core.ports import Letter, Plan
+from core.ports import Plan
 from core.records import PlanDetail, Reference
 from core.registry.resources import Channel, Rule
 from core.registry.rule_parts import Action, Recipient, Step, Wait, WaitBase
 from core.registry.snapshot import Snapshot
 from core.rules.schedule import due_ms, expiry_ms, follow_up_wait
+from core.sending import Letter
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -83,7 +84,7 @@ def _plan(
     next_detail = msgspec.structs.replace(
         detail, step=step.id, base_ms=sent_ms, first_due_ms=due, accept_ms=sent_ms,
         parent_sequence=ref.sequence, address=address, carrier=carrier, generation=0,
-        is_hurried=False,
+        is_hurried=False, content_revision=letter.revision,
     )  # fmt: skip
     return Plan(
         medium=action.medium, purpose=rule.purpose, step=number,

@@ -28,12 +28,13 @@ from core.model import (
     State,
     WaitReason,
 )
-from core.ports import ClaimAction, ClaimItem, Letter, Postbox, Waiting
+from core.ports import ClaimAction, ClaimItem, Waiting
 from core.records import FLAG_FOLLOW_UP, KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
 from core.registry.resources import Channel, Rule
 from core.registry.rule_content import as_said
 from core.registry.rule_parts import Action, Step
 from core.registry.snapshot import FROZEN, RULE_INACTIVE, Snapshot
+from core.sending import Letter, Postbox
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 
@@ -255,6 +256,7 @@ class Judge:
             purpose=ref.purpose,
             # A carrier must not unsubscribe the customer.
             member=b"" if detail.carrier else waiting.member,
+            revision=case.rule.revision,
         )
         ready.rendered = self._postbox.prepare(ready.letter)
 
@@ -271,8 +273,11 @@ def _case(snapshot: Snapshot, waiting: Waiting, detail: PlanDetail) -> Case | No
     channel = snapshot.channel_by_number.get(ref.channel_number)
     if planned is None or newest is None or channel is None:
         return None
-    is_reminder = planned.family in REVIEW_FAMILIES and ref.step > 0
-    return Case(waiting, detail, channel, planned, planned if is_reminder else newest)
+    if planned.family in REVIEW_FAMILIES and ref.step > 0:
+        # A reminder repeats what was sent, whatever the rule says by now (B19).
+        sent = snapshot.rule_revision(ref.rule_number, detail.content_revision)
+        newest = sent or planned
+    return Case(waiting, detail, channel, planned, newest)
 
 
 def verdict_of(snapshot: Snapshot, ref: Reference, detail: PlanDetail) -> No | None:

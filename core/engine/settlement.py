@@ -15,9 +15,10 @@ from core import bounds
 from core.engine.follow_ups import next_plans
 from core.engine.planner import Planner
 from core.model import Reason, State
-from core.ports import Delivery, Letter, Postbox, Settlement
+from core.ports import Settlement
 from core.records import PlanDetail, Reference
 from core.registry.snapshot import Snapshot
+from core.sending import Delivery, Letter, Postbox
 from core.stats import Stats
 
 ATTEMPTS_MAX = 12
@@ -54,7 +55,9 @@ class Meaning:
         kind = delivery.kind
         if kind is Delivery.Kind.ACCEPTED:
             plans = next_plans(self._planner, snapshot, ref, detail, letter, now_ms)
-            return Settlement(member, State.SENT, next_plans=plans)
+            return Settlement(
+                member, State.SENT, next_plans=plans, content_revision=letter.revision
+            )
         if kind is Delivery.Kind.REJECTED:
             return Settlement(member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases)
         if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):

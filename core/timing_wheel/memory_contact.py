@@ -159,9 +159,10 @@ def add_tombstone(
 # --- ending -------------------------------------------------------------------------------------
 
 
-def ended_mark(now_ms: int) -> bytes:
-    """Return the mark of an invitation that ended now: six bytes of time, two zeros."""
-    return pack48(now_ms) + bytes(2)
+def ended_mark(now_ms: int, content_revision: int = 0) -> bytes:
+    """Return the mark of an invitation that ended now: six bytes of time, two of the revision that was
+    sent."""
+    return pack48(now_ms) + (content_revision % 2**16).to_bytes(2, "little")
 
 
 def is_stopped(ref: Reference, stop: Stop) -> bool:

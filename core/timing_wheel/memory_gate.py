@@ -228,7 +228,9 @@ def _settle_one(
     if settlement.state == State.SCHEDULED:
         partition.put_back(member, ref, settlement.due_ms, settlement.reason)
     else:
-        partition.end(member, ref, settlement.state, settlement.reason, now_ms)
+        partition.end(
+            member, ref, settlement.state, settlement.reason, now_ms, settlement.content_revision
+        )
     woken: tuple[tuple[bytes, int], ...] = ()
     if settlement.releases_caps:
         woken = _release(partition, contact_key, record, ref, now_ms)

@@ -24,6 +24,7 @@ import msgspec
 
 from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
 from core.model import Reason, State, WaitReason
+from core.outcomes import Outcome
 from core.ports import (
     ClaimAnswer,
     CommittedPlan,
@@ -36,14 +37,7 @@ from core.ports import (
     Source,
     Waiting,
 )
-from core.records import (
-    FLAG_FOLLOW_UP,
-    NO_KEY,
-    ContactRecord,
-    Outcome,
-    Reference,
-    member_parts,
-)
+from core.records import FLAG_FOLLOW_UP, NO_KEY, ContactRecord, Reference, member_parts
 from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel.memory_directory import EventDirectory, OrderDirectory
 from core.timing_wheel.memory_lane import LaneIndex
@@ -200,7 +194,10 @@ class Partition:
         self._scheduled += 1
         self.defer(member, ref, due_ms, WaitReason.RETRY)
 
-    def end(self, member: bytes, ref: Reference, state: int, reason: int, now_ms: int) -> None:
+    def end(
+        self, member: bytes, ref: Reference, state: int, reason: int, now_ms: int,
+        content_revision: int = 0,
+    ) -> None:  # fmt: skip
         """SCHEDULED or IN_FLIGHT becomes ended, and stays so. The index entry is left to the claim.
 
         The caller drops the body afterwards (`drop_idle_body`), when no follower can need it.
@@ -215,7 +212,7 @@ class Partition:
             if not ref.flags & FLAG_FOLLOW_UP:
                 self.rules[ref.rule_number, RuleCount.FIRST_SENT] += 1
         ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
-        ref.mark = contacts.ended_mark(now_ms)
+        ref.mark = contacts.ended_mark(now_ms, content_revision)
         self.grown.add(member[:8])
         self._write_ending(member, ref, now_ms)
 

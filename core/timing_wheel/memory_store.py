@@ -35,6 +35,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
 from core.errors import OwnershipLost, StaleRegistry
+from core.outcomes import Outcome
 from core.ports import (
     ClaimAnswer,
     ClaimItem,
@@ -57,7 +58,7 @@ from core.ports import (
     StoreMeta,
     Waiting,
 )
-from core.records import ConsentEntry, ContactRecord, Outcome
+from core.records import ConsentEntry, ContactRecord
 from core.timer_records import Timer
 from core.timing_wheel import memory_commit as changes
 from core.timing_wheel import memory_gate as gate

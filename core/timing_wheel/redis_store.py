@@ -14,14 +14,11 @@ from collections.abc import Sequence
 
 from core import bounds
 from core.errors import FailedPrecondition
+from core.outcomes import Outcome, unpack_outcomes
 from core.ports import (
     Counters,
     Durability,
     StoreMeta,
-)
-from core.records import (
-    Outcome,
-    unpack_outcomes,
 )
 from core.redis_keys import store_meta
 from core.redis_link import RedisLink, check

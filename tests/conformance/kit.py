@@ -12,6 +12,7 @@ from typing import Any
 
 from core.bounds import DAY_MS, HOUR_MS
 from core.model import ConsentScope, ConsentStatus, Disposition, Medium, Purpose
+from core.outcomes import Outcome
 from core.ports import (
     CapRule,
     ClaimAnswer,
@@ -31,15 +32,7 @@ from core.ports import (
     Store,
     Waiting,
 )
-from core.records import (
-    NO_KEY,
-    ConsentEntry,
-    ContactRecord,
-    Outcome,
-    Reference,
-    consent_id,
-    member_parts,
-)
+from core.records import NO_KEY, ConsentEntry, ContactRecord, Reference, consent_id, member_parts
 from core.timer_records import Timer
 
 PARTITION_COUNT = 4

@@ -12,7 +12,8 @@ from core.model import (
     Reason,
     State,
 )
-from core.records import NO_KEY, Outcome, pack48
+from core.outcomes import Outcome
+from core.records import NO_KEY, pack48
 from tests.conformance.kit import (
     NOW,
     Hands,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from core import bounds
+from core.bounds import DAY_MS
 from core.model import ConsentScope, ConsentStatus, Reason, State
-from core.ports import Plan
+from core.ports import Plan, Stop
+from core.records import NO_KEY
 from tests.conformance.kit import (
     NOW,
     Hands,
@@ -95,3 +97,25 @@ async def test_what_waits_is_never_dropped_until_it_has_ended(hands: Hands) -> N
     assert answer == [State.CANCELLED] * 9
     references = (await hands.record(contact_key())).references
     assert [ref.sequence for ref in references] == list(range(6, count + 1))
+
+
+async def test_a_full_batch_of_many_plans_is_taken_and_stopped(hands: Hands) -> None:
+    """C4: a hundred rules on one event type are as good as one."""
+    rules = range(1, 101)
+    contacts = [contact_key(f"contact {number}") for number in range(128)]
+    listed = [
+        commit(
+            *(plan(rule_number=rule, due_ms=NOW + DAY_MS * (rule % 3)) for rule in rules),
+            contact_key=contact,
+        )
+        for contact in contacts
+    ]
+    answers = (await hands.store.commit({0: listed}, NOW))[0]
+    assert [len(answer.plans) for answer in answers] == [100] * 128
+    stop = Stop(NO_KEY, frozenset(rules), Reason.PURCHASED)
+    listed = [
+        commit(contact_key=contact, event_key=key("stop"), stops=(stop,)) for contact in contacts
+    ]
+    answers = (await hands.store.commit({0: listed}, NOW))[0]
+    assert sum(len(answer.stopped) for answer in answers) == 12_800
+    assert (await hands.counters()).scheduled == 0

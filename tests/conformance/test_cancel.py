@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from core.bounds import CONTACT_INVITATIONS_MAX, DAY_MS, OUTCOME_RETENTION_MS
 from core.model import Reason, State
+from core.outcomes import Outcome
 from core.ports import Stop
-from core.records import BY_HAND, FLAG_STOPPED, Outcome, member_of
+from core.records import BY_HAND, FLAG_STOPPED, member_of
 from core.timer_records import unpack_facts
 from core.timing_wheel.memory_store import MemoryStore
 from core.timing_wheel.redis_store import RedisStore

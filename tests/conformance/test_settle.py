@@ -6,8 +6,9 @@ import pytest
 
 from core.bounds import DAY_MS
 from core.model import ConsentStatus, Reason, State, WaitReason
+from core.outcomes import Outcome
 from core.ports import ClaimCode, DueEntry, Lane, Settlement
-from core.records import Outcome, Stamp, member_of
+from core.records import Stamp, member_of
 from tests.conformance.kit import (
     DEFERRED,
     LEASE_MS,

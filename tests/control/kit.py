@@ -31,7 +31,7 @@ from control.settings import Auth, Fsync, Grpc, Http, Life, Settings, StoreOptio
 from core.bounds import DAY_MS
 from core.clock import ManualClock
 from core.model import Medium
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 from senders.postbox import Postbox
 
 PARENT = "accounts/default"

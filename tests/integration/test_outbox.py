@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import RenderingFailed
 from core.model import Medium
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 from senders import outbox as module
 from senders.counting import CountingTransport
 from senders.outbox import OutboxTransport

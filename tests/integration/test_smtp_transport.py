@@ -20,7 +20,7 @@ import pytest
 import uvloop
 
 from core.errors import InvalidField
-from core.ports import Delivery, Letter
+from core.sending import Delivery, Letter
 from senders import backoff
 from senders.smtp import SmtpTransport, Tls
 from senders.smtp_sink import Answer, Behaviour, SmtpSink

@@ -10,9 +10,10 @@ from core import bounds
 from core.bounds import HOUR_MS
 from core.engine.pending import PendingEffect
 from core.model import Contact, Family, Medium, Order, Reason, State, WaitReason
-from core.ports import Delivery, Store
+from core.ports import Store
 from core.registry.resources import Rule
 from core.registry.rule_parts import MediumHours, Wait, WaitOverride, Window
+from core.sending import Delivery
 from tests.support.rules import (
     TEN,
     change_rule,
@@ -295,8 +296,12 @@ async def test_words_are_those_of_the_day_but_a_reminder_repeats_its_request(
         steps = review_rule().steps
         steps[0].actions[0].subject, steps[1].actions[0].subject = "New", "Newer"
         await change_rule(shop, steps=steps)
+        await shop.until("2026-03-09 00:00")
+        steps = review_rule().steps
+        steps[0].actions[0].subject, steps[1].actions[0].subject = "Last", "Latest"
+        await change_rule(shop, steps=steps)
         await shop.until("2026-04-30 00:00")
-        assert [one.subject for one in shop.post.letters] == ["New", "Still there?"]
+        assert [one.subject for one in shop.post.letters] == ["New", "Newer"]
 
 
 async def test_a_second_step_outside_of_reviews_says_what_is_newest(store: Store) -> None:

@@ -17,7 +17,8 @@ from core.model import (
     Reason,
     State,
 )
-from core.ports import Delivery, Store
+from core.ports import Store
+from core.sending import Delivery
 from tests.support.shop import ACCOUNT, one_in_14_days, open_shop, review_rule
 
 ANA, BEN = "ana@shop.example", "ben@shop.example"

@@ -8,8 +8,9 @@ import pytest
 
 from core.bounds import HOUR_MS, MINUTE_MS
 from core.model import Contact, Family, Medium, Purpose, Reason, State
-from core.ports import Delivery, Store
+from core.ports import Store
 from core.registry.rule_parts import Action, Step, Wait, WaitOverride
+from core.sending import Delivery
 from tests.support.rules import (
     COMBINED,
     TEN,

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from core.model import Contact, Disposition, Event, Item, Order, Reason, Shipment, State
-from core.ports import Letter, Store
+from core.ports import Store
 from core.registry.resources import OrderMeaning
+from core.sending import Letter
 from tests.support.rules import (
     COMBINED,
     TEN,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from core.model import Medium, State
-from core.ports import Letter, Store
+from core.ports import Store
 from core.registry.rule_parts import Action, Step
+from core.sending import Letter
 from senders import mime
 from tests.support.rules import change_rule, free_rule, step
 from tests.support.shop import Shop, open_shop, review_rule

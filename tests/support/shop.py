@@ -12,11 +12,12 @@ from core.clock import ManualClock
 from core.engine.accept import EventAnswer
 from core.engine.engine import Engine
 from core.model import Contact, Event, Evidence, Family, Item, Medium, Order, Purpose, Review
-from core.ports import Delivery, Letter, Store
+from core.ports import Store
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
 from core.registry.resources import Cap, CapScope, CapSteps, CapUnit, Channel, Rule
 from core.registry.rule_parts import Action, EmailSender, Step, Wait, WaitBase
+from core.sending import Delivery, Letter
 from core.timing_wheel.memory_store import MemoryStore
 from senders.postbox import Postbox
 

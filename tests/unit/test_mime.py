@@ -13,8 +13,8 @@ import pytest
 
 from core.errors import RenderingFailed
 from core.model import Family, Purpose
-from core.ports import Letter
 from core.registry.rule_parts import EmailSender
+from core.sending import Letter
 from senders.mime import MimeRenderer, ascii_address, render
 from tests.letters import make_channel, make_event, make_letter
 

@@ -126,14 +126,14 @@ end
 local function write_births(out, details_key, slots_key, near_key, meta_key, first_slot, width)
   count('planned', planned)
   count('scheduled', begun)
-  if #out.details > 0 then redis.call('HSET', details_key, unpack(out.details)) end
+  call_in_pieces('HSET', details_key, out.details)
   for index, zadd in pairs(out.slots) do
-    redis.call('ZADD', KEYS[first_slot + index], unpack(zadd))
+    call_in_pieces('ZADD', KEYS[first_slot + index], zadd)
     local number = math.floor(tonumber(zadd[1]) / width)
     redis.call('ZADD', slots_key, number, number)
   end
   if #out.near > 0 then
-    redis.call('ZADD', near_key, unpack(out.near))
+    call_in_pieces('ZADD', near_key, out.near)
     redis.call('HINCRBY', meta_key, 'near_version', 1)
   end
 end

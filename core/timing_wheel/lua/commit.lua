@@ -247,7 +247,7 @@ end
 for disposition, times in pairs(dispositions) do count('e:' .. disposition, times) end
 write_records(KEYS[3], records)
 write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 11, width)
-if #out.kept > 0 then redis.call('HSET', KEYS[5], unpack(out.kept)) end
+call_in_pieces('HSET', KEYS[5], out.kept)
 write_ends(KEYS[5], KEYS[8], out)
 for contact, facts in pairs(out.facts) do
   if facts ~= '' and not facts_trimmed[contact] then redis.call('HSET', KEYS[5], contact .. FACTS, facts) end

@@ -150,6 +150,15 @@ local function find_ref(rec, member)
   return find_entry(refs, REF, 0, sequence, at + 1)
 end
 
+-- Lua's stack has room for some 8,000 values; all plans or timers of a full batch are more.
+local PIECE = 4000
+
+local function call_in_pieces(command, key, list)
+  for i = 1, #list, PIECE do
+    redis.call(command, key, unpack(list, i, math.min(i + PIECE - 1, #list)))
+  end
+end
+
 -- Contact records of a batch: read once, changed in memory, written once. `records` may hold
 -- placeholders, which end as nil.
 local function open_records(key, contacts, records)
@@ -259,14 +268,15 @@ local function count_rule(rule, what)
 end
 
 -- Ends the reference at `at`; collects what must be written. `born` are references to be added in the
--- same stroke; `keeps_body` says that one of them needs the body.
+-- same stroke; `keeps_body` says that one of them needs the body; `content` is the revision that was sent,
+-- two bytes.
 local end_mark
-local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body)
+local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body, content)
   local refs = rec.refs
   local old, _, _, _, _, _, attempts, flags = byte(refs, at + 6, at + 13)
-  end_mark = end_mark or pack('<I6H', now_ms, 0)
+  end_mark = end_mark or pack('<I6', now_ms)
   rec.refs = sub(refs, 1, at + 5) .. char(state, reason, 0) .. sub(refs, at + 9, at + 31) .. end_mark
-    .. sub(refs, at + 40) .. (born or '')
+    .. (content or '\0\0') .. sub(refs, at + 40) .. (born or '')
   rec.dirty = true
   count(old == IN_FLIGHT and 'in_flight' or 'scheduled', -1)
   count_end(state, reason)
@@ -291,7 +301,7 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out, member, bor
 end
 
 local function write_ends(bodies_key, outcomes_key, out)
-  if #out.bodies > 0 then redis.call('HDEL', bodies_key, unpack(out.bodies)) end
-  if #trimmed > 0 then redis.call('HDEL', bodies_key, unpack(trimmed)) end
+  call_in_pieces('HDEL', bodies_key, out.bodies)
+  call_in_pieces('HDEL', bodies_key, trimmed)
   if #out.lines > 0 then redis.call('APPEND', outcomes_key, table.concat(out.lines)) end
 end

@@ -28,7 +28,7 @@ for _, member in ipairs(members) do
   end
 end
 write_records(KEYS[1], records)
-if #trimmed > 0 then redis.call('HDEL', KEYS[5], unpack(trimmed)) end
+call_in_pieces('HDEL', KEYS[5], trimmed)
 redis.call('HDEL', KEYS[2], unpack(members))
 redis.call('HDEL', KEYS[3], unpack(members))
 local rest = redis.call('GETRANGE', KEYS[4], total * 32, -1)

@@ -64,15 +64,6 @@ local function stop_timers(out, contact, key, numbers, channel, time)
   end
 end
 
--- Lua's stack has room for some 8,000 values: what all timers of a full batch are is more.
-local PIECE = 4000
-
-local function call_in_pieces(command, key, list)
-  for i = 1, #list, PIECE do
-    redis.call(command, key, unpack(list, i, math.min(i + PIECE - 1, #list)))
-  end
-end
-
 -- Writes what has changed; true if a timer was set.
 local function write_timers(out, due_key)
   for contact in pairs(out.timers_dirty) do

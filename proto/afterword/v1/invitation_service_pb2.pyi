@@ -365,6 +365,7 @@ class Invitation(_message.Message):
     COMMENT_REQUIRED_FIELD_NUMBER: _builtins.int
     CARRIER_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    CONTENT_REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/invitations/{invitation}"."""
     contact: _builtins.str
@@ -413,6 +414,8 @@ class Invitation(_message.Message):
     """The carrier it goes to, if not to the contact: "accounts/{account}/carriers/{carrier}"."""
     generation: _builtins.int
     """0, or how many times it was reinstated."""
+    content_revision: _builtins.int
+    """Revision of the rule whose content was sent, modulo 65,536; 0 until it is sent."""
     @_builtins.property
     def first_due_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first planned for."""
@@ -460,10 +463,11 @@ class Invitation(_message.Message):
         comment_required: _builtins.bool = ...,
         carrier: _builtins.str = ...,
         generation: _builtins.int = ...,
+        content_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "settle_time", b"settle_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "carrier", b"carrier", "channel", b"channel", "comment_required", b"comment_required", "contact", b"contact", "delivery_id", b"delivery_id", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "wait_reason", b"wait_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "carrier", b"carrier", "channel", b"channel", "comment_required", b"comment_required", "contact", b"contact", "content_revision", b"content_revision", "delivery_id", b"delivery_id", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "wait_reason", b"wait_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,44 @@
+"""What ended on a day: one line of 32 bytes for each invitation, appended as it ends.
+
+Decides: field order, widths and units, as `core/records.py` does for what lives longer.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from core.model import Reason, State
+from core.records import pack48, unpack48
+
+OUTCOME = struct.Struct("<16sBBI6sB3s")
+
+assert OUTCOME.size == 32
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One line of a day's outcomes: 32 bytes, appended when an invitation ends."""
+
+    member: bytes
+    state: State
+    reason: Reason
+    rule_number: int
+    settle_ms: int
+    attempts: int
+
+
+def unpack_outcomes(raw: bytes) -> list[Outcome]:
+    """Return a day's outcomes in the order in which they were written."""
+    return [
+        Outcome(f[0], State(f[1]), Reason(f[2]), f[3], unpack48(f[4]), f[5])
+        for f in OUTCOME.iter_unpack(raw)
+    ]
+
+
+def pack_outcome(outcome: Outcome) -> bytes:
+    """Return the 32 bytes of one outcome."""
+    return OUTCOME.pack(
+        outcome.member, outcome.state, outcome.reason, outcome.rule_number,
+        pack48(outcome.settle_ms), outcome.attempts, bytes(3),
+    )  # fmt: skip
