@@ -141,7 +141,13 @@ def configure(channel: grpc.Channel, give_up: float) -> None:
             rule_service_pb2.Step(
                 id="thanks",
                 wait=rule_service_pb2.Wait(elapsed=Duration(seconds=1)),
-                actions=[rule_service_pb2.Action(medium=types_pb2.MEDIUM_EMAIL)],
+                actions=[
+                    rule_service_pb2.Action(
+                        medium=types_pb2.MEDIUM_EMAIL,
+                        subject="Thanks for {{order}}",
+                        body="Thanks!",
+                    )
+                ],
             )
         ],
     )
