@@ -28,7 +28,9 @@ ResourceT = TypeVar("ResourceT", bound=Resource)
 FoundT = TypeVar("FoundT")
 
 TWO_BYTES_MAX = 2**16 - 1
-"""Largest channel and event type number: records and wheel members give them two bytes."""
+"""Largest channel number: records and wheel members give it two bytes."""
+EVENT_TYPE_NUMBER_MAX = 2**14 - 1
+"""Largest event type number: tombstones give it two bytes, less two bits for the kind of a review."""
 FOUR_BYTES_MAX = 2**32 - 1
 """Largest rule and cap number: records and ledgers give them four bytes."""
 NAMES_MAX = 10

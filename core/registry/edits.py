@@ -31,6 +31,7 @@ from core.registry.documents import (
     rule_name,
 )
 from core.registry.drafts import (
+    EVENT_TYPE_NUMBER_MAX,
     FOUR_BYTES_MAX,
     TWO_BYTES_MAX,
     Draft,
@@ -108,7 +109,7 @@ def ensure_account(draft: Draft, account: str, with_default_caps: bool) -> Accou
     present = draft.base.account(account)
     for event_type in SHIPPED_EVENT_TYPES:
         if draft.base.event_type(account, event_type) is None:
-            number = draft.next_number(event_type_counter(account), TWO_BYTES_MAX)
+            number = draft.next_number(event_type_counter(account), EVENT_TYPE_NUMBER_MAX)
             new = EventType(account=account, id=event_type, shipped=True)
             draft.create(Kind.EVENT_TYPE, new.name, new, number)
     if present is not None:
@@ -140,7 +141,7 @@ def create_event_type(draft: Draft, new: EventType) -> EventType:
     """Add an event type."""
     require_account(draft.base, new.account)
     require_free(draft.base.event_type(new.account, new.id), new.name)
-    number = draft.next_number(event_type_counter(new.account), TWO_BYTES_MAX)
+    number = draft.next_number(event_type_counter(new.account), EVENT_TYPE_NUMBER_MAX)
     return draft.create(Kind.EVENT_TYPE, new.name, replace(new, shipped=False), number)
 
 

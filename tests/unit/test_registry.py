@@ -227,7 +227,7 @@ async def test_bounds_are_kept(config: Registry, monkeypatch: pytest.MonkeyPatch
     await config.create_rule(rule("a"))
     with pytest.raises(LimitExceeded, match="1 rules"):
         await config.create_rule(rule("b"))
-    monkeypatch.setattr(edits, "TWO_BYTES_MAX", len(SHIPPED_EVENT_TYPES))
+    monkeypatch.setattr(edits, "EVENT_TYPE_NUMBER_MAX", len(SHIPPED_EVENT_TYPES))
     with pytest.raises(LimitExceeded, match="numbers of event_type/shop"):
         await config.create_event_type(event_type("own"))
 
