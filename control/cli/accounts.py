@@ -20,7 +20,7 @@ ENTITLEMENTS: Final = words(types_pb2.Entitlement, "ENTITLEMENT_")
 def add_parser(nouns: SubParsers) -> None:
     """Add the noun and its verbs."""
     verbs = add_noun(nouns, "account", "what the account has booked")
-    add_verb(verbs, "show", run_show, "show the account")
+    add_verb(verbs, "show", run_show, "show the account", aliases=("get",))
     change = add_verb(
         verbs, "set", run_set, "say what the account has booked",
         "account set --entitlement notifications --entitlement automations",

@@ -22,7 +22,9 @@ def add_parser(nouns: SubParsers) -> None:
     verbs = add_noun(nouns, "automations", "rules ready to be taken, with what may be changed")
     listing = add_verb(verbs, "list", run_list, "list the automations by category")
     add_word(listing, "--category", CATEGORIES, "only these")
-    show = add_verb(verbs, "show", run_show, "show an automation and its parameters")
+    show = add_verb(
+        verbs, "show", run_show, "show an automation and its parameters", aliases=("get",)
+    )
     show.add_argument("automation", help="id or full name")
     create = add_verb(
         verbs, "create", run_create, "add a rule made from an automation",

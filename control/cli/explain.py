@@ -63,6 +63,6 @@ def show_explanation(answer: api.ExplainResponse, as_json: bool) -> None:
     )
     for invitation in answer.invitations:
         state = word(api.Invitation.State, "STATE_", invitation.state)
-        print(f"\n{invitation.step} {invitation.name}: {state}", end="")
+        print(f"\n{invitation.step or 'by hand'} {invitation.name}: {state}", end="")
     if answer.invitations:
         print()

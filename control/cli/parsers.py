@@ -32,8 +32,9 @@ def add_noun(nouns: SubParsers, name: str, summary: str) -> SubParsers:
 
 
 def add_verb(
-    verbs: SubParsers, name: str, run: Command, summary: str, example: str = ""
-) -> argparse.ArgumentParser:
+    verbs: SubParsers, name: str, run: Command, summary: str, example: str = "",
+    aliases: tuple[str, ...] = (),
+) -> argparse.ArgumentParser:  # fmt: skip
     """Add a command that talks to a daemon.
 
     Args:
@@ -42,9 +43,11 @@ def add_verb(
         run: what it does.
         summary: for the list of verbs and the head of its help.
         example: shown at the end of its help, as typed after "afterword ".
+        aliases: other words for it.
     """
     verb = verbs.add_parser(
         name,
+        aliases=aliases,
         help=summary,
         description=sentence(summary),
         epilog=f"example:\n  afterword {example}" if example else None,

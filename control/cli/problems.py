@@ -32,9 +32,10 @@ def explain_error(error: grpc.RpcError, address: str) -> str:
 
 def _blame(violation: errors.FieldViolation) -> str:
     """Return the field and what would be right, the field once."""
-    if violation.description.startswith(violation.field):
-        return violation.description
-    return f"{violation.field}: {violation.description}"
+    described, field = violation.description, violation.field
+    if described.startswith(field) or f"{field}: " in described:
+        return described
+    return f"{field}: {described}"
 
 
 def report(text: str) -> None:

@@ -10,7 +10,12 @@ from control.cli.values import DAY_SECONDS, length_text, time_of_day_text, word,
 
 FAMILIES: Final = words(api.Rule.Family, "FAMILY_")
 ONCE_PER: Final = words(api.Rule.OncePer, "ONCE_PER_")
-PURPOSES: Final = words(types_pb2.Purpose, "PURPOSE_")
+PURPOSES: Final = {
+    text: purpose
+    for text, purpose in words(types_pb2.Purpose, "PURPOSE_").items()
+    if purpose not in (types_pb2.PURPOSE_REVIEW, types_pb2.PURPOSE_DATA_FORWARDING)
+}
+"""Why a notification or automation writes; requests for reviews have a purpose of their own."""
 MEDIA: Final = words(types_pb2.Medium, "MEDIUM_")
 IF_PASSED: Final = words(api.Wait.IfPassed, "IF_PASSED_")
 WAIT_BASES: Final = {

@@ -50,7 +50,7 @@ def add_verbs(verbs: SubParsers, show: Show) -> None:
     add_validate_only(duplicate)
     copy = add_verb(
         verbs, "copy", run_copy, "give channels a copy of their own, active there",
-        "rules copy ask --channel berlin --channel paris",
+        "rules copy ask --channel berlin --channel paris\n  afterword rules copy ask --all-channels",
     )  # fmt: skip
     copy.add_argument("rule", help="id or full name")
     copy.add_argument(

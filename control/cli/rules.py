@@ -28,7 +28,9 @@ APPLY_TO: Final = words(api.UpdateRuleRequest.ApplyTo, "APPLY_TO_")
 _EXAMPLE: Final = """rules create ask --family service-review --event checkout \\
     --after 7d --at 10:00 --subject "How was your order {{order}}?" \\
     --reminder-after 5d --reminder-at 10:00 --reminder-subject "One last question"
-  afterword rules create ask-big --event checkout --after 7d --condition 'order.total.units >= 100'
+  afterword rules create big-order --family notification --purpose marketing --event checkout \\
+    --after 1d --condition 'order.amount >= 100.0 && order.currency == "EUR"' \\
+    --subject "Thank you" --body "Here are 10% for your next order."
   afterword rules create thanks --family automation --purpose marketing \\
     --purchases 3 --within-months 2 --after 1h
   afterword rules create ask --file rule.yaml --activate-on madrid"""

@@ -26,7 +26,7 @@ def add_parser(nouns: SubParsers) -> None:
     listing = add_verb(verbs, "list", run_list, "list the templates")
     add_word(listing, "--kind", KINDS, "only these")
     add_word(listing, "--family", FAMILIES, "only those that such rules may name")
-    show = add_verb(verbs, "show", run_show, "show a template")
+    show = add_verb(verbs, "show", run_show, "show a template", aliases=("get",))
     show.add_argument("template", help='id of an e-mail\'s, or "questionnaires/standard"')
     of_rule = add_verb(verbs, "of-rule", run_of_rule, "show what each step of a rule says")
     of_rule.add_argument("rule", help="id or full name")

@@ -158,8 +158,8 @@ def contact_from_proto(pb: event_pb2.Contact, field: str) -> Contact:
     if email:
         if _is_plain_email(email) is None or len(email) > bounds.EMAIL_CHARS_MAX:
             email = checks.email(email, f"{field}.email")
-    elif not phone and not reference:
-        checks.missing(field, "an email, a phone or a reference says whom it concerns")
+    elif not (phone or reference or session_id):
+        checks.missing(field, "an email, a phone, a reference or a session_id says whom it concerns")
     if phone:
         checks.phone(phone, f"{field}.phone")
     text = f"{reference}{first_name}{last_name}{session_id}"

@@ -56,9 +56,10 @@ def alias_keys_of(identity: Identity, account: str, event: Event) -> tuple[bytes
     """Return the keys of those whom an event identifies: by an identify event whoever had the phone,
     reference or session; by any other event with an e-mail whoever had the session."""
     contact = event.contact
-    if not contact.email:
+    is_identify = event.type == IDENTIFY
+    if not contact.email or not (is_identify or contact.session_id):
         return ()
-    known = contact if event.type == IDENTIFY else Contact(session_id=contact.session_id)
+    known = contact if is_identify else Contact(session_id=contact.session_id)
     return tuple(identity.alias_keys(account, known))
 
 

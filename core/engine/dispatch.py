@@ -90,10 +90,10 @@ class Dispatcher:
                 fired = [entry for entry in fired if entry[2][1].lane != Lane.TIMERS]
                 await self._fire_timers(timers)
             async with self._reading:
-                ready = await self._read_and_judge(fired)
+                ready, revision = await self._read_and_judge(fired)
                 await self._claiming.acquire()
             try:
-                claims = await self._claim_all(ready)
+                claims = await self._claim_all(ready, revision)
             finally:
                 self._claiming.release()
             await asyncio.gather(*(self._deliver(claim) for claim in claims))
@@ -124,7 +124,9 @@ class Dispatcher:
 
     # Read and judge ----------------------------------------------------------------------------
 
-    async def _read_and_judge(self, fired: Sequence[Fired]) -> list[Ready]:
+    async def _read_and_judge(self, fired: Sequence[Fired]) -> tuple[list[Ready], int]:
+        """Return the entries judged, and by which revision of the registry: the gate must know that
+        one, because the newest may have come in between (R13)."""
         by_partition: dict[int, list[Fired]] = {}
         for entry in fired:
             by_partition.setdefault(entry[2][0], []).append(entry)
@@ -132,9 +134,9 @@ class Dispatcher:
             p: [member for _, member, _ in entries] for p, entries in by_partition.items()
         })  # fmt: skip
         try:
-            ready = self._judge_all(by_partition, read)
+            ready, revision = self._judge_all(by_partition, read)
             if all(one.item.action != ClaimAction.END for one in ready):
-                return ready
+                return ready, revision
         except StaleRegistry:
             # Planned with something that another daemon has configured since.
             pass
@@ -144,17 +146,18 @@ class Dispatcher:
 
     def _judge_all(
         self, by_partition: dict[int, list[Fired]], read: dict[int, list[Waiting | None]]
-    ) -> list[Ready]:
+    ) -> tuple[list[Ready], int]:
         snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
-        return [
+        ready = [
             self._judge.judge(snapshot, entry, waiting, now_ms)
             for p, entries in by_partition.items()
             for entry, waiting in zip(entries, read[p], strict=True)
         ]
+        return ready, snapshot.revision
 
     # Claim --------------------------------------------------------------------------------------
 
-    async def _claim_all(self, ready: Sequence[Ready]) -> list[Claimed]:
+    async def _claim_all(self, ready: Sequence[Ready], revision: int) -> list[Claimed]:
         by_partition: dict[int, list[Ready]] = {}
         for one in ready:
             by_partition.setdefault(one.where[0], []).append(one)
@@ -163,9 +166,9 @@ class Dispatcher:
             for p, entries in by_partition.items()
             for at in range(0, len(entries), bounds.CLAIM_BATCH_MAX)
         ]
-        return await asyncio.gather(*(self._claim(p, entries) for p, entries in batches))
+        return await asyncio.gather(*(self._claim(p, entries, revision) for p, entries in batches))
 
-    async def _claim(self, partition: int, entries: list[Ready]) -> Claimed:
+    async def _claim(self, partition: int, entries: list[Ready], revision: int) -> Claimed:
         token, now_ms = secrets.token_bytes(16), self._clock.now_ms()
         claimed = Claimed(partition, token, monotonic_ns(), [])
         owner = self._ownership.owned.get(partition)
@@ -174,7 +177,6 @@ class Dispatcher:
             return claimed
         deadline_ms = self._lease_clock.now_ms() + bounds.CLAIM_LEASE_MS
         items = [one.item for one in entries]
-        revision = self._registry.snapshot.revision
         try:
             # The same token gives the first answer again, so a lost reply costs nothing (E20).
             answers = await patiently(

@@ -118,7 +118,8 @@ class Engine:
         await self.ownership.acquire(range(self.store.meta.partition_count))
         self._loops.append(asyncio.create_task(self.ownership.keep(self._stopping, self._wakeup)))
         if self._is_exclusive:
-            await self._recover(_FAR_FUTURE_MS)
+            while await self._recover(_FAR_FUTURE_MS):
+                pass
         await self.horizon.extend(self._clock.now_ms())
         await self.tend()
 
@@ -211,13 +212,21 @@ class Engine:
             return True
         return False
 
+    def _went_wrong(self, what: str, error: Exception) -> None:
+        """Note what a loop met with: the next turn tries again, whatever it was."""
+        if isinstance(error, StoreUnavailable):
+            self.stats.store_errors += 1
+            return
+        self.stats.round_errors += 1
+        _LOG.error("%s failed", what, exc_info=error)
+
     async def _poll_loop(self) -> None:
         while await self._every(bounds.NEAR_POLL_MS / 1_000):
             try:
                 if await self.horizon.poll():
                     self._wakeup.set()
-            except StoreUnavailable:
-                self.stats.store_errors += 1
+            except Exception as error:
+                self._went_wrong("looking for what arrived", error)
 
     async def _recover_loop(self) -> None:
         lease_clock = SystemClock()
@@ -226,18 +235,21 @@ class Engine:
                 await self._recover(lease_clock.now_ms())
                 await self.registry.refresh()
                 await self.tend()
-            except StoreUnavailable:
-                self.stats.store_errors += 1
+            except Exception as error:
+                self._went_wrong("recovering and following the configuration", error)
 
-    async def _recover(self, lease_now_ms: int) -> None:
+    async def _recover(self, lease_now_ms: int) -> bool:
+        """Take back what has run out; False if nothing had. A call takes a part."""
         owned = self.ownership.owned
         found = await self.store.recover(owned, lease_now_ms, self._clock.now_ms())
         for partition, entries in found.items():
             for member, _, due_ms in entries:
                 self.stats.reclaimed += 1
                 self.horizon.on_deferred(partition, member, due_ms)
-        if any(found.values()):
-            self._wakeup.set()
+        if not any(found.values()):
+            return False
+        self._wakeup.set()
+        return True
 
     async def _sweep_loop(self) -> None:
         partition = 0
@@ -245,8 +257,8 @@ class Engine:
             try:
                 await self.store.sweep(partition, self._clock.now_ms())
                 await self.horizon.tidy(self._clock.now_ms())
-            except StoreUnavailable:
-                self.stats.store_errors += 1
+            except Exception as error:
+                self._went_wrong("sweeping", error)
             partition = (partition + 1) % self.store.meta.partition_count
 
     # Virtual time -------------------------------------------------------------------------------

@@ -109,7 +109,10 @@ class Explainer:
             text = "the event type was switched off: stored, nothing planned"
             decisions.append(Decision("rule", text, seen.time_ms, False))
         elif seen.disposition == Disposition.NO_MATCH:
-            text = "no active rule of the channel wanted it, or every condition was false"
+            text = (
+                "no active rule of the channel wanted it, every condition was false, or it told of no "
+                "contact"
+            )
             decisions.append(Decision("rule", text, seen.time_ms, False))
         for view in views:
             decisions += (await self._story(view))[1:]

@@ -49,6 +49,8 @@ class Horizon:
         self._near_versions: dict[int, int] = {}
         self._loaded_until_ms: dict[int, int] = {}
         """How far each partition's lanes have been read since it was gained."""
+        self._forgotten: set[int] = set()
+        """Partitions lost since a load began: what it has read of them does not count."""
 
     def insert(self, partition: int, source: Source, member: bytes, due_ms: int) -> None:
         """Put one entry into the wheel; idempotent, also if it has moved to another lane."""
@@ -116,25 +118,32 @@ class Horizon:
     def forget(self, partition: int) -> None:
         """Drop the knowledge about a partition that could not be claimed from: it is read anew once
         it is owned again."""
+        self._forgotten.add(partition)
         self._loaded_until_ms.pop(partition, None)
         self._open_slots.pop(partition, None)
         self._near_versions.pop(partition, None)
 
     async def _load(self, partitions: list[int], until_ms: int) -> None:
         wanted = set(partitions)
+        self._forgotten.clear()
         owned = {p: o for p, o in self._ownership.owned.items() if p in wanted}
         opened = [p for p, ok in (await self._store.open_slots(owned, until_ms)).items() if ok]
         # What is committed from here on reaches the near lane: the version is read before the lane.
-        self._near_versions.update(await self._store.near_versions(opened))
+        versions = await self._store.near_versions(opened)
         lanes: list[Where] = []
-        for p, numbers in (await self._store.far_slots(opened, until_ms)).items():
+        slots = await self._store.far_slots(opened, until_ms)
+        for p, numbers in slots.items():
             known = self._open_slots.get(p, set())
-            self._open_slots[p] = known | set(numbers)
             lanes += [(p, Source(Lane.FAR, n)) for n in numbers if n not in known]
             lanes += [(p, lane) for lane in FIXED]
         self.loaded_until_ms = max(self.loaded_until_ms, until_ms)
-        self._loaded_until_ms.update(dict.fromkeys(opened, until_ms))
         await self._read(lanes)
+        # Not before: what could not be read is read again.
+        for p in opened:
+            if p not in self._forgotten:
+                self._open_slots[p] = self._open_slots.get(p, set()) | set(slots[p])
+                self._near_versions[p] = versions[p]
+                self._loaded_until_ms[p] = until_ms
 
     async def _read(self, lanes: Iterable[Where]) -> None:
         lanes = list(lanes)
@@ -166,9 +175,9 @@ class Horizon:
         changed = [p for p, version in versions.items() if self._near_versions.get(p) != version]
         if not changed:
             return False
-        self._near_versions.update({p: versions[p] for p in changed})
         before = len(self.wheel)
         await self._read([(p, lane) for p in changed for lane in FIXED])
+        self._near_versions.update({p: versions[p] for p in changed})
         return len(self.wheel) > before
 
     async def tidy(self, now_ms: int) -> None:

@@ -8,6 +8,8 @@ Source: R39, R43, `Channel.order_statuses`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from core.engine.identity import Identity
 from core.model import Event
 from core.records import NO_KEY
@@ -37,7 +39,8 @@ class Incoming:
 
     __slots__ = (
         "alias_keys", "body", "channel", "contact_key", "event", "event_key", "event_type",
-        "has_contact", "has_rivals", "is_import", "meant_type", "order_key", "stop_number",
+        "has_contact", "has_rivals", "is_import", "is_purchase", "is_refund", "order_key",
+        "stop_number", "types",
     )  # fmt: skip
 
     def __init__(
@@ -56,32 +59,14 @@ class Incoming:
         self.body = body
         self.is_import = is_import
         """Recorded, but nothing follows from it."""
-        self.meant_type = meant_type(event, channel)
+        counts = counts_as(event.type, meant_type(event, channel), channel.checkout_is_paid)
+        self.types, self.is_purchase, self.is_refund = counts
         self.alias_keys: tuple[bytes, ...] = ()
         """Who turns out to be this contact by it (D21): see `core/engine/adoption.py`."""
         self.has_rivals = False
         """One of them stood for another contact before."""
         self.stop_number = 0
         """Number of the tombstone that it leaves on its order, 0 for none."""
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The event types it counts as: its own, and what its order status means."""
-        own = self.event.type
-        return (own,) if self.meant_type in ("", own) else (own, self.meant_type)
-
-    @property
-    def is_purchase(self) -> bool:
-        """True if it says that something was paid (R43)."""
-        types = self.types
-        if any(one in PURCHASE_TYPES for one in types):
-            return True
-        return self.channel.checkout_is_paid and types[0] in UNPAID_PURCHASE_TYPES
-
-    @property
-    def is_refund(self) -> bool:
-        """True if it takes a purchase back."""
-        return any(one in REFUND_TYPES for one in self.types)
 
     @property
     def is_partial_return(self) -> bool:
@@ -96,6 +81,27 @@ class Incoming:
         if cart is None or not cart.id:
             return NO_KEY
         return identity.cart_key(self.channel.account, self.channel.id, cart.id)
+
+
+@lru_cache(maxsize=4_096)
+def counts_as(
+    event_type: str, meant: str, checkout_is_paid: bool
+) -> tuple[tuple[str, ...], bool, bool]:
+    """Return what an event counts as.
+
+    Args:
+        event_type: its own.
+        meant: the type that its order status stands for, "" for none.
+        checkout_is_paid: of the channel.
+
+    Returns:
+        (the types, its own first; whether it says that something was paid, R43; whether it takes a
+        purchase back).
+    """
+    types = (event_type,) if meant in ("", event_type) else (event_type, meant)
+    is_paid = any(one in PURCHASE_TYPES for one in types)
+    is_purchase = is_paid or (checkout_is_paid and event_type in UNPAID_PURCHASE_TYPES)
+    return types, is_purchase, any(one in REFUND_TYPES for one in types)
 
 
 def meant_type(event: Event, channel: Channel) -> str:

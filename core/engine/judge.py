@@ -61,7 +61,17 @@ class Ready(msgspec.Struct):
 class Case:
     """One entry with all that its judgement needs; what later events told is looked at once."""
 
-    __slots__ = ("_known", "channel", "detail", "kinds", "planned", "ref", "rule", "waiting")
+    __slots__ = (
+        "_known",
+        "channel",
+        "detail",
+        "kinds",
+        "planned",
+        "ref",
+        "rule",
+        "step",
+        "waiting",
+    )
 
     def __init__(
         self, waiting: Waiting, detail: PlanDetail, channel: Channel, planned: Rule, rule: Rule
@@ -76,6 +86,9 @@ class Case:
         """The rule as it is now, or, for a reminder of a review request, as it was."""
         self.kinds: int = waiting.reference.kinds
         """What a review request asks about now."""
+        index = step_index(planned, detail.step, waiting.reference.step)
+        self.step: Step = planned.steps[index]
+        """The step as it was planned."""
         self._known: Known | None = None
 
     @property
@@ -86,17 +99,14 @@ class Case:
         return self._known
 
     @property
-    def step(self) -> Step:
-        """The step as it was planned."""
-        return self.planned.steps[step_index(self.planned, self.detail.step, self.ref.step)]
-
-    @property
     def action(self) -> Action:
         """What is said: by the rule as it is now, where it still has the step and medium."""
-        step = next((s for s in self.rule.steps if s.id == self.step.id), self.step)
-        for actions in (step.actions, self.step.actions):
+        planned, medium = self.step, self.ref.medium
+        index = step_index(self.rule, planned.id, -1)
+        step = self.rule.steps[index] if index >= 0 else planned
+        for actions in (step.actions, planned.actions):
             for action in actions:
-                if action.medium == self.ref.medium:
+                if action.medium == medium:
                     return action
         raise RenderingFailed("the step has no action over this medium")
 
@@ -201,11 +211,11 @@ class Judge:
         """Return whether its conditions hold: the step's always, the rule's if anything has become
         known since it passed (C3)."""
         step, planned = case.step, case.planned
-        if step.condition is not None and not passes(step.condition.tree, case.known.event):
+        if step.condition is not None and not passes(step.condition, case.known.event):
             return False
         if planned.condition is None or not case.waiting.facts or not case.known.is_changed:
             return True
-        return passes(planned.condition.tree, case.known.event)
+        return passes(planned.condition, case.known.event)
 
     def _hours(self, case: Case, now_ms: int) -> int | No | None:
         """Return until when hours hold it back, or how they end it; None if they do not."""
@@ -321,10 +331,13 @@ def _body(case: Case) -> Event | bytes:
 
 
 def _is_comment_required(snapshot: Snapshot, case: Case) -> bool:
-    rules = [case.rule]
-    if case.ref.kinds == _COMBINED and case.kinds & KIND_PRODUCT:
-        rules.append(_product_rule(snapshot, case) or case.rule)
-    return any(rule.review is not None and rule.review.comment_required for rule in rules)
+    review = case.rule.review
+    if review is not None and review.comment_required:
+        return True
+    if case.ref.kinds != _COMBINED or not case.kinds & KIND_PRODUCT:
+        return False
+    rule = _product_rule(snapshot, case)
+    return rule is not None and rule.review is not None and rule.review.comment_required
 
 
 def _ended(ready: Ready, no: No, *, needs_consent: bool = False) -> ClaimItem:

@@ -176,7 +176,7 @@ class Pending:
         if index is None or channel is None:
             return None
         known = Known(one.waiting.body, one.waiting.facts, ref.order_key).event
-        if rule.condition is not None and not passes(rule.condition.tree, known):
+        if rule.condition is not None and not passes(rule.condition, known):
             return None
         planned_ms = self._planned_ms(rule, index, one, channel)
         if planned_ms is None:

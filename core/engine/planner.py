@@ -29,12 +29,14 @@ from core.registry.resources import (
 )
 from core.registry.rule_events import REVIEW_KINDS_SHIFT, stop_reason
 from core.registry.rule_parts import ProductTiming, StopKey
-from core.registry.snapshot import PURCHASES, Snapshot
+from core.registry.snapshot import Snapshot
 from core.timer_records import Timer
 
 Evidence = tuple[int, int, int, int, bytes, int]
 
 _EMPTY_ORDER = OrderAnswer((), ())
+_ORDER, _CHANNEL = int(ConsentScope.ORDER), int(ConsentScope.CHANNEL)
+_GRANTED, _DENIED = int(ConsentStatus.GRANTED), int(ConsentStatus.DENIED)
 
 
 class Planner:
@@ -89,7 +91,7 @@ class Planner:
             tombstone_order=incoming.order_key if tombstone else NO_KEY,
             tombstone_type=tombstone,
             history=history,
-            guards=guards_of([rule for rule, _ in asked], incoming) if plans else (),
+            guards=guards_of(asked, incoming),
             timers=timers,
             facts_key=facts_key,
         )
@@ -115,21 +117,24 @@ class Planner:
 
     def run_plans(self, case: Case, rule: Rule) -> tuple[Plan, ...]:
         """Return the plans of a run that a timer starts, if the rule's condition holds (D5, D13)."""
-        if rule.condition is not None and not passes(rule.condition.tree, case.incoming.event):
+        if rule.condition is not None and not passes(rule.condition, case.incoming.event):
             return ()
         return tuple(self.maker.plans(case, [(rule, kinds_of(rule))]))
 
     def _asked(self, snapshot: Snapshot, incoming: Incoming) -> list[Asked]:
         """Return the rules that pass, combined product rules merged into their service rule."""
         event = incoming.event
-        passed = list(snapshot.matcher(event.channel, event.type).match(event)[0])
+        passed = snapshot.matcher(event.channel, event.type).match(event)[0]
         if incoming.is_purchase:
-            passed += snapshot.matcher(event.channel, PURCHASES).match(event)[0]
-        kinds = {rule.number: kinds_of(rule) for rule in passed}
-        if KIND_PRODUCT not in kinds.values():
-            return [(rule, kinds[rule.number]) for rule in passed]
+            on_purchases = snapshot.purchase_matcher(event.channel)
+            if on_purchases is not None:
+                passed = [*passed, *on_purchases.match(event)[0]]
+        asked = [(rule, kinds_of(rule)) for rule in passed]
+        if all(kind != KIND_PRODUCT for _, kind in asked):
+            return asked
+        kinds = {rule.number: kind for rule, kind in asked}
         service = next((rule for rule in passed if rule.family is Family.SERVICE_REVIEW), None)
-        asked: list[Asked] = []
+        asked = []
         for rule in passed:
             is_combined = (
                 rule.review is not None
@@ -162,6 +167,8 @@ class Planner:
                 key = incoming.order_key if is_order else incoming.cart_key(self.identity)
                 if key != NO_KEY:
                     numbers.setdefault((key, reason), []).append(number)
+        if not numbers:
+            return ()
         has_comment = review is not None and review.has_comment
         channel = incoming.channel
         apart = channel.number if channel.history_scope is HistoryScope.CHANNEL else 0
@@ -178,23 +185,28 @@ class Planner:
         attests = incoming.channel.consent_mode == ConsentMode.SHOP_ATTESTS
         if not event.consents and not attests:
             return ()
-        keys = {incoming.order_key, *(plan.order_key for plan in plans)} - {NO_KEY}
-        places = [(ConsentScope.ORDER, key) for key in sorted(keys)] or [
-            (ConsentScope.CHANNEL, incoming.channel.number.to_bytes(8, "little"))
-        ]
-        said: dict[tuple[int, int], tuple[int, int]] = {}
+        keys = [incoming.order_key] if incoming.order_key != NO_KEY else []
+        for plan in plans:
+            if plan.order_key not in keys and plan.order_key != NO_KEY:
+                keys.append(plan.order_key)
+        places: list[tuple[int, bytes]] = [(_ORDER, key) for key in keys]
+        if not places:
+            places = [(_CHANNEL, incoming.channel.number.to_bytes(8, "little"))]
+        said: list[tuple[int, int, int, int]] = []
         for one in event.consents:
-            status = ConsentStatus.GRANTED if one.given else ConsentStatus.DENIED
-            said[one.purpose, one.medium] = (status, min(one.time_ms or event.occur_ms, now_ms))
-        for plan in plans if attests else ():
-            if plan.needs_consent:
-                granted = (ConsentStatus.GRANTED, min(event.occur_ms, now_ms))
-                said.setdefault((plan.purpose, plan.medium), granted)
-        return tuple(
+            status = _GRANTED if one.given else _DENIED
+            time_ms = min(one.time_ms or event.occur_ms, now_ms)
+            said.append((one.purpose, one.medium, status, time_ms))
+        if attests:
+            told = {(purpose, medium) for purpose, medium, _, _ in said}
+            wanted = {(plan.purpose, plan.medium) for plan in plans if plan.needs_consent}
+            time_ms = min(event.occur_ms, now_ms)
+            said += [(*what, _GRANTED, time_ms) for what in sorted(wanted - told)]
+        return tuple([
             (scope, purpose, medium, status, key, time_ms)
-            for (purpose, medium), (status, time_ms) in said.items()
+            for purpose, medium, status, time_ms in said
             for scope, key in places
-        )
+        ])  # fmt: skip
 
 
 def _facts_key(incoming: Incoming) -> bytes | None:

@@ -41,6 +41,7 @@ from core.records import (
 from core.registry.resources import Channel, Rule
 from core.registry.rule_parts import (
     Action,
+    Condition,
     OncePer,
     Recipient,
     Step,
@@ -50,7 +51,7 @@ from core.registry.rule_parts import (
 )
 from core.registry.snapshot import Snapshot
 from core.rules.cel_values import EvaluationError
-from core.rules.lowering import compile_predicate
+from core.rules.lowering import Predicate, compile_predicate
 from core.rules.schedule import due_ms, expiry_ms, is_late
 from core.rules.zones import resolve_zone
 
@@ -157,9 +158,11 @@ class PlanMaker:
         is_about_cart = (
             rule.debounce is not None
             or rule.once_per is OncePer.CART
-            or any(stop.key is StopKey.CART for stop in rule.stops)
+            or (bool(rule.stops) and any(stop.key is StopKey.CART for stop in rule.stops))
         )
-        cart = incoming.cart_key(self._identity) if is_about_cart else NO_KEY
+        if not is_about_cart:
+            return incoming.order_key
+        cart = incoming.cart_key(self._identity)
         return cart if cart != NO_KEY else incoming.order_key
 
     def _run_key(self, rule: Rule, incoming: Incoming) -> bytes:
@@ -241,15 +244,18 @@ def wait_for(step: Step, action: Action, event: Event) -> Wait:
     """Return the wait that holds for an event: the first override that passes, else the action's, else
     the step's (C11, R34)."""
     for override in step.wait_overrides:
-        if passes(override.condition.tree, event):
+        if passes(override.condition, event):
             return override.wait
     return action.wait or step.wait
 
 
-def passes(tree: list[object], event: Event) -> bool:
+def passes(condition: Condition, event: Event) -> bool:
     """Return whether a condition holds for an event; one that ends in an error does not (R42)."""
+    predicate: Predicate | None = condition.__dict__.get("predicate")
+    if predicate is None:
+        predicate = condition.__dict__["predicate"] = compile_predicate(condition.tree)
     try:
-        return compile_predicate(tree)(event)
+        return predicate(event)
     except EvaluationError:
         return False
 
@@ -288,8 +294,10 @@ def carrier_of(event: Event) -> str:
 
 def step_index(rule: Rule, step_id: str, planned_index: int) -> int:
     """Return where a step stands in a revision of its rule: by its id, else where it was planned."""
-    found = (index for index, step in enumerate(rule.steps) if step.id == step_id)
-    return next(found, planned_index)
+    steps = rule.steps
+    if 0 <= planned_index < len(steps) and steps[planned_index].id == step_id:
+        return planned_index
+    return next((index for index, step in enumerate(steps) if step.id == step_id), planned_index)
 
 
 assert bounds.STEPS_MAX < 256, "a step is one byte"

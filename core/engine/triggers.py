@@ -50,9 +50,9 @@ def history_of(incoming: Incoming) -> tuple[tuple[int, bytes, int, int], ...]:
     return ((int(kind), key, incoming.event.occur_ms, incoming.channel.number),)
 
 
-def guards_of(rules: Sequence[Rule], incoming: Incoming) -> tuple[Guard, ...]:
-    """Return the guards of the rules on purchases among `rules`."""
-    return tuple(_guard(rule, incoming) for rule in rules if rule.purchase is not None)
+def guards_of(asked: Sequence[tuple[Rule, int]], incoming: Incoming) -> tuple[Guard, ...]:
+    """Return the guards of the rules on purchases among those that passed."""
+    return tuple([_guard(rule, incoming) for rule, _ in asked if rule.purchase is not None])
 
 
 def _guard(rule: Rule, incoming: Incoming) -> Guard:
@@ -127,6 +127,8 @@ def timers_of(snapshot: Snapshot, incoming: Incoming, identity: Identity) -> tup
     rules = snapshot.timer_rules(channel, incoming.event.type)
     if incoming.is_purchase:
         rules += snapshot.timer_rules(channel, PURCHASES)
+    if not rules:
+        return ()
     return tuple(_timer(snapshot, rule, incoming, identity) for rule in rules)
 
 

@@ -190,5 +190,7 @@ def _check_trigger(base: Catalogue, rule: Rule) -> None:
     for event_type, field in types_of(rule).items():
         if base.event_type(rule.account, event_type) is None:
             raise InvalidField(
-                f"{event_type_name(rule.account, event_type)} does not exist", field=field
+                f"{event_type_name(rule.account, event_type)} does not exist; list event types with "
+                "ListEventTypes, or add it with CreateEventType",
+                field=field,
             )

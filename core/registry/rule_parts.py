@@ -129,8 +129,9 @@ class Wait(msgspec.Struct):
     """Spreads over this many whole days, each at the time of day (R35); 0 and 1 are one day."""
 
 
-class Condition(msgspec.Struct):
-    """A CEL condition: its text, and the checked tree it was lowered from.
+class Condition(msgspec.Struct, dict=True):
+    """A CEL condition: its text, and the checked tree it was lowered from. What is compiled of it may be
+    kept beside it.
 
     The tree is nested lists as `core.rules.tree` documents them, so that a stored rule can be
     compiled again without the CEL front end.

@@ -22,7 +22,7 @@ from core.ports import CapRule
 from core.registry import cap_rules
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
-from core.registry.resources import Cap, Channel, ProductExclusivity, Rule
+from core.registry.resources import Activation, Cap, Channel, ProductExclusivity, Rule
 from core.registry.rule_events import (
     StopRule,
     stop_reason,
@@ -96,6 +96,7 @@ class Snapshot(Catalogue):
         self._stops: dict[str, dict[str, tuple[StopRule, ...]]] = {}
         self._stop_numbers: dict[tuple[int, int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._timer_rules: dict[str, dict[str, tuple[Rule, ...]]] = {}
+        self._stop_revisions: dict[tuple[int, int], int] = {}
         self._verdicts: dict[tuple[int, int, int, int], Verdict | None] = {}
         self._caps: dict[tuple[str, int, int, int, int, bool], tuple[CapRule, ...]] = {}
         self._cap_by_ledger: dict[bytes, Cap] = {}
@@ -142,6 +143,12 @@ class Snapshot(Catalogue):
         if rules:
             self._matchers[channel, event_type] = compiled
         return compiled
+
+    def purchase_matcher(self, channel: str) -> EventMatcher | None:
+        """Return the compiled rules on purchases ACTIVE on a channel, None if there are none."""
+        if PURCHASES not in self._active_rules(channel):
+            return None
+        return self.matcher(channel, PURCHASES)
 
     def _active_rules(self, channel: str) -> Mapping[str, tuple[Rule, ...]]:
         found = self._active.get(channel)
@@ -237,7 +244,8 @@ class Snapshot(Catalogue):
     def lacks(self, rule: Rule, channel: Channel) -> Reason | None:
         """Return what the channel or account lacks for a rule's messages (D10, B26), None if
         nothing."""
-        if any(feature not in channel.features for feature in rule.required_features):
+        wanted = rule.required_features
+        if wanted and any(feature not in channel.features for feature in wanted):
             return Reason.FEATURE_OFF
         return None if self.is_entitled(rule.account, rule.family) else Reason.ENTITLEMENT
 
@@ -256,12 +264,20 @@ class Snapshot(Catalogue):
 
     def is_stopped(self, rule_number: int, channel_number: int, registry_revision: int) -> bool:
         """Return whether what was planned under a registry revision was stopped since (D17, D20)."""
+        key = (rule_number, channel_number)
+        stopped = self._stop_revisions.get(key)
+        if stopped is None:
+            activation = self._activation_of(rule_number, channel_number)
+            stopped = activation.stop_revision if activation is not None else 0
+            self._stop_revisions[key] = stopped
+        return stopped > 0 and registry_revision <= stopped
+
+    def _activation_of(self, rule_number: int, channel_number: int) -> Activation | None:
         rule = self._rule_by_number.get(rule_number)
         channel = self.channel_by_number.get(channel_number)
         if rule is None or channel is None:
-            return False
-        activation = self.activation(rule.account, channel.id, rule.id)
-        return activation is not None and registry_revision <= activation.stop_revision
+            return None
+        return self.activation(rule.account, channel.id, rule.id)
 
     @property
     def newest_stop_revision(self) -> int:
@@ -271,12 +287,10 @@ class Snapshot(Catalogue):
 
     def is_frozen(self, rule_number: int, channel_number: int) -> bool:
         """Return whether nothing of a rule may go out on a channel until it is resumed (R14)."""
-        rule = self._rule_by_number.get(rule_number)
-        channel = self.channel_by_number.get(channel_number)
-        if rule is None or channel is None or rule.is_deleted:
+        activation = self._activation_of(rule_number, channel_number)
+        if activation is None or activation.state != ActivationState.FROZEN:
             return False
-        activation = self.activation(rule.account, channel.id, rule.id)
-        return activation is not None and activation.state == ActivationState.FROZEN
+        return not self._rule_by_number[rule_number].is_deleted
 
     def verdict(
         self, rule_number: int, revision: int, step_index: int, channel_number: int,

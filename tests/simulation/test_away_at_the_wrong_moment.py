@@ -1,0 +1,163 @@
+"""The store goes away, the configuration changes or the process dies between two calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from core.bounds import MINUTE_MS
+from core.clock import SystemClock
+from core.engine import engine as engine_module
+from core.engine.judge import Fired
+from core.errors import OwnershipLost, StoreUnavailable
+from core.ports import Store
+from tests.support.shop import ACCOUNT, Shop, open_shop
+
+
+async def _publish(shop: Shop, count: int) -> None:
+    """Publish checkouts of as many people; all are asked on 8 March at 09:00 UTC."""
+    events = [shop.event(order=str(n), email=f"c{n}@shop.example") for n in range(count)]
+    await shop.publish(*events)
+
+
+async def _taken(shop: Shop) -> list[Fired]:
+    """Take from the wheel whatever is due, as a round does."""
+    horizon, now_ms, fired = shop.engine.horizon, shop.clock.now_ms(), []
+    await horizon.extend(now_ms)
+    while horizon.has_due(now_ms):
+        fired += horizon.take(now_ms, 1_000)
+    assert fired
+    return fired
+
+
+def _fail_once(
+    store: Store, name: str, error: Exception | None = None, *, is_done: bool = False
+) -> list[str]:
+    """Let the next call of an operation fail, done or not; return where that is noted."""
+    call, failed = getattr(store, name), []
+
+    async def unreachable(*arguments: Any, **named: Any) -> Any:
+        if failed:
+            return await call(*arguments, **named)
+        failed.append(name)
+        if is_done:
+            await call(*arguments, **named)
+        raise error or StoreUnavailable("gone for a moment")
+
+    setattr(store, name, unreachable)
+    return failed
+
+
+@pytest.mark.parametrize("operation", ["near_versions", "far_slots", "read_lanes"])
+async def test_a_slot_that_could_not_be_read_is_read_again(store: Store, operation: str) -> None:
+    """A19: nothing is forgotten because the store was away when its hour began."""
+    async with open_shop(store) as shop:
+        await _publish(shop, 5)
+        await shop.until("2026-03-08 07:30")
+        failed = _fail_once(store, operation)
+        shop.clock.move_to_ms(shop.clock.now_ms() + 45 * MINUTE_MS)
+        with pytest.raises(StoreUnavailable):
+            await shop.engine.horizon.extend(shop.clock.now_ms())
+        assert failed
+        await shop.until("2026-03-08 12:00")
+        assert {at for at, _, _ in shop.mails()} == {"2026-03-08 09:00"}
+        assert len(shop.mails()) == 5
+
+
+async def test_an_arrival_that_could_not_be_read_is_looked_for_again(store: Store) -> None:
+    async with open_shop(store) as shop:
+        shop.engine.acceptor._on_near = lambda *_: None
+        await shop.publish(shop.event(at="2026-02-22 08:00"))
+        _fail_once(store, "read_lanes")
+        with pytest.raises(StoreUnavailable):
+            await shop.engine.horizon.poll()
+        assert await shop.engine.horizon.poll()
+
+
+@pytest.mark.parametrize("verb", ["stop_rule", "freeze_rule"])
+async def test_what_was_judged_before_a_change_is_not_claimed_after_it(
+    store: Store, verb: str
+) -> None:
+    """R13: the claim names the configuration that the entry was judged by, not the newest one."""
+    async with open_shop(store) as shop:
+        await _publish(shop, 3)
+        await shop.until("2026-03-08 08:59")
+        engine = shop.engine
+        await engine.dispatcher._claiming.acquire()
+        shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+        round_ = asyncio.create_task(engine.dispatcher.fire(await _taken(shop)))
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+        await getattr(shop.registry, verb)(ACCOUNT, "ask")
+        engine.dispatcher._claiming.release()
+        await round_
+        await shop.until("2026-03-08 12:00")
+        assert shop.mails() == []
+
+
+async def test_what_is_judged_frozen_while_it_is_resumed_is_not_held(store: Store) -> None:
+    """R14: nobody would let it go again."""
+    async with open_shop(store) as shop:
+        await _publish(shop, 3)
+        await shop.registry.freeze_rule(ACCOUNT, "ask")
+        await shop.until("2026-03-08 08:59")
+        engine = shop.engine
+        await engine.dispatcher._claiming.acquire()
+        shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+        round_ = asyncio.create_task(engine.dispatcher.fire(await _taken(shop)))
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+        await shop.registry.resume_rule(ACCOUNT, "ask")
+        await engine.tend()
+        engine.dispatcher._claiming.release()
+        await round_
+        await shop.until("2026-03-08 12:00")
+        assert len(shop.mails()) == 3
+
+
+async def test_a_start_takes_back_all_that_a_dead_daemon_had_claimed(store: Store) -> None:
+    """A2 of the decisions on crashes: also more claims of a partition than one call takes back."""
+    async with open_shop(store) as shop:
+        await _publish(shop, 160)
+        await shop.until("2026-03-08 08:59")
+        engine = shop.engine
+        shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+        dispatcher = engine.dispatcher
+        dispatcher._deliver = _nothing  # type: ignore[method-assign]
+        for entry in await _taken(shop):
+            await dispatcher.fire([entry])
+        await shop.restart()
+        counters = await store.counters(range(store.meta.partition_count))
+        assert sum(one.in_flight for one in counters.values()) == 0
+        await shop.until("2026-03-08 12:00")
+        assert len(shop.mails()) == 160
+
+
+async def test_a_loop_outlives_what_it_did_not_expect(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E17: recovery goes on after a partition was found to have another owner."""
+    monkeypatch.setattr(engine_module, "_RECOVER_PAUSE_S", 0.001)
+    async with open_shop(store) as shop:
+        await _publish(shop, 1)
+        await shop.until("2026-03-08 08:59")
+        engine = shop.engine
+        shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+        engine.dispatcher._deliver = _nothing  # type: ignore[method-assign]
+        await engine.dispatcher.fire(await _taken(shop))
+        failed = _fail_once(store, "recover", OwnershipLost("partition 0 has another owner"))
+        monkeypatch.setattr(SystemClock, "now_ms", lambda _: 2**45)
+        loop = asyncio.create_task(engine._recover_loop())
+        for _ in range(1_000):
+            await asyncio.sleep(0.001)
+            if engine.stats.reclaimed:
+                break
+        engine._stopping.set()
+        await loop
+        assert (failed, engine.stats.reclaimed, engine.stats.round_errors) == (["recover"], 1, 1)
+
+
+async def _nothing(claim: Any) -> None:
+    """What a daemon does that died after the claim."""
