@@ -38,6 +38,7 @@ from core.model import Medium
 from core.redis_link import RedisLink
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
+from core.rules import public_holidays
 from core.timing_wheel.redis_store import SCRIPTS, RedisStore
 from senders.counting import CountingTransport
 from senders.postbox import Postbox
@@ -204,6 +205,8 @@ def serve(folder: str, address: str, pipe: Any) -> None:
             store=StoreOptions(data_dir=folder),
             life=Life(default_caps=False),
         )
+        # The daemon does this beside its work, once; it is no part of what an event costs.
+        public_holidays.prepare()
         daemon = Daemon(settings, postbox=Postbox({Medium.EMAIL: CountingTransport()}))
         await daemon.start()
         await configure(daemon.registry)

@@ -70,6 +70,9 @@ PAGE_SIZE_DEFAULT = 50
 PARTITIONS_MAX = 4_096
 PARTITIONS_DEFAULT = 64
 
+REFUSALS_REMEMBERED_MAX = 2_000
+"""Events whose refused conditions one process can still tell of, about 3 KB each."""
+
 # --- strings ------------------------------------------------------------------------------------
 ID_CHARS_MAX = 63
 EVENT_ID_CHARS_MAX = 256
@@ -109,6 +112,9 @@ CONTACT_FACTS_BYTES_MAX = 64 * 1024
 
 CONTACT_TIMERS_MAX = 64
 """Timers of one contact; the one first set goes first."""
+
+INVITATION_NOTES_MAX = 64
+"""Deferrals and skips by caps that are remembered of one invitation; the oldest go first."""
 
 # --- retention ----------------------------------------------------------------------------------
 EVENT_GENERATION_MS = 14 * DAY_MS

@@ -18,6 +18,7 @@ class Stats:
         self.events_received = 0
         self.events_refused = 0
         self.events_duplicate = 0
+        self.condition_errors = 0
         self.invitations_planned = 0
         self.invitations_stopped = 0
         self.claims = 0

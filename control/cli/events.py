@@ -68,6 +68,8 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--order", metavar="REFERENCE", help="the order number")
     group.add_argument("--status", metavar="TEXT", help="the shop's name of the order's state")
     group.add_argument("--total", type=money, metavar="AMOUNT", help="order total, '49.90 EUR'")
+    group.add_argument("--cart", metavar="ID", help="the shop's id of the cart")
+    group.add_argument("--carrier", metavar="ID", help="who brings the parcel, as in the directory")
     add_word(group, "--consent", CONSENT_PURPOSES, "box ticked, may be repeated", action="append")
     add_word(
         group, "--refuse", CONSENT_PURPOSES, "box not ticked, may be repeated", action="append"
@@ -89,6 +91,9 @@ def add_contact_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--email", metavar="ADDRESS", help="e-mail address")
     group.add_argument("--phone", metavar="NUMBER", help="phone number, such as +34910000000")
     group.add_argument("--reference", metavar="ID", help="the shop's own customer id")
+    group.add_argument(
+        "--session", metavar="ID", help="a visit of the shop, if nobody is known yet"
+    )
     group.add_argument("--first-name", metavar="TEXT", help="first name")
     group.add_argument("--last-name", metavar="TEXT", help="last name")
     group.add_argument("--locale", metavar="LOCALE", help="language, such as pl_PL")
@@ -135,6 +140,8 @@ def read_contact(event: event_pb2.Event, options: argparse.Namespace) -> None:
                       "time_zone", "country")
         if getattr(options, field)
     }  # fmt: skip
+    if options.session:
+        contact["session_id"] = options.session
     if contact:
         event.contact.CopyFrom(event_pb2.Contact(**contact))
 
@@ -156,6 +163,10 @@ def read_event(session: Session, options: argparse.Namespace) -> event_pb2.Event
             reference=options.order or "", status=options.status or "", total=options.total
         )
         event.order.CopyFrom(order)
+    if options.cart:
+        event.cart.id = options.cart
+    if options.carrier:
+        event.shipment.carrier = options.carrier
     if options.review:
         event.review.kind = REVIEW_KINDS[options.review]
     for purposes, given in ((options.consent, True), (options.refuse, False)):

@@ -159,7 +159,9 @@ def contact_from_proto(pb: event_pb2.Contact, field: str) -> Contact:
         if _is_plain_email(email) is None or len(email) > bounds.EMAIL_CHARS_MAX:
             email = checks.email(email, f"{field}.email")
     elif not (phone or reference or session_id):
-        checks.missing(field, "an email, a phone, a reference or a session_id says whom it concerns")
+        checks.missing(
+            field, "an email, a phone, a reference or a session_id says whom it concerns"
+        )
     if phone:
         checks.phone(phone, f"{field}.phone")
     text = f"{reference}{first_name}{last_name}{session_id}"

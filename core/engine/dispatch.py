@@ -36,8 +36,18 @@ from core.engine.settlement import Meaning
 from core.engine.timers import TimerRunner
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
 from core.model import State, WaitReason
-from core.ports import ClaimAction, ClaimAnswer, ClaimCode, Lane, Settlement, Store, Waiting
+from core.ports import (
+    ClaimAction,
+    ClaimAnswer,
+    ClaimCode,
+    ClaimItem,
+    Lane,
+    Settlement,
+    Store,
+    Waiting,
+)
 from core.registry.registry import Registry
+from core.registry.snapshot import Snapshot
 from core.sending import Delivery, Postbox
 from core.stats import Stats
 
@@ -46,6 +56,10 @@ _LOG = logging.getLogger(__name__)
 _PAUSE_MS = 200
 CLAIM_PATIENCE_MS = 1_800
 """How long one claim is tried; then its entries wait for their lease or the next look."""
+
+
+PUZZLED_MS = 15 * bounds.MINUTE_MS
+"""When an entry that could not be judged is looked at again."""
 
 
 class Claimed(msgspec.Struct):
@@ -149,11 +163,30 @@ class Dispatcher:
     ) -> tuple[list[Ready], int]:
         snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
         ready = [
-            self._judge.judge(snapshot, entry, waiting, now_ms)
+            self._judged(snapshot, entry, waiting, now_ms)
             for p, entries in by_partition.items()
             for entry, waiting in zip(entries, read[p], strict=True)
         ]
+        ready.sort(key=_turn)
         return ready, snapshot.revision
+
+    def _judged(
+        self, snapshot: Snapshot, entry: Fired, waiting: Waiting | None, now_ms: int
+    ) -> Ready:
+        """Judge one entry. One that cannot be understood waits, and does not hold up the others."""
+        try:
+            return self._judge.judge(snapshot, entry, waiting, now_ms)
+        except StaleRegistry:
+            raise
+        except Exception:
+            due_ms, member, where = entry
+            self._stats.round_errors += 1
+            _LOG.exception("invitation %s cannot be judged", member.hex())
+            item = ClaimItem(
+                member, where[1], ClaimAction.DEFER, False, due_ms=now_ms + PUZZLED_MS,
+                wait=WaitReason.RETRY,
+            )  # fmt: skip
+            return Ready(due_ms, where, item, waiting)
 
     # Claim --------------------------------------------------------------------------------------
 
@@ -191,7 +224,7 @@ class Dispatcher:
             self._horizon.forget(partition)
             return claimed
         except StaleRegistry:
-            await self._registry.refresh()
+            await self._refresh()
             await self._put_back_soon([(e.due_ms, e.item.member, e.where) for e in entries])
             return claimed
         except StoreUnavailable:
@@ -203,6 +236,13 @@ class Dispatcher:
             if self._follow(partition, one, answer, now_ms):
                 claimed.entries.append(one)
         return claimed
+
+    async def _refresh(self) -> None:
+        """Load the newest configuration; if it is away, those who need it find out again."""
+        try:
+            await self._registry.refresh()
+        except StoreUnavailable:
+            self._stats.store_errors += 1
 
     def _follow(self, partition: int, one: Ready, answer: ClaimAnswer, now_ms: int) -> bool:
         """Draw the consequence of the gate's answer; True if the entry is ours to send."""
@@ -254,10 +294,19 @@ class Dispatcher:
 
     def _settlement(self, one: Ready, delivery: Delivery, now_ms: int) -> Settlement:
         assert one.waiting is not None and one.detail is not None and one.letter is not None
-        return self._meaning.of(
-            self._registry.snapshot, one.item.member, one.waiting.reference, one.detail,
-            one.letter, delivery, now_ms,
-        )  # fmt: skip
+        try:
+            return self._meaning.of(
+                self._registry.snapshot, one.item.member, one.waiting.reference, one.detail,
+                one.letter, delivery, now_ms,
+            )  # fmt: skip
+        except Exception:
+            if delivery.kind is not Delivery.Kind.ACCEPTED:
+                raise
+            # What was sent must be settled, or its lease would bring it back.
+            self._stats.round_errors += 1
+            _LOG.exception("no next step can be planned after %s", one.item.member.hex())
+            revision = one.letter.revision
+            return Settlement(one.item.member, State.SENT, content_revision=revision)
 
     async def _settle(
         self, claim: Claimed, entries: list[Ready], settlements: list[Settlement], now_ms: int
@@ -293,6 +342,15 @@ class Dispatcher:
                     horizon.on_near(claim.partition, plan)
             for member, due_ms in answer.woken:
                 horizon.on_deferred(claim.partition, member, due_ms)
+
+
+def _turn(one: Ready) -> tuple[int, int, int, bytes]:
+    """Return what decides who comes first, and takes the last room in a cap (R26)."""
+    member = one.item.member
+    if one.waiting is None:
+        return one.due_ms, 0, 0, member
+    first_ms = one.detail.first_due_ms if one.detail is not None else 0
+    return one.waiting.reference.due_ms, -one.waiting.reference.priority, first_ms, member
 
 
 assert int(WaitReason.RETRY) == 2, "settle.lua writes it"

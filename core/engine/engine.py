@@ -26,6 +26,7 @@ from core.engine.pending import Pending
 from core.engine.placement import Placement
 from core.engine.planner import Planner
 from core.engine.reader import Reader
+from core.engine.refusals import Refusals
 from core.engine.reinstate import SecondThoughts
 from core.engine.rule_counts import RuleCounts
 from core.engine.timers import TimerRunner
@@ -67,7 +68,8 @@ class Engine:
         self._postbox = postbox
         held = frozenset(medium for medium in Medium if postbox.holds_unknown(medium))
         self._media = [medium for medium in Medium if postbox.supports(medium)]
-        planner = Planner(self.identity, held)
+        self.refusals = Refusals(self.stats)
+        planner = Planner(self.identity, held, self.refusals)
         self.ownership = Ownership(store, self.stats, is_exclusive=is_exclusive)
         self.horizon = Horizon(store, self.ownership, self.stats, clock.now_ms())
         self.pending = Pending(store, registry, planner, self.horizon, clock)
@@ -99,7 +101,9 @@ class Engine:
         self.consents = ConsentBook(store, registry, clock)
         self.reader = Reader(store, registry, self.identity, clock)
         self.rule_counts = RuleCounts(store)
-        self.explainer = Explainer(store, registry, self.identity, self.reader, clock)
+        self.explainer = Explainer(
+            store, registry, self.identity, self.reader, clock, self.refusals
+        )
         placement = Placement(store, self.identity, clock, self.stats, on_near)
         self.by_hand = ByHand(registry, self.identity, planner, placement, self.reader, clock)
         self.second_thoughts = SecondThoughts(

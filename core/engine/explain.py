@@ -13,6 +13,7 @@ from core.clock import Clock
 from core.engine.explain_texts import ASKED, STOPS, SUMMARIES, WAITS, local, span, utc
 from core.engine.identity import Identity
 from core.engine.reader import InvitationView, Reader
+from core.engine.refusals import Refusals
 from core.engine.stand_in import MODE_BY_HAND
 from core.errors import NotFound
 from core.model import (
@@ -61,13 +62,15 @@ class Explainer:
     """Tells stories from what the store has kept."""
 
     def __init__(
-        self, store: Store, registry: Registry, identity: Identity, reader: Reader, clock: Clock
-    ) -> None:
+        self, store: Store, registry: Registry, identity: Identity, reader: Reader, clock: Clock,
+        refusals: Refusals,
+    ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
         self._identity = identity
         self._reader = reader
         self._clock = clock
+        self._refusals = refusals
 
     async def invitation(self, account: str, member: bytes) -> Explanation:
         """Return why an invitation was sent, was not, or waits.
@@ -114,6 +117,10 @@ class Explainer:
                 "contact"
             )
             decisions.append(Decision("rule", text, seen.time_ms, False))
+        decisions += [
+            Decision("condition", text, seen.time_ms, False)
+            for text in self._refusals.tell(event_key)
+        ]
         for view in views:
             decisions += (await self._story(view))[1:]
         summary = decisions[-1].text if not views else "; ".join(_summary(view) for view in views)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from core.engine.identity import Identity
 from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.plans import Asked, Case, PlanMaker, has_items, kinds_of, passes
+from core.engine.refusals import Refusals
 from core.engine.triggers import guards_of, history_of, timers_of
 from core.errors import InvalidField, NotFound
 from core.model import ConsentScope, ConsentStatus, Disposition, Event, Family
@@ -29,7 +30,7 @@ from core.registry.resources import (
 )
 from core.registry.rule_events import REVIEW_KINDS_SHIFT, stop_reason
 from core.registry.rule_parts import ProductTiming, StopKey
-from core.registry.snapshot import Snapshot
+from core.registry.snapshot import EventMatcher, Snapshot
 from core.timer_records import Timer
 
 Evidence = tuple[int, int, int, int, bytes, int]
@@ -45,10 +46,14 @@ class Planner:
     Args:
         identity: makes the keys.
         holds_unknown: by medium, whether an unknown outcome is held instead of retried.
+        refusals: remembers whose conditions did not hold.
     """
 
-    def __init__(self, identity: Identity, holds_unknown: frozenset[int]) -> None:
+    def __init__(
+        self, identity: Identity, holds_unknown: frozenset[int], refusals: Refusals
+    ) -> None:
         self.identity = identity
+        self._refusals = refusals
         self.maker = PlanMaker(identity, holds_unknown)
 
     # An event ---------------------------------------------------------------------------------
@@ -124,11 +129,11 @@ class Planner:
     def _asked(self, snapshot: Snapshot, incoming: Incoming) -> list[Asked]:
         """Return the rules that pass, combined product rules merged into their service rule."""
         event = incoming.event
-        passed = snapshot.matcher(event.channel, event.type).match(event)[0]
+        passed = self._matched(snapshot.matcher(event.channel, event.type), incoming)
         if incoming.is_purchase:
             on_purchases = snapshot.purchase_matcher(event.channel)
             if on_purchases is not None:
-                passed = [*passed, *on_purchases.match(event)[0]]
+                passed = [*passed, *self._matched(on_purchases, incoming)]
         asked = [(rule, kinds_of(rule)) for rule in passed]
         if all(kind != KIND_PRODUCT for _, kind in asked):
             return asked
@@ -146,6 +151,14 @@ class Planner:
                 continue
             asked.append((rule, kinds[rule.number]))
         return [(rule, kinds[rule.number]) for rule, _ in asked]
+
+    def _matched(self, matcher: EventMatcher, incoming: Incoming) -> Sequence[Rule]:
+        passed, errored = matcher.match(incoming.event)
+        if len(passed) < len(matcher.rules):
+            numbers = {rule.number for rule in passed}
+            refused = [rule for rule in matcher.rules if rule.number not in numbers]
+            self._refusals.note(incoming.event_key, incoming.event, refused, len(errored))
+        return passed
 
     def _stops(self, snapshot: Snapshot, incoming: Incoming) -> tuple[Stop, ...]:
         """Return what the event ends; a review ends requests of its own kind only (R38)."""

@@ -7,6 +7,7 @@ Never: shows what belongs to another account: that is answered like what does no
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from core import bounds
 from core.clock import Clock
@@ -15,7 +16,14 @@ from core.errors import FailedPrecondition, InvalidField, NotFound
 from core.model import Reason, State
 from core.partitions import partition_of
 from core.ports import DueEntry, Lane, OrderNote, Source, Store, Waiting
-from core.records import PlanDetail, Reference, member_of, member_parts
+from core.records import (
+    KIND_PRODUCT,
+    KIND_SERVICE,
+    PlanDetail,
+    Reference,
+    member_of,
+    member_parts,
+)
 from core.registry.registry import Registry
 from core.registry.rule_parts import ReviewSettings
 
@@ -61,9 +69,18 @@ class Reader:
         rule = snapshot.rule_by_number(ref.rule_number)
         if ref.step and rule is not None:
             rule = snapshot.rule_revision(ref.rule_number, detail.revision)
-        if rule is None or rule.review is None or not ref.kinds:
+        if rule is None or not ref.kinds:
             return ReviewSettings()
-        return rule.review
+        review = rule.review or ReviewSettings()
+        channel = snapshot.channel(detail.account, detail.channel)
+        if ref.kinds != KIND_SERVICE | KIND_PRODUCT or channel is None:
+            return review
+        # Asked about with the service, products still have their own say about comments (B36).
+        product = snapshot.product_rule(channel, detail.event_type)
+        is_strict = product is not None and product.review is not None and (
+            product.review.comment_required
+        )  # fmt: skip
+        return replace(review, comment_required=review.comment_required or is_strict)
 
     async def get(self, account: str, member: bytes) -> InvitationView:
         """Return one invitation.

@@ -50,6 +50,8 @@ FROZEN: Final = (State.SCHEDULED, Reason.NONE)
 class EventMatcher(Protocol):
     """The active rules of one channel and event type, compiled into one."""
 
+    rules: tuple[Rule, ...]
+
     def match(self, event: Event) -> tuple[Sequence[Rule], Sequence[Rule]]:
         """Return (rules whose condition is true, rules whose condition ended in an error)."""
 

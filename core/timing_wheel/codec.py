@@ -27,14 +27,14 @@ from core.ports import (
 from core.records import CONSENT, HISTORY, NO_KEY, member_of, pack48, unpack48
 from core.timer_records import Timer
 
-_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBBBBBBB")
+_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBHBHHBB")
 _STOP_HEAD = struct.Struct("<8sBBHH")
 _GUARD = struct.Struct("<IHBB6s6s6s")
 _TIMER_HEAD = struct.Struct("<8sI8s6s6s6s")
 _MOVE = struct.Struct("<16sB6s6s")
 _PLAN_HEAD = struct.Struct("<BBBBBHI6s6s8x8s8s8sBBBBBH2s6sH15sB")
 _STOP_TYPE = struct.Struct("<HB")
-_COMMIT_ANSWER = struct.Struct("<BBBH")
+_COMMIT_ANSWER = struct.Struct("<BBHH")
 _PLAN_ANSWER = struct.Struct("<6sBBB6sH")
 _CLAIM_ITEM = struct.Struct("<16sBBBBBBB6s")
 _CLAIM_ANSWER = struct.Struct("<BBBB6s")
@@ -46,6 +46,7 @@ _TOMBSTONE = struct.Struct("<H6s")
 _WOKEN = struct.Struct("<16s6s")
 
 assert _CLAIM_ITEM.size == 29
+assert _COMMIT_HEAD.size == 45
 assert _PLAN_HEAD.size == 88
 assert _PLAN_ANSWER.size == 17
 assert _SETTLEMENT.size == 28
@@ -143,7 +144,7 @@ def unpack_commits(raw: bytes, commits: Sequence[Commit]) -> list[CommitAnswer]:
     answers: list[CommitAnswer] = []
     for commit in commits:
         is_duplicate, disposition, plans, stopped = _COMMIT_ANSWER.unpack_from(raw, at)
-        at += 5
+        at += 6
         created: tuple[CommittedPlan, ...] = ()
         if plans:
             created, at = unpack_plans(raw, at, plans, commit.contact_key)

@@ -41,6 +41,9 @@ def apply(partition: Partition, commit: Commit, now_ms: int) -> CommitAnswer:
     for seen in record.events:
         if seen.event_key == commit.event_key:
             partition.events[Disposition.DUPLICATE] += commit.is_primary
+            if commit.fires and partition.timers.is_due(commit.contact_key, *commit.fires):
+                # Set again where it ran out before, it would stand there for ever.
+                partition.timers.drop(commit.contact_key, commit.fires[0])
             return _repeated(commit, seen, record)
     if commit.fires is not None:
         if not partition.timers.is_due(commit.contact_key, *commit.fires):

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from core.antispam import caps, consent
 from core.antispam.caps import Verdict
+from core.bounds import INVITATION_NOTES_MAX
 from core.model import Reason, State, WaitReason
 from core.ports import (
     ClaimAction,
@@ -116,7 +117,8 @@ def _capped(
         + decision.ledger
         + bytes([NOTE_SKIPPED_BY_CAP if is_skip else NOTE_CAPPED])
     )
-    partition.notes[item.member] = partition.notes.get(item.member, b"") + note
+    notes = partition.notes.get(item.member, b"") + note
+    partition.notes[item.member] = notes[-len(note) * INVITATION_NOTES_MAX :]
     if is_skip:
         return _ended(partition, item.member, State.SKIPPED, Reason.CAPPED, now_ms)
     if decision.verdict == Verdict.EXPIRE:

@@ -257,11 +257,11 @@ class MemoryStore(Store):
         lease_deadline_ms: int,
         registry_revision: int,
     ) -> list[ClaimAnswer]:
-        """The gate. Ownership and registry are checked before a token is recognised."""
+        """The gate. Ownership is checked before a token is recognised, the registry after it."""
         if not self._is_owner(partition, owner):
             raise OwnershipLost(f"partition {partition} has another owner")
         required = self._partitions[partition].required_revision
-        if registry_revision < required:
+        if registry_revision < required and token not in self._partitions[partition].leases:
             raise StaleRegistry(f"registry revision {registry_revision}, {required} is required")
         with self._step(partition) as held:
             return gate.claim(held, token, items, now_ms, lease_deadline_ms)

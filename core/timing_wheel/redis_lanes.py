@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.model import State
 from core.ports import (
     DueEntry,
     Owner,
@@ -19,6 +20,11 @@ from core.records import (
 from core.timing_wheel.redis_base import RedisBase
 
 _FACTS = bytes(6)
+
+
+def _is_torn(waiting: Waiting) -> bool:
+    """Return whether an invitation waits or is in flight without its event: it has ended meanwhile."""
+    return waiting.reference.state < State.SENT and not waiting.body
 
 
 class RedisLanes(RedisBase):
@@ -148,7 +154,23 @@ class RedisLanes(RedisBase):
         return {p: int(reply or 0) for p, reply in (await self._gather(sent)).items()}
 
     async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
-        """See `Store.read`."""
+        """See `Store.read`. What ends between the two looks is looked at once more."""
+        read = await self._read(members)
+        torn = {
+            p: [one.member for one in found if one is not None and _is_torn(one)]
+            for p, found in read.items()
+        }
+        again = await self._read({p: batch for p, batch in torn.items() if batch})
+        for p, found in again.items():
+            fresh = dict(zip(torn[p], found, strict=True))
+            read[p] = [
+                fresh.get(member, one) for member, one in zip(members[p], read[p], strict=True)
+            ]
+        return read
+
+    async def _read(
+        self, members: Mapping[int, Sequence[bytes]]
+    ) -> dict[int, list[Waiting | None]]:
         await self._ready()
         details: dict[int, asyncio.Future[Any]] = {}
         records: dict[int, asyncio.Future[Any]] = {}

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from core.bounds import DAY_MS, HOUR_MS
+from core.errors import StaleRegistry
 from core.model import ConsentStatus, Reason, State, WaitReason
 from core.ports import (
     CapRule,
@@ -160,6 +161,7 @@ class World:
         self.claims: dict[bytes, tuple[int, list[ClaimItem], int]] = {}
         self.claimed: dict[bytes, list[ClaimItem]] = {}
         self.claim_count = 0
+        self.required_revision = 0
 
     # What is asked -------------------------------------------------------------------------------
 
@@ -170,6 +172,7 @@ class World:
             (2, self._open), (2, self._recover), (2, self._mark_sending), (3, self._consent),
             (3, self._cancel), (1, self._mark_events), (1, self._note_orders), (2, self._read),
             (1, self._drop_empty), (2, self._move), (1, self._drop_timers),
+            (1, self._require_registry),
         ]  # fmt: skip
         weights, choices = zip(*steps, strict=True)
         return self.random.choices(choices, weights)[0]()
@@ -293,9 +296,23 @@ class World:
             self.claims[token] = (number, items, deadline_ms)
             self.claim_count += 1
         now_ms = self.now_ms
-        return f"claim {token.hex()} {items}", lambda side: side.store.claim(
-            number, side.owned[number], token, items, now_ms, deadline_ms, 0
-        )
+        revision = self.required_revision - self.random.choice([*[0] * 9, 1])
+
+        async def claim(side: Side) -> list[ClaimAnswer]:
+            owner = side.owned[number]
+            try:
+                return await side.store.claim(
+                    number, owner, token, items, now_ms, deadline_ms, revision
+                )
+            except StaleRegistry:
+                return []
+
+        return f"claim {token.hex()} {revision} {items}", claim
+
+    def _require_registry(self) -> tuple[str, Call]:
+        revision = self.required_revision + self.random.choice([-1, 1])
+        self.required_revision = max(self.required_revision, revision)
+        return f"require_registry {revision}", lambda side: side.store.require_registry(revision)
 
     def _settlement(self, item: ClaimItem) -> Settlement:
         state, reason = self.random.choice([
@@ -308,6 +325,7 @@ class World:
             due_ms=self.now_ms + self.random.choice([1, HOUR_MS]) if state == 1 else 0,
             releases_caps=not is_sent and self.random.random() < 0.7,
             next_plans=(self._plan(),) if is_sent and self.random.random() < 0.5 else (),
+            content_revision=self.random.choice([0, 0, 7, 2**16 + 1]),
         )  # fmt: skip
 
     def _some_claim(self) -> tuple[int, bytes, list[ClaimItem]]:
@@ -406,12 +424,14 @@ class World:
         pick = self.random.choice
         number = pick(PARTITIONS)
         held = [entry for entry in self.entries if entry[0] == number]
+        # Each member once: whoever moves has read it from one lane.
+        chosen = self.random.sample(held, min(len(held), 2))
         moves = [
             Move(
                 member, source, self.now_ms + pick([0, HOUR_MS]),
                 pick([0, 0, self.now_ms + HOUR_MS]), pick([b"", b"new"]),
             )
-            for _, member, source in self.random.sample(held, min(len(held), 2))
+            for member, source in {member: source for _, member, source in chosen}.items()
         ]  # fmt: skip
         now_ms = self.now_ms
         return f"move {moves}", lambda side: side.store.move(number, moves, now_ms)
@@ -439,7 +459,7 @@ class World:
             items = self.claims[token][1]
             taken = [
                 item
-                for item, one in zip(items, answer, strict=True)
+                for item, one in zip(items, answer, strict=bool(answer))
                 if one.code == ClaimCode.CLAIMED
             ]
             if taken:

@@ -536,6 +536,36 @@ def test_carriers_and_the_account(cli: Cli) -> None:
     assert restored.out == everything
 
 
+def test_carts_and_parcels_of_a_visit_can_be_told(cli: Cli, shop: str) -> None:
+    """C5, D5, D21: by options, without a file; nobody needs to be known yet."""
+    told = ("--channel", shop, "--session", "visit-1", "--cart", "cart-1", "--carrier", "dhl")
+    published = cli("events", "publish", "cart_updated", "--id", "cart-1-filled", *told)
+    assert published.code == 0, published.err
+    assert "contact" in published.out
+    nobody = cli("events", "publish", "cart_updated", "--channel", shop, "--id", "nobody")
+    assert (nobody.code, "session_id" in nobody.err) == (1, True)
+    story = cli("explain", "--event", "cart-1-filled").out
+    assert "it told of no contact" in story
+
+
+def test_a_field_to_blame_is_named_once(cli: Cli, shop: str) -> None:
+    """D22: also where the sentence names the rule before it."""
+    cli(
+        "rules", "create", "bare", "--family", "automation", "--purpose", "marketing",
+        "--event", "checkout", "--after", "1h",
+    )  # fmt: skip
+    refused = cli("rules", "activate", "bare", "--channel", shop)
+    assert refused.code == 1
+    assert refused.err.count("rule.steps[0].actions[0].subject") == 1
+    assert "needs a subject, or a template" in refused.err
+
+
+def test_show_and_get_are_the_same(cli: Cli) -> None:
+    for noun in (("templates", "plain"), ("automations", "abandoned-cart"), ("account",)):
+        shown, got = (cli(noun[0], verb, *noun[1:]) for verb in ("show", "get"))
+        assert (got.code, got.out) == (0, shown.out)
+
+
 def test_channels_have_hours_holidays_and_switches(cli: Cli, tmp_path: Path) -> None:
     """d3, R36, R37, R43, B9."""
     made = cli(

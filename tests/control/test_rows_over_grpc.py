@@ -1,10 +1,12 @@
-"""Rows of tests/requirements/rows.toml as a client lives through them: a real daemon, its embedded store,
-a virtual clock, and nothing but the API."""
+"""Rows of tests/requirements/rows.toml as a client lives through them.
+
+A real daemon, its embedded store, a virtual clock, and nothing but the API.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -299,7 +301,7 @@ async def test_what_is_written_of_a_setting_is_counted(shop: Shop) -> None:
     await publish(
         shop, channel, type="review_submitted", contact=people[0],
         order=event_pb2.Order(reference=orders[0]),
-        review=event_pb2.Review(type="REVIEW_TYPE_SERVICE", has_comment=True),
+        review=event_pb2.Review(kind=event_pb2.Review.KIND_SERVICE, has_comment=True),
     )  # fmt: skip
     await days_pass(shop, 5)
     stats = await shop.rules.GetRuleStats(pb2.GetRuleStatsRequest(name=rule))
@@ -315,7 +317,7 @@ async def test_a_setting_goes_to_all_channels_or_to_none(tmp_path_factory: Any) 
     """B11, B23, B38: one channel that cannot send keeps all as they are; the answer lists changes."""
     async with open_shop(tmp_path_factory.mktemp("copies")) as shop:
         source, other = [await shop.create_channel() for _ in range(2)]
-        mute = await shop.create_channel(email_sender=None)
+        mute, targets = await shop.create_channel(email_sender=None), [other]
         for fields in ({}, product(steps=[step_pb(days=9)])):
             rule = await shop.create_rule(source, **fields)
             request = pb2.CopyRuleRequest(name=rule, all_channels=True)
@@ -334,7 +336,8 @@ async def test_a_setting_goes_to_all_channels_or_to_none(tmp_path_factory: Any) 
                 )
             )
             answer = await shop.rules.CopyRule(request)
-            assert sorted(change.channel for change in answer.changes) == sorted([other, mute])
+            targets.append(mute)
+            assert [change.channel for change in answer.changes] == sorted(targets)
             # The second setting is for products: a channel that cannot send comes anew.
             mute = await shop.create_channel(email_sender=None)
 
@@ -409,14 +412,10 @@ async def test_a_session_becomes_a_contact(shop: Shop) -> None:
         session = unique("session")
         left = event_pb2.Cart(id=session)
         visitor = event_pb2.Contact(session_id=session)
-        await publish(
-            shop, channel, type="cart_updated", contact=visitor, cart=left, order=None
-        )
+        await publish(shop, channel, type="cart_updated", contact=visitor, cart=left)
         if told:
             known = event_pb2.Contact(session_id=session, email=address)
-            await publish(
-                shop, channel, type="checkout_started", contact=known, cart=left, order=None
-            )
+            await publish(shop, channel, type="checkout_started", contact=known, cart=left)
     sent = len(shop.outbox.letters)
     await days_pass(shop, 0.2)
     assert [one.address for one in shop.outbox.letters[sent:]] == [address]
@@ -456,8 +455,8 @@ async def test_several_messages_follow_one_event(shop: Shop) -> None:
 
 
 async def test_a_late_parcel_is_told_to_its_carrier(shop: Shop) -> None:
-    """C1, C5, C16, C17: without consent of the customer, to the directory's address, answers to the shop;
-    an unknown carrier is nobody."""
+    """C1, C5, C16, C17: without the customer's consent, to the address in the directory, answers to the
+    shop; an unknown carrier is nobody."""
     sender = channel_service_pb2.EmailSender(address="a@shop.example", reply_to="desk@shop.example")
     channel = await shop.create_channel(
         email_sender=sender,
@@ -498,17 +497,11 @@ async def test_quiet_hours_hold_marketing_and_nothing_else(shop: Shop) -> None:
     days = shop.clock.now_ms() // DAY_MS
     await shop.daemon.engine.advance_to((days + 1) * DAY_MS + 60 * MINUTE_MS)
     hours = channel_service_pb2.MediumHours(medium=EMAIL)
-    hours.quiet.add(
-        start_time=timeofday_pb2.TimeOfDay(hours=0), end_time=timeofday_pb2.TimeOfDay(hours=8)
-    )
-    channel = await shop.create_channel(
-        time_zone="UTC", hours=channel_service_pb2.SendingHours(media=[hours])
-    )
+    hours.quiet.add(start=timeofday_pb2.TimeOfDay(hours=0), end=timeofday_pb2.TimeOfDay(hours=8))
+    channel = await shop.create_channel(time_zone="UTC", hours=[hours])
     for purpose in (types_pb2.PURPOSE_TRANSACTIONAL, types_pb2.PURPOSE_MARKETING):
         await shop.create_rule(channel, **{**ON_ORDER, "purpose": purpose})
-    told = event_pb2.ConsentEvidence(
-        purpose=types_pb2.PURPOSE_MARKETING, medium=EMAIL, given=True
-    )
+    told = event_pb2.ConsentEvidence(purpose=types_pb2.PURPOSE_MARKETING, medium=EMAIL, given=True)
     found = await order_of(shop, channel, unique("o"), consents=[told])
     await days_pass(shop, 0.01)
     purposes = {(await read(shop, name)).purpose: await read(shop, name) for name in found}
@@ -519,3 +512,158 @@ async def test_quiet_hours_hold_marketing_and_nothing_else(shop: Shop) -> None:
     settled = await read(shop, held.name)
     assert settled.state == State.STATE_SENT
     assert settled.settle_time.ToMilliseconds() == (days + 1) * DAY_MS + 8 * 60 * MINUTE_MS
+
+
+# --- what all writes share ------------------------------------------------------------------------
+
+
+Write = tuple[Any, Any]
+"""A method and a request that is right."""
+
+
+async def writes(shop: Shop) -> list[Write]:
+    """Return a write of every method that takes a request id, each on resources of its own."""
+    channel, other = [await shop.create_channel() for _ in range(2)]
+    kind = (
+        await shop.events.CreateEventType(
+            event_service_pb2.CreateEventTypeRequest(
+                parent=PARENT, event_type_id=unique("kind"),
+                event_type=event_service_pb2.EventType(active=True),
+            )
+        )
+    ).name  # fmt: skip
+    carrier, cap = unique("carrier"), unique("cap")
+    ch, ev, rules = channel_service_pb2, event_service_pb2, shop.rules
+    await shop.channels.CreateCarrier(
+        ch.CreateCarrierRequest(parent=PARENT, carrier_id=carrier, carrier=ch.Carrier())
+    )
+    await shop.channels.CreateCap(
+        ch.CreateCapRequest(parent=PARENT, cap_id=cap, cap=cap_pb(limit=900))
+    )
+
+    async def rule(on: str = channel) -> str:
+        return await shop.create_rule(on, **ON_ORDER)
+
+    return [
+        (shop.channels.CreateChannel, ch.CreateChannelRequest(
+            parent=PARENT, channel_id=unique("shop"),
+            channel=ch.Channel(display_name="x", time_zone="UTC", locale="en"),
+        )),
+        (shop.channels.UpdateChannel, ch.UpdateChannelRequest(
+            channel=ch.Channel(name=other, display_name="Changed")
+        )),
+        (shop.channels.UpdateAccount, ch.UpdateAccountRequest(
+            account=ch.Account(name=PARENT, entitlements=[2, 3]),  # type: ignore[list-item]
+            update_mask=FieldMask(paths=["entitlements"]),
+        )),
+        (shop.channels.CreateCarrier, ch.CreateCarrierRequest(
+            parent=PARENT, carrier_id=unique("carrier"), carrier=ch.Carrier()
+        )),
+        (shop.channels.UpdateCarrier, ch.UpdateCarrierRequest(
+            carrier=ch.Carrier(name=f"{PARENT}/carriers/{carrier}", email="b@carrier.example")
+        )),
+        (shop.channels.DeleteCarrier, ch.DeleteCarrierRequest(name=f"{PARENT}/carriers/{carrier}")),
+        (shop.channels.UpdateCap, ch.UpdateCapRequest(
+            cap=ch.Cap(name=f"{PARENT}/caps/{cap}", limit=901)
+        )),
+        (shop.channels.DeleteCap, ch.DeleteCapRequest(name=f"{PARENT}/caps/{cap}")),
+        (shop.events.UpdateEventType, ev.UpdateEventTypeRequest(
+            event_type=ev.EventType(name=kind, display_name="Changed")
+        )),
+        (shop.events.DeleteEventType, ev.DeleteEventTypeRequest(name=kind)),
+        (rules.CreateRule, pb2.CreateRuleRequest(
+            parent=PARENT, rule_id=unique("rule"), rule=rule_pb(**ON_ORDER), activate_on=[channel]
+        )),
+        (rules.UpdateRule, pb2.UpdateRuleRequest(
+            rule=pb2.Rule(name=await rule(), priority=9), activate_on=[other]
+        )),
+        (rules.DeleteRule, pb2.DeleteRuleRequest(name=await rule())),
+        (rules.ActivateRule, pb2.ActivateRuleRequest(name=await rule(), channel=other)),
+        (rules.DeactivateRule, pb2.DeactivateRuleRequest(name=await rule(), channel=channel)),
+        (rules.PauseRule, pb2.PauseRuleRequest(name=await rule())),
+        (rules.FreezeRule, pb2.FreezeRuleRequest(name=await rule())),
+        (rules.StopRule, pb2.StopRuleRequest(name=await rule())),
+        (rules.DuplicateRule, pb2.DuplicateRuleRequest(name=await rule(), rule_id=unique("rule"))),
+        (rules.CopyRule, pb2.CopyRuleRequest(name=await rule(), channels=[other])),
+        (rules.CreateRuleFromAutomation, pb2.CreateRuleFromAutomationRequest(
+            parent=PARENT, rule_id=unique("rule"), automation="automations/order-shipped",
+            activate_on=[other],
+        )),
+    ]  # fmt: skip
+
+
+async def everything(shop: Shop) -> str:
+    """Return all that is configured, as text."""
+    ch, page = channel_service_pb2, {"parent": PARENT, "page_size": 1_000}
+    return "\n".join(
+        map(
+            str,
+            [
+                await shop.channels.ListChannels(ch.ListChannelsRequest(**page)),
+                await shop.channels.ListCaps(ch.ListCapsRequest(**page)),
+                await shop.channels.ListCarriers(ch.ListCarriersRequest(**page)),
+                await shop.channels.GetAccount(ch.GetAccountRequest(name=PARENT)),
+                await shop.events.ListEventTypes(event_service_pb2.ListEventTypesRequest(**page)),
+                await shop.rules.ListRules(pb2.ListRulesRequest(**page)),
+                await shop.rules.ListActivations(
+                    pb2.ListActivationsRequest(parent=f"{PARENT}/channels/-", page_size=1_000)
+                ),
+            ],
+        )
+    )
+
+
+async def test_checking_changes_nothing_and_repeating_answers_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A33, B5, B24: every write can be checked first, and repeated under its request id; an id of
+    another request is refused."""
+    async with open_shop(tmp_path_factory.mktemp("writes")) as shop:
+        last_id = ""
+        for call, request in await writes(shop):
+            before = await everything(shop)
+            request.validate_only = True
+            await call(request)
+            assert await everything(shop) == before, f"{request.DESCRIPTOR.name} was only checked"
+            request.validate_only, request.request_id = False, str(uuid.uuid4())
+            first = await call(request)
+            after = await everything(shop)
+            assert after != before, request.DESCRIPTOR.name
+            assert await call(request) == first, request.DESCRIPTOR.name
+            assert await everything(shop) == after, f"{request.DESCRIPTOR.name} was repeated"
+            request.request_id, last_id = last_id, request.request_id
+            if request.request_id:
+                with refused() as refusal:
+                    await call(request)
+                assert refusal.field == "request_id", request.DESCRIPTOR.name
+            request.request_id = "not a UUID"
+            with refused() as refusal:
+                await call(request)
+            assert refusal.field == "request_id", request.DESCRIPTOR.name
+
+
+async def test_who_writes_over_another_s_change_hears_of_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """B5: an etag that is not the present one is answered, and nothing is written."""
+    async with open_shop(tmp_path_factory.mktemp("etags")) as shop:
+        seen = 0
+        for call, request in await writes(shop):
+            resource: Any = request
+            for field in ("channel", "account", "carrier", "cap", "event_type", "rule"):
+                inside = getattr(request, field, "")
+                resource = inside if hasattr(inside, "etag") else resource
+            is_update = type(request).__name__.startswith("Update")
+            if not (is_update or type(request).__name__.startswith("Delete")):
+                continue
+            seen += 1
+            before = await everything(shop)
+            resource.etag = '"0"'
+            for validate_only in (True, False):
+                request.validate_only = validate_only
+                with refused() as refusal:
+                    await call(request)
+                assert refusal.reason == "ETAG_MISMATCH", request.DESCRIPTOR.name
+                assert refusal.code is grpc.StatusCode.ABORTED
+            assert await everything(shop) == before
+        assert seen == 10

@@ -6,14 +6,23 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.bounds import MINUTE_MS
 from core.clock import SystemClock
 from core.engine import engine as engine_module
 from core.engine.judge import Fired
-from core.errors import OwnershipLost, StoreUnavailable
+from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
+from core.model import Purpose, State
+from core.partitions import partition_of
 from core.ports import Store
-from tests.support.shop import ACCOUNT, Shop, open_shop
+from core.registry.resources import CapUnit
+from core.registry.rule_parts import WaitOverride
+from tests.conformance.kit import commit, plan
+from tests.conformance.kit import key as event_key
+from tests.support.automations import automation, mail
+from tests.support.rules import condition
+from tests.support.shop import ACCOUNT, Shop, one_in_14_days, open_shop, review_rule
 
 
 async def _publish(shop: Shop, count: int) -> None:
@@ -52,7 +61,7 @@ def _fail_once(
 
 @pytest.mark.parametrize("operation", ["near_versions", "far_slots", "read_lanes"])
 async def test_a_slot_that_could_not_be_read_is_read_again(store: Store, operation: str) -> None:
-    """A19: nothing is forgotten because the store was away when its hour began."""
+    """d1: nothing is late because the store was away when its hour was to be loaded."""
     async with open_shop(store) as shop:
         await _publish(shop, 5)
         await shop.until("2026-03-08 07:30")
@@ -118,7 +127,7 @@ async def test_what_is_judged_frozen_while_it_is_resumed_is_not_held(store: Stor
 
 
 async def test_a_start_takes_back_all_that_a_dead_daemon_had_claimed(store: Store) -> None:
-    """A2 of the decisions on crashes: also more claims of a partition than one call takes back."""
+    """d8: also of a partition with more claims than one call takes back."""
     async with open_shop(store) as shop:
         await _publish(shop, 160)
         await shop.until("2026-03-08 08:59")
@@ -157,6 +166,97 @@ async def test_a_loop_outlives_what_it_did_not_expect(
         engine._stopping.set()
         await loop
         assert (failed, engine.stats.reclaimed, engine.stats.round_errors) == (["recover"], 1, 1)
+
+
+async def test_a_refused_claim_costs_the_others_of_its_round_nothing(store: Store) -> None:
+    """R12, R13: what another partition has let through is handed over, though the registry is away."""
+    async with open_shop(store) as shop:
+        await _publish(shop, 20)
+        await shop.until("2026-03-08 08:59")
+        engine = shop.engine
+        shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+        fired = await _taken(shop)
+        refused = _fail_once(store, "claim", StaleRegistry("demands a newer registry"))
+        refresh, away = shop.registry.refresh, []
+
+        async def unreachable() -> bool:
+            if refused and not away:
+                away.append(True)
+                raise StoreUnavailable("gone for a moment")
+            return await refresh()
+
+        shop.registry.refresh = unreachable  # type: ignore[method-assign]
+        await engine.dispatcher.fire(fired)
+        await shop.until("2026-03-08 09:01")
+        assert away
+        assert len(shop.mails()) == 20
+
+
+async def _commit_like(shop: Shop, member: bytes, name: str, **fields: Any) -> bytes:
+    """Plant an invitation like another, for another order, as a damaged store would hold it."""
+    partition = partition_of(member[:8], shop.engine.store.meta.partition_count)
+    (found,) = (await shop.engine.store.read({partition: [member]}))[partition]
+    assert found is not None
+    ref = found.reference
+    body, detail = fields.get("body", found.body), fields.get("detail", found.detail)
+    planned = plan(
+        due_ms=ref.due_ms, expire_ms=ref.expire_ms, rule_number=ref.rule_number, detail=detail,
+        channel_number=ref.channel_number, order_key=ref.order_key,
+    )  # fmt: skip
+    event = commit(planned, contact_key=member[:8], event_key=event_key(name), body=body)
+    answers = await shop.engine.store.commit({partition: [event]}, shop.clock.now_ms())
+    return answers[partition][0].plans[0].member
+
+
+async def test_what_cannot_be_understood_does_not_hold_up_the_others(store: Store) -> None:
+    """d8: it waits, for a version that does; whatever is due beside it goes out, once."""
+    async with open_shop(store, rule=review_rule(steps=review_rule().steps[:1])) as shop:
+        answers = await shop.publish(
+            shop.event(order="1"), shop.event(order="2", email="b@s.example")
+        )
+        await _commit_like(shop, answers[0].members[0], "damaged", detail=b"\xc1")
+        await shop.until("2026-03-10 00:00")
+        assert len(shop.mails()) == 2
+        assert await shop.ends() == {(State.SENT, 0): 2}
+        assert await shop.pending() == 1
+        assert shop.engine.stats.round_errors > 0
+
+
+async def test_what_was_sent_is_settled_though_its_reminder_cannot_be_planned(
+    store: Store,
+) -> None:
+    """d8: else its lease would bring it back, and it would be sent again every minute."""
+    invite, remind = review_rule().steps
+    always = condition('order.reference != ""')
+    remind = replace(remind, wait_overrides=[WaitOverride(always, remind.wait)])
+    async with open_shop(store, rule=review_rule(steps=[invite, remind])) as shop:
+        answers = await shop.publish(shop.event(order="1"))
+        await _commit_like(shop, answers[0].members[0], "damaged", body=b"\xc1")
+        await shop.until("2026-03-09 00:00")
+        assert len(shop.mails()) == 2
+        assert await shop.ends() == {(State.SENT, 0): 2}
+        assert (await shop.pending(), shop.engine.stats.round_errors) == (1, 1)
+
+
+@pytest.mark.parametrize("ids", ["ab", "ba"])
+async def test_of_two_due_at_once_the_one_of_higher_priority_takes_the_slot(
+    store: Store, ids: str
+) -> None:
+    """R26: due time, then priority, then age."""
+    low, high = ids
+    cap = one_in_14_days(purposes=[Purpose.TRANSACTIONAL], unit=CapUnit.MESSAGE, limit=1)
+    rules = [
+        automation(low, event_type="checkout", priority=1, steps=[mail(days=1)]),
+        automation(high, event_type="checkout", priority=9, steps=[mail(days=1)]),
+    ]
+    async with open_shop(store, rules=rules, caps=[cap]) as shop:
+        await shop.publish(*(shop.event(order=str(n), email=f"c{n}@s.example") for n in range(5)))
+        await shop.until("2026-03-03 00:00")
+        assert len(shop.post.letters) == 5
+        number = shop.registry.snapshot.rule(ACCOUNT, high).number  # type: ignore[union-attr]
+        counts = [found.rules for found in (await store.counters(range(4))).values() if found.rules]
+        sent = {rule for found in counts for rule, _ in found}
+        assert sent == {number}
 
 
 async def _nothing(claim: Any) -> None:

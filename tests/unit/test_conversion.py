@@ -279,10 +279,12 @@ def test_what_it_says_of_things_is(path: str) -> None:
 
 def test_a_contact_that_nobody_can_be_found_by() -> None:
     event = full_event()
-    event.contact.CopyFrom(event_pb2.Contact(first_name="Maria", session_id="s"))
+    event.contact.CopyFrom(event_pb2.Contact(first_name="Maria"))
     with pytest.raises(InvalidField) as caught:
         event_from_proto(event, NOW_MS)
     assert (caught.value.field, caught.value.reason) == ("event.contact", "FIELD_REQUIRED")
+    event.contact.session_id = "s"
+    assert event_from_proto(event, NOW_MS).contact.session_id == "s", "a visit is enough (D21)"
 
 
 def test_unusual_but_right() -> None:

@@ -21,26 +21,28 @@
 -- @include record
 -- @include ../../antispam/lua/consent
 -- @include ../../antispam/lua/caps
+-- @bound INVITATION_NOTES_MAX
 local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE, PARKED = 0, 1, 2, 3, 4, 5
 local CAPPED, CAPPED_WAIT, NO_SLOT, TOO_LATE = 5, 1, 64, 65
 local GATE, END, DEFER, PARK, FROZEN_WAIT = 0, 1, 2, 3, 5
-local ITEM = 29
+local ITEM, NOTE = 29, 17
 local now_ms, items, count_items = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[9])
 local token = ARGV[4]
 
 local owner = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'registry_revision')
 if owner[1] ~= ARGV[2] or owner[2] ~= ARGV[3] then return {1} end
+-- What was claimed is claimed, also if the registry has moved on while the answer was lost.
+local before = redis.call('HGET', KEYS[5], token)
+if before then
+  local members = unpack_('<H', before, 7)
+  return {0, sub(before, 9 + members * 16)}
+end
 if tonumber(owner[3] or 0) > tonumber(ARGV[6]) then return {2} end
 local skew = tonumber(ARGV[8])
 if skew > 0 then
   local time = redis.call('TIME')
   local server_ms = time[1] * 1000 + math.floor(time[2] / 1000)
   if math.abs(server_ms - tonumber(ARGV[7])) > skew then return {3} end
-end
-local before = redis.call('HGET', KEYS[5], token)
-if before then
-  local members = unpack_('<H', before, 7)
-  return {0, sub(before, 9 + members * 16)}
 end
 
 local out = {lines = {}, bodies = {}}
@@ -205,7 +207,7 @@ if #parked > 0 then
 end
 for _, entry in ipairs(notes) do
   local old = redis.call('HGET', KEYS[8], entry[1]) or ''
-  redis.call('HSET', KEYS[8], entry[1], old .. entry[2])
+  redis.call('HSET', KEYS[8], entry[1], sub(old .. entry[2], -NOTE * INVITATION_NOTES_MAX))
 end
 redis.call('HSET', KEYS[5], token,
   pack('<I6H', tonumber(ARGV[5]), #taken) .. table.concat(taken) .. answer)

@@ -9,11 +9,11 @@
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] number of commits, <= 128
 -- ARGV[4...] for each commit: head, body, then detail for each plan. Head:
 --   contact key 8, event key 8, disposition B, is_primary B, event time I6, tombstone order 8,
---   tombstone type H, consents B, stops B, plans B, and 38 lines of history B, 39 guards B, 40 timers
---   B, 41 fires B, 42 facts B; fires: timer id 8, due I6; consents 18 each; stops: order key 8,
+--   tombstone type H, consents B, stops B, 37 plans H, lines of history B, 40 guards H, timers H, fires
+--   B, facts B; fires: timer id 8, due I6; consents 18 each; stops: order key 8,
 --   reason B, kinds B (and 128 with a comment), channel H (0: all), rules H, rule numbers I4 each; facts:
 --   key 8; history 17 each and guards 26 each as `history.lua` draws them; timers 38 each; plans as `birth.lua` draws them
--- Returns: one string; for each commit: is_duplicate B, disposition B, plans B, stopped H,
+-- Returns: one string; for each commit: is_duplicate B, disposition B, plans H, stopped H,
 --   then 17 bytes a plan (sequence I6, state B, reason B, lane B, due I6, channel H), then
 --   sequence I6 of each invitation that was stopped
 -- Atomicity: everything about the contacts of one partition, or nothing. No error after a write.
@@ -107,13 +107,13 @@ local function answer_again(rec, event_key, seen)
     plans = plans + 1
     ref = find_entry(rec.refs, REF, 40, event_key, ref + REF)
   end
-  return char(1, byte(rec.events, seen + 8), plans) .. '\0\0' .. table.concat(parts)
+  return pack('<BBHH', 1, byte(rec.events, seen + 8), plans, 0) .. table.concat(parts)
 end
 
 -- Facts, history and timers of a commit; `at` is where they begin. Returns where they end, and the rules
 -- that do not fire, by their four bytes.
 local function note_more(rec, contact, head, at, body, out)
-  local lines, guards, timers, _, facts = byte(head, 38, 42)
+  local lines, guards, timers, _, facts = unpack_('<BHHBB', head, 39)
   local closed, is_new = nil, false
   if facts == 1 then
     keep_facts(rec, contact, head, sub(head, at, at + 7), body, out)
@@ -134,6 +134,7 @@ local function note_more(rec, contact, head, at, body, out)
     set_timer(out, contact, head, at, body)
     at = at + 38
   end
+  if timers > 0 then keep_newest_timers(out, contact) end
   return at, closed
 end
 
@@ -170,18 +171,21 @@ end
 
 local function apply(rec, contact, head, body, arg, out, answers)
   local disposition, primary = byte(head, 17, 18)
-  local kind_low, kind_high, consents, stops, plans, lines, guards, timers, fires, facts =
-    byte(head, 33, 42)
+  local kind_low, kind_high, consents, stops, few, many, lines, guards, more_guards, timers,
+    more_timers, fires, facts = byte(head, 33, 45)
+  local plans = few + many * 256
   local seen = rec.events ~= '' and find_entry(rec.events, SEEN, 0, sub(head, 9, 16))
   if seen then
     if primary == 1 then count('e:4', 1) end
+    -- Set again where it ran out before, it would stand there for ever.
+    if fires == 1 then timer_fires(contact, head, 46, out) end
     answers[#answers + 1] = answer_again(rec, sub(head, 9, 16), seen)
     return
   end
-  local at, stopped, stopped_count = 43, nil, 0
+  local at, stopped, stopped_count = 46, nil, 0
   if fires == 1 then
     if not timer_fires(contact, head, at, out) then
-      answers[#answers + 1] = char(1, NO_MATCH, 0, 0, 0)
+      answers[#answers + 1] = char(1, NO_MATCH, 0, 0, 0, 0)
       return
     end
     at = at + 14
@@ -199,7 +203,7 @@ local function apply(rec, contact, head, body, arg, out, answers)
   end
   if kind_low + kind_high > 0 then add_tombstone(rec, head) end
   local closed
-  if lines + guards + timers + facts > 0 then
+  if lines + guards + more_guards + timers + more_timers + facts > 0 then
     at, closed = note_more(rec, contact, head, at, body, out)
   end
   local place, born = #answers + 1, 0
@@ -209,9 +213,15 @@ local function apply(rec, contact, head, body, arg, out, answers)
     if born == 0 then disposition = NO_MATCH end
   end
   rec.events = rec.events .. sub(head, 9, 16) .. char(disposition) .. now6
-  answers[place] = char(0, disposition, born, stopped_count % 256, math.floor(stopped_count / 256))
+  answers[place] = char(0, disposition, born % 256, math.floor(born / 256), stopped_count % 256,
+    math.floor(stopped_count / 256))
   if stopped then answers[#answers + 1] = table.concat(stopped) end
   if primary == 1 then dispositions[disposition] = (dispositions[disposition] or 0) + 1 end
+end
+
+local function plans_of(head)
+  local few, many = byte(head, 37, 38)
+  return few + many * 256
 end
 
 local arg, contacts, records, n = 4, {}, {}, 0
@@ -223,7 +233,7 @@ for _ = 1, commits do
     n = n + 1
     contacts[n] = contact
   end
-  arg = arg + 2 + byte(head, 37)
+  arg = arg + 2 + plans_of(head)
 end
 open_records(KEYS[3], contacts, records)
 local out = {
@@ -242,7 +252,7 @@ for _ = 1, commits do
     records[contact] = rec
   end
   apply(rec, contact, head, ARGV[arg + 1], arg + 2, out, answers)
-  arg = arg + 2 + byte(head, 37)
+  arg = arg + 2 + plans_of(head)
 end
 for disposition, times in pairs(dispositions) do count('e:' .. disposition, times) end
 write_records(KEYS[3], records)

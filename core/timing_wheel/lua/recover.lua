@@ -5,7 +5,7 @@
 -- KEYS[4] bodies hash         KEYS[5] claims hash       KEYS[6] claim-deadlines zset
 -- KEYS[7] deferred zset       KEYS[8] outcomes string of today
 -- ARGV[1] now, epoch ms (business clock)                ARGV[2] lease clock now, ms
--- ARGV[3] owner epoch         ARGV[4] owner nonce 8     ARGV[5] most claims per call
+-- ARGV[3] owner epoch         ARGV[4] owner nonce 8     ARGV[5] most claims taken back per call
 -- Returns: {0, answers} with 23 bytes an entry (member 16, state B, due I6), or {1} another owner
 -- Atomicity: a claim is taken back whole.
 -- Cost: O(entries of the claims + references of their contacts)
@@ -14,14 +14,19 @@ local OUTCOME_UNKNOWN, RETRY_WAIT, HOLD_UNKNOWN = 101, 2, 1
 local now_ms = tonumber(ARGV[1])
 local owner = redis.call('HMGET', KEYS[1], 'epoch', 'nonce')
 if owner[1] ~= ARGV[3] or owner[2] ~= ARGV[4] then return {1} end
-local tokens = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[2], 'LIMIT', 0, tonumber(ARGV[5]))
+-- Claims that took nothing, or of which nothing is left, are only forgotten: many of those fit.
+local run_out = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[2], 'LIMIT', 0, PIECE)
+local tokens, room = {}, tonumber(ARGV[5])
 local out = {lines = {}, bodies = {}}
 local deferred, answers = {}, {}
 
 local members, token_of = {}, {}
-for _, token in ipairs(tokens) do
+for _, token in ipairs(run_out) do
+  if room == 0 then break end
   local lease = redis.call('HGET', KEYS[5], token)
   local held = lease and unpack_('<H', lease, 7) or 0
+  if held > 0 then room = room - 1 end
+  tokens[#tokens + 1] = token
   for i = 0, held - 1 do
     local member = sub(lease, 9 + i * 16, 24 + i * 16)
     members[#members + 1] = member

@@ -44,9 +44,12 @@ local function set_timer(out, contact, head, at, body)
   out.timers_dirty[contact] = true
   out.timers_set[contact .. id] = unpack_('<I6', head, at + 20)
   out.timers_gained = true
-  while #held > CONTACT_TIMERS_MAX do
-    drop_timer(out, contact, held, 1)
-  end
+end
+
+-- Drops what is too many, the first set first.
+local function keep_newest_timers(out, contact)
+  local held = timers_of(out, contact)
+  while #held > CONTACT_TIMERS_MAX do drop_timer(out, contact, held, 1) end
 end
 
 -- Forgets the timers under these rules (4 bytes each) that watch `key`, or, without one, all whose event
