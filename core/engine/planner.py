@@ -20,6 +20,7 @@ from core.errors import InvalidField, NotFound
 from core.model import ConsentScope, ConsentStatus, Disposition, Event, Family
 from core.ports import Commit, OrderAnswer, Plan, Stop
 from core.records import BY_HAND, KIND_PRODUCT, KIND_SERVICE, NO_KEY
+from core.registry.matchers import EventMatcher
 from core.registry.resources import (
     DEFAULT_REVIEW_STOPS,
     Channel,
@@ -30,7 +31,7 @@ from core.registry.resources import (
 )
 from core.registry.rule_events import REVIEW_KINDS_SHIFT, stop_reason
 from core.registry.rule_parts import ProductTiming, StopKey
-from core.registry.snapshot import EventMatcher, Snapshot
+from core.registry.snapshot import Snapshot
 from core.timer_records import Timer
 
 Evidence = tuple[int, int, int, int, bytes, int]

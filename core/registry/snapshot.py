@@ -13,15 +13,16 @@ Cost: lookups O(1) after first use; making one as `core/registry/catalogue.py` s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from core.errors import StaleRegistry
-from core.model import REVIEW_FAMILIES, ActivationState, Event, Family, Reason, State
+from core.model import REVIEW_FAMILIES, ActivationState, Family, Reason, State
 from core.ports import CapRule
 from core.registry import cap_rules
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
+from core.registry.matchers import EventMatcher, MatcherFactory, default_matcher
 from core.registry.resources import Activation, Cap, Channel, ProductExclusivity, Rule
 from core.registry.rule_events import (
     StopRule,
@@ -45,33 +46,6 @@ _STEP_OFF: Final = (State.CANCELLED, Reason.STEP_OFF)
 _RULE_STOPPED: Final = (State.CANCELLED, Reason.RULE_STOPPED)
 FROZEN: Final = (State.SCHEDULED, Reason.NONE)
 """The verdict on what is held until its rule is resumed."""
-
-
-class EventMatcher(Protocol):
-    """The active rules of one channel and event type, compiled into one."""
-
-    rules: tuple[Rule, ...]
-
-    def match(self, event: Event) -> tuple[Sequence[Rule], Sequence[Rule]]:
-        """Return (rules whose condition is true, rules whose condition ended in an error)."""
-
-
-MatcherFactory = Callable[[Sequence[Rule]], EventMatcher]
-
-
-def default_matcher(rules: Sequence[Rule]) -> EventMatcher:
-    """Compile rules with the product's own matcher."""
-    # Imported late: a registry that never meets an event needs no compiler.
-    from core.rules.matcher import Matcher
-
-    return Matcher(rules)
-
-
-def _grouped(pairs: Iterable[tuple[str, Rule]]) -> dict[str, tuple[Rule, ...]]:
-    found: dict[str, list[Rule]] = {}
-    for key, rule in pairs:
-        found.setdefault(key, []).append(rule)
-    return {key: tuple(rules) for key, rules in found.items()}
 
 
 class Snapshot(Catalogue):
@@ -411,3 +385,10 @@ class Snapshot(Catalogue):
                     self._cap_by_ledger.setdefault(cap_rules.ledger_of(cap, value), cap)
             self._are_ledgers_complete = True
         return self._cap_by_ledger.get(ledger)
+
+
+def _grouped(pairs: Iterable[tuple[str, Rule]]) -> dict[str, tuple[Rule, ...]]:
+    found: dict[str, list[Rule]] = {}
+    for key, rule in pairs:
+        found.setdefault(key, []).append(rule)
+    return {key: tuple(rules) for key, rules in found.items()}

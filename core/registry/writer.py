@@ -16,8 +16,9 @@ import msgspec
 from core.clock import Clock
 from core.errors import Conflict
 from core.registry.drafts import Draft
+from core.registry.matchers import MatcherFactory, default_matcher
 from core.registry.operations import AnswerT, Call, note, replayed, result_of
-from core.registry.snapshot import MatcherFactory, Snapshot, default_matcher
+from core.registry.snapshot import Snapshot
 from core.registry.store import RegistryState, RegistryStore
 
 WRITE_ATTEMPTS_MAX: Final = 64

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from core.bounds import CONTACT_TIMERS_MAX, INVITATION_NOTES_MAX
 from core.model import Disposition, Reason, State
-from core.ports import Guard
+from core.ports import Guard, Stop
 from core.records import FLAG_HOLD_UNKNOWN
 from tests.conformance.kit import (
     DEFERRED,
@@ -133,3 +133,50 @@ async def test_of_what_the_gate_wrote_down_the_newest_is_kept(hands: Hands) -> N
     (notes,) = await hands.store.notes(0, [held.member])
     assert len(notes) == 17 * INVITATION_NOTES_MAX
     assert int.from_bytes(notes[-17:-11], "little") == now_ms - 60_000
+
+
+ORDER = key("order")
+
+
+async def stop_in_flight(hands: Hands) -> None:
+    """Let an event end what waits for the order."""
+    stop = Stop(ORDER, frozenset({1}), Reason.PURCHASED)
+    answer = await hands.commit(event_key=key("ends it"), stops=(stop,))
+    assert answer.stopped == ()
+
+
+async def test_what_was_ended_in_flight_is_not_tried_again(hands: Hands) -> None:
+    """d8, R12: the next attempt would be a send that starts after the order was cancelled."""
+    planned = await hands.plan(order_key=ORDER)
+    token = await hands.take(item(planned.member))
+    await stop_in_flight(hands)
+    assert await hands.state(planned.member) == (State.IN_FLIGHT, Reason.PURCHASED)
+    await hands.settle(token, planned.member, State.SCHEDULED, due_ms=NOW + 1)
+    assert await hands.state(planned.member) == (State.CANCELLED, Reason.PURCHASED)
+    assert await hands.lane(DEFERRED) == []
+    assert await hands.body(planned.member) == b""
+
+
+async def test_what_was_ended_in_flight_and_lost_is_not_sent_again(hands: Hands) -> None:
+    """d8: its daemon died; to send it twice, and after the end, would be worse than not to know."""
+    planned = await hands.plan(order_key=ORDER)
+    await hands.take(item(planned.member))
+    await stop_in_flight(hands)
+    (taken,) = await hands.recover()
+    assert taken[:2] == (planned.member, State.CANCELLED)
+    assert await hands.state(planned.member) == (State.CANCELLED, Reason.PURCHASED)
+    assert await hands.lane(DEFERRED) == []
+
+
+async def test_what_was_ended_in_flight_has_no_next_step(hands: Hands) -> None:
+    """D5, B17: a purchase ends a cart's run also between hand-over and outcome."""
+    planned = await hands.plan(order_key=ORDER)
+    token = await hands.take(item(planned.member))
+    await stop_in_flight(hands)
+    answer = await hands.settle(
+        token, planned.member, State.SENT, next_plans=(plan(step=1), plan(step=1, medium=2))
+    )
+    assert await hands.state(planned.member) == (State.SENT, Reason.NONE)
+    assert [(one.state, one.reason) for one in answer.next_plans] == [
+        (State.CANCELLED, Reason.PURCHASED)
+    ] * 2
