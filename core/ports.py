@@ -128,7 +128,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """End what waits under these rules, timers included, because of the event in hand.
+    """End what waits under these rules, timers included, because of the event in hand. What is in
+    flight may arrive, but is not tried again and has no next step; its reason says so meanwhile.
 
     Of what was made by hand, which has no rule, only review requests end. What a client has cancelled
     is flagged: it cannot be reinstated any more (R44).
@@ -523,8 +524,8 @@ class Store(Protocol):
     async def mark_sending(
         self, partition: int, token: bytes, items: Sequence[ClaimItem], now_ms: int
     ) -> list[bool]:
-        """Second look at a claim that waited (E4): True where consent still stands. Where it does
-        not, the entry ends SKIPPED and its reservations are returned."""
+        """Second look at a claim that waited (E4): True where consent still stands, and no event has
+        ended it. Else the entry ends, and its reservations are returned."""
 
     async def settle(
         self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int

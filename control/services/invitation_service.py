@@ -144,7 +144,11 @@ class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
         operation(request, request.request_id)
         account = caller().account
         member = names.member(request.name, account, "name")
-        return invitation_to_proto(await self._second_thoughts.reinstate(account, member))
+        return invitation_to_proto(
+            await self._second_thoughts.reinstate(
+                account, member, validate_only=request.validate_only
+            )
+        )
 
     async def SendInvitationNow(
         self, request: pb2.SendInvitationNowRequest, context: Context
@@ -153,7 +157,11 @@ class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
         operation(request, request.request_id)
         account = caller().account
         member = names.member(request.name, account, "name")
-        return invitation_to_proto(await self._second_thoughts.send_now(account, member))
+        return invitation_to_proto(
+            await self._second_thoughts.send_now(
+                account, member, validate_only=request.validate_only
+            )
+        )
 
     async def Explain(self, request: pb2.ExplainRequest, context: Context) -> pb2.ExplainResponse:
         """Tell every decision about an invitation or an event."""

@@ -86,7 +86,9 @@ class SecondThoughts:
 
     # Reinstate (R44) ----------------------------------------------------------------------------
 
-    async def reinstate(self, account: str, member: bytes) -> InvitationView:
+    async def reinstate(
+        self, account: str, member: bytes, *, validate_only: bool = False
+    ) -> InvitationView:
         """Let an invitation that a client cancelled wait again; return the new one.
 
         Once for each: repeated, it answers the one that came back, as it stands.
@@ -108,6 +110,8 @@ class SecondThoughts:
         self._require_rule(snapshot, waiting.reference, detail)
         stops = self._stops(snapshot, waiting.reference, detail)
         await self._require_order(waiting.reference, record, stops)
+        if validate_only:
+            return await self._reader.get(account, member)
         plan = self._plan(snapshot, waiting.reference, detail, stops)
         answer = await self._placement.commit(
             Commit(
@@ -203,7 +207,9 @@ class SecondThoughts:
 
     # Send now (R45) -----------------------------------------------------------------------------
 
-    async def send_now(self, account: str, member: bytes) -> InvitationView:
+    async def send_now(
+        self, account: str, member: bytes, *, validate_only: bool = False
+    ) -> InvitationView:
         """Make a waiting invitation due now; repeated, it changes nothing more.
 
         Raises:
@@ -216,6 +222,8 @@ class SecondThoughts:
             return await self._reader.get(account, member)
         await self._registry.refresh()
         self._require_waiting(ref, detail, now_ms)
+        if validate_only:
+            return await self._reader.get(account, member)
         source = self._source(member, ref)
         hurried = _encode(msgspec.structs.replace(detail, is_hurried=True))
         await self._pending.move(

@@ -63,6 +63,7 @@ def apply(partition: Partition, commit: Commit, now_ms: int) -> CommitAnswer:
         )
         partition.timers.stop(commit.contact_key, stop, commit.event_time_ms)
         contacts.forbid_return(record, stop)
+        contacts.note_in_flight(record, stop)
         _count_review(partition, record, stop)
     _keep_facts(partition, record, commit)
     contacts.add_tombstone(

@@ -186,6 +186,14 @@ def forbid_return(record: ContactRecord, stop: Stop) -> None:
             ref.flags |= FLAG_STOPPED
 
 
+def note_in_flight(record: ContactRecord, stop: Stop) -> None:
+    """Give what is in flight the reason of the first stop that is meant for it: it may arrive, but is
+    not tried again and has no next step."""
+    for ref in record.references:
+        if ref.state == State.IN_FLIGHT and not ref.reason and is_stopped(ref, stop):
+            ref.reason = stop.reason
+
+
 def has_kept(record: ContactRecord, order_key: bytes = NO_KEY) -> bool:
     """Return whether anything is kept, see `is_kept`: for the order, or, without one, at all."""
     return any(is_kept(ref) and order_key in (NO_KEY, ref.order_key) for ref in record.references)

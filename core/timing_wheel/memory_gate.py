@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from core.antispam import caps, consent
 from core.antispam.caps import Verdict
 from core.bounds import INVITATION_NOTES_MAX
@@ -199,9 +201,11 @@ def _look_again_one(partition: Partition, token: bytes, item: ClaimItem, now_ms:
         return False
     contact_key, record, ref = found
     is_allowed, reason = _consent_of(record, ref) if item.needs_consent else (True, Reason.NONE)
+    state, why = (State.CANCELLED, ref.reason) if ref.reason else (State.SKIPPED, reason)
+    is_allowed = is_allowed and not ref.reason
     if not is_allowed:
         _leave_lease(partition, token, item.member)
-        partition.end(item.member, ref, State.SKIPPED, reason, now_ms)
+        partition.end(item.member, ref, state, why, now_ms)
         partition.drop_idle_body(contact_key, ref.body_sequence)
         _release(partition, contact_key, record, ref, now_ms)
     return is_allowed
@@ -223,16 +227,21 @@ def _settle_one(
         return SettleAnswer(False)
     contact_key, record, ref = found
     _leave_lease(partition, token, member)
+    state, reason, plans = settlement.state, settlement.reason, settlement.next_plans
+    if ref.reason:
+        # An event has ended it in flight.
+        ended = {"state": State.CANCELLED, "reason": ref.reason}
+        plans = tuple(msgspec.structs.replace(plan, **ended) for plan in plans)
+        if state == State.SCHEDULED:
+            state, reason = State.CANCELLED, ref.reason
     next_plans = tuple(
         partition.create(contact_key, plan, ref.event_key, ref.body_sequence, False, now_ms)
-        for plan in settlement.next_plans
+        for plan in plans
     )
-    if settlement.state == State.SCHEDULED:
-        partition.put_back(member, ref, settlement.due_ms, settlement.reason)
+    if state == State.SCHEDULED:
+        partition.put_back(member, ref, settlement.due_ms, reason)
     else:
-        partition.end(
-            member, ref, settlement.state, settlement.reason, now_ms, settlement.content_revision
-        )
+        partition.end(member, ref, state, reason, now_ms, settlement.content_revision)
     woken: tuple[tuple[bytes, int], ...] = ()
     if settlement.releases_caps:
         woken = _release(partition, contact_key, record, ref, now_ms)
@@ -255,6 +264,9 @@ def recover(partition: Partition, lease_now_ms: int, now_ms: int) -> list[tuple[
             contact_key, _, ref = found
             if ref.flags & FLAG_HOLD_UNKNOWN:
                 partition.end(member, ref, State.UNKNOWN, Reason.OUTCOME_UNKNOWN, now_ms)
+                partition.drop_idle_body(contact_key, ref.body_sequence)
+            elif ref.reason:
+                partition.end(member, ref, State.CANCELLED, ref.reason, now_ms)
                 partition.drop_idle_body(contact_key, ref.body_sequence)
             else:
                 partition.put_back(member, ref, ref.due_ms, Reason.NONE)

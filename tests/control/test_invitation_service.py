@@ -374,12 +374,18 @@ async def test_reinstating_and_sending_now(tmp_path: Path) -> None:
         assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
         assert refusal.field == "name"
         await shop.invitations.CancelInvitation(pb2.CancelInvitationRequest(name=name))
+        dry = pb2.ReinstateInvitationRequest(name=name, validate_only=True)
+        assert (await shop.invitations.ReinstateInvitation(dry)).name == name
+        assert (await get(shop, name)).state == pb2.Invitation.STATE_CANCELLED
         back = await shop.invitations.ReinstateInvitation(again)
         assert back.name != name
         assert back.generation == 1
         assert back.state == pb2.Invitation.STATE_SCHEDULED
         assert (await shop.invitations.ReinstateInvitation(again)).name == back.name
         hurry = pb2.SendInvitationNowRequest(name=back.name)
+        dry_hurry = pb2.SendInvitationNowRequest(name=back.name, validate_only=True)
+        asked = await shop.invitations.SendInvitationNow(dry_hurry)
+        assert asked.due_time == (await get(shop, back.name)).due_time == back.due_time
         hurried = await shop.invitations.SendInvitationNow(hurry)
         assert hurried.due_time.ToMilliseconds() == NOW_MS
         assert hurried.first_due_time == back.first_due_time

@@ -69,6 +69,9 @@ local function stop_refs(rec, contact, head, at, out, stopped)
       elseif state == SCHEDULED then
         stopped[#stopped + 1] = sub(rec.refs, ref, ref + 5)
         end_ref(rec, contact, ref, CANCELLED, reason, now_ms, out)
+      elseif state == IN_FLIGHT then
+        -- It may arrive; it is not tried again, and has no next step.
+        if why == 0 then rec.refs = sub(rec.refs, 1, ref + 6) .. char(reason) .. sub(rec.refs, ref + 8) end
       elseif reason == REVIEWED then
         count_review(rec, ref, kinds)
       end

@@ -1,6 +1,6 @@
 #!lua flags=
--- Purpose: second look at claims that waited before their hand-over (E4): consent once more.
---   Where it does not stand any more, the entry ends SKIPPED and its reservations are returned.
+-- Purpose: second look at claims that waited before their hand-over (E4): consent once more, and
+--   whether an event has ended it in flight. Then it ends, and its reservations are returned.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
 -- ARGV[1] now, epoch ms       ARGV[2] claim token 16    ARGV[3] number of items, <= 128
@@ -21,11 +21,15 @@ local function look(rec, contact, member, needs_consent)
     or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
     return 0
   end
-  if needs_consent == 0 then return 1 end
-  local medium, purpose = byte(rec.refs, at + 10, at + 11)
-  local ok, why = consent_decide(rec.consents, rec.refs, at + 14, at + 48, purpose, medium)
-  if ok then return 1 end
-  end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
+  local state, why, ok = CANCELLED, byte(rec.refs, at + 7), false
+  if why == 0 then
+    if needs_consent == 0 then return 1 end
+    local medium, purpose = byte(rec.refs, at + 10, at + 11)
+    ok, why = consent_decide(rec.consents, rec.refs, at + 14, at + 48, purpose, medium)
+    if ok then return 1 end
+    state = SKIPPED
+  end
+  end_ref(rec, contact, at, state, why, now_ms, out, member)
   release_caps(rec, contact, at, member, now_ms, out)
   return 0
 end

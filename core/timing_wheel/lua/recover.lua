@@ -48,6 +48,10 @@ local function take_back(member, token)
   if byte(refs, at + 13) % 2 == HOLD_UNKNOWN then
     state = UNKNOWN
     end_ref(rec, contact, at, UNKNOWN, OUTCOME_UNKNOWN, now_ms, out, member)
+  elseif byte(refs, at + 7) ~= 0 then
+    -- An event has ended it in flight.
+    state = CANCELLED
+    end_ref(rec, contact, at, CANCELLED, byte(refs, at + 7), now_ms, out, member)
   else
     rec.refs = sub(refs, 1, at + 5) .. char(SCHEDULED, 0, RETRY_WAIT) .. sub(refs, at + 9, at + 31)
       .. NO_KEY .. sub(refs, at + 40)

@@ -33,13 +33,15 @@ local done, done_count = {}, 0
 
 -- The references of the next steps. All but the last are added here, because the next one must see
 -- them; the last is returned, to be added when the settled one is written. Second: does one wait?
-local function births(rec, contact, at, plans, p, arg, answers)
+-- What was ended in flight, for the reason `stopped`, has no next step.
+local function births(rec, contact, at, plans, p, arg, answers, stopped)
   local event_key, body = sub(rec.refs, at + 40, at + 47), sub(rec.refs, at + 64, at + 69)
   local ref, state
-  local waits = false
+  local raw, waits = items, false
   for i = 0, plans - 1 do
     if ref then rec.refs = rec.refs .. ref end
-    ref, state = give_birth(rec, contact, items, p, ARGV[arg + i], body, event_key, now_ms, out,
+    if stopped ~= 0 then raw = sub(items, 1, p + 57) .. char(CANCELLED, stopped) .. sub(items, p + 60) end
+    ref, state = give_birth(rec, contact, raw, p, ARGV[arg + i], body, event_key, now_ms, out,
       answers, false)
     waits = waits or state == SCHEDULED
     p = p + PLAN + STOP_WIDTH * byte(items, p + PLAN - 1)
@@ -56,8 +58,12 @@ local function settle(rec, contact, member, item, state, reason, releases, plans
   done[member] = true
   done_count = done_count + 1
   local place, born, waits = #answers + 1, '', false
+  local stopped = byte(rec.refs, at + 7)
   answers[place] = ''
-  if plans > 0 then born, waits = births(rec, contact, at, plans, item + ITEM, arg, answers) end
+  if plans > 0 then
+    born, waits = births(rec, contact, at, plans, item + ITEM, arg, answers, stopped)
+  end
+  if state == SCHEDULED and stopped ~= 0 then state, reason = CANCELLED, stopped end
   if state == SCHEDULED then
     local due = unpack_('<I6', items, item + 20)
     local refs = rec.refs

@@ -172,7 +172,8 @@ class RuleServiceServicer(object):
         with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
         cancelled when due in any case, and content is that of the newest revision, except that a reminder
         of a review request repeats the revision of the request.
-        With `validate_only` and PENDING the answer says how many would move.
+        With `validate_only` and PENDING the answer says how many would move. Repeated under the same
+        `request_id`, the rule is the first answer again, and what waits is looked at anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

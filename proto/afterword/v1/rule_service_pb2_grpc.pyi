@@ -52,7 +52,8 @@ class RuleServiceStub:
     with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
     cancelled when due in any case, and content is that of the newest revision, except that a reminder
     of a review request repeats the revision of the request.
-    With `validate_only` and PENDING the answer says how many would move.
+    With `validate_only` and PENDING the answer says how many would move. Repeated under the same
+    `request_id`, the rule is the first answer again, and what waits is looked at anew.
     """
     DeleteRule: _grpc.UnaryUnaryMultiCallable[_rule_service_pb2.DeleteRuleRequest, _empty_pb2.Empty]
     """Deletes a rule. What waits because of it is cancelled (RULE_DELETED) when it falls due."""
@@ -127,7 +128,8 @@ class RuleServiceAsyncStub(RuleServiceStub):
     with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
     cancelled when due in any case, and content is that of the newest revision, except that a reminder
     of a review request repeats the revision of the request.
-    With `validate_only` and PENDING the answer says how many would move.
+    With `validate_only` and PENDING the answer says how many would move. Repeated under the same
+    `request_id`, the rule is the first answer again, and what waits is looked at anew.
     """
     DeleteRule: _aio.UnaryUnaryMultiCallable[_rule_service_pb2.DeleteRuleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a rule. What waits because of it is cancelled (RULE_DELETED) when it falls due."""
@@ -223,7 +225,8 @@ class RuleServiceServicer(metaclass=_abc_1.ABCMeta):
         with (the default) or is planned again by the new one; a step switched off (`steps.enabled`) is
         cancelled when due in any case, and content is that of the newest revision, except that a reminder
         of a review request repeats the revision of the request.
-        With `validate_only` and PENDING the answer says how many would move.
+        With `validate_only` and PENDING the answer says how many would move. Repeated under the same
+        `request_id`, the rule is the first answer again, and what waits is looked at anew.
         """
 
     @_abc_1.abstractmethod
