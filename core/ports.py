@@ -518,7 +518,8 @@ class Store(Protocol):
 
         Raises:
             OwnershipLost: the partition has another owner; nothing changed.
-            StaleRegistry: the partition demands a newer snapshot (R13); nothing changed.
+            StaleRegistry: the partition demands a newer snapshot (R13); nothing changed. Not if the
+                token is known: what was claimed is claimed.
         """
 
     async def mark_sending(

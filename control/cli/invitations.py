@@ -40,7 +40,7 @@ def add_parser(nouns: SubParsers) -> None:
     ):
         verb = add_verb(verbs, name, run, summary)
         verb.add_argument("invitation", help="id or full name")
-        if name == "cancel":
+        if name in ("cancel", "reinstate", "send-now"):
             add_validate_only(verb)
     add_create(verbs, run_create)
 
@@ -120,13 +120,17 @@ def run_create(session: Session, options: argparse.Namespace) -> None:
 
 def run_reinstate(session: Session, options: argparse.Namespace) -> None:
     """Let a cancelled one wait again; the answer is the new one."""
-    request = api.ReinstateInvitationRequest(name=session.name("invitations", options.invitation))
+    request = api.ReinstateInvitationRequest(
+        name=session.name("invitations", options.invitation), validate_only=options.validate_only
+    )
     _show(session.call(session.invitations.ReinstateInvitation, request), options)
 
 
 def run_send_now(session: Session, options: argparse.Namespace) -> None:
     """Make a waiting one due now."""
-    request = api.SendInvitationNowRequest(name=session.name("invitations", options.invitation))
+    request = api.SendInvitationNowRequest(
+        name=session.name("invitations", options.invitation), validate_only=options.validate_only
+    )
     _show(session.call(session.invitations.SendInvitationNow, request), options)
 
 

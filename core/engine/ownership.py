@@ -107,6 +107,10 @@ class Ownership:
             except StoreUnavailable:
                 self._stats.store_errors += 1
                 _LOG.warning("cannot renew the partition leases: the store is away")
+            except Exception:
+                # Whatever it was, the next turn tries again: without leases nothing goes out.
+                self._stats.round_errors += 1
+                _LOG.exception("cannot renew the partition leases")
 
     async def release(self) -> None:
         """Give everything back; errors are of no consequence, the leases run out."""

@@ -136,7 +136,13 @@ class Pending:
         """
         effect = PendingEffect()
         async for found in self.walk():
-            mine = [one for one in found if one.waiting.reference.rule_number == rule.number]
+            # What a newer edit has planned meanwhile is left to it.
+            mine = [
+                one
+                for one in found
+                if one.waiting.reference.rule_number == rule.number
+                and one.detail.revision <= rule.revision
+            ]
             if mine:
                 await self._apply(rule, mine, effect, is_preview=is_preview)
         return effect

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from core.bounds import MINUTE_MS
+from core.bounds import HOUR_MS, MINUTE_MS
 from core.clock import SystemClock
 from core.engine import engine as engine_module
+from core.engine import ownership as ownership_module
 from core.engine.judge import Fired
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
 from core.model import Purpose, State
@@ -41,18 +42,14 @@ async def _taken(shop: Shop) -> list[Fired]:
     return fired
 
 
-def _fail_once(
-    store: Store, name: str, error: Exception | None = None, *, is_done: bool = False
-) -> list[str]:
-    """Let the next call of an operation fail, done or not; return where that is noted."""
+def _fail_once(store: Store, name: str, error: Exception | None = None) -> list[str]:
+    """Let the next call of an operation fail; return where that is noted."""
     call, failed = getattr(store, name), []
 
     async def unreachable(*arguments: Any, **named: Any) -> Any:
         if failed:
             return await call(*arguments, **named)
         failed.append(name)
-        if is_done:
-            await call(*arguments, **named)
         raise error or StoreUnavailable("gone for a moment")
 
     setattr(store, name, unreachable)
@@ -257,6 +254,40 @@ async def test_of_two_due_at_once_the_one_of_higher_priority_takes_the_slot(
         counts = [found.rules for found in (await store.counters(range(4))).values() if found.rules]
         sent = {rule for found in counts for rule, _ in found}
         assert sent == {number}
+
+
+async def test_an_edit_that_is_still_going_on_does_not_undo_a_newer_one(store: Store) -> None:
+    """R40: of two edits at once the newer revision counts for what waits, whoever comes last."""
+    async with open_shop(store) as shop:
+        await _publish(shop, 1)
+        older = shop.registry.snapshot.rule(ACCOUNT, "ask")
+        assert older is not None
+        invite, remind = review_rule().steps
+        later = replace(invite, wait=replace(invite.wait, time_of_day_ms=15 * HOUR_MS))
+        newer = await shop.registry.update_rule(replace(older, steps=[later, remind]))
+        assert (await shop.engine.pending.apply(newer)).moved == 1
+        assert (await shop.engine.pending.apply(older)).moved == 0
+        await shop.until("2026-03-09 00:00")
+        assert [at for at, _, _ in shop.mails()] == ["2026-03-08 14:00"]
+
+
+async def test_the_leases_are_kept_though_a_renewal_fails_strangely(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E12: a daemon that stopped renewing would fall silent for good."""
+    monkeypatch.setattr(ownership_module.bounds, "PARTITION_LEASE_MS", 3)
+    async with open_shop(store) as shop:
+        failed = _fail_once(store, "renew", RuntimeError("what nobody expected"))
+        ownership = shop.engine.ownership
+        for _ in range(500):
+            await asyncio.sleep(0 if failed else 0.001)
+        assert failed
+        granted_ns = ownership._granted_ns
+        for _ in range(500):
+            await asyncio.sleep(0.001)
+            if ownership._granted_ns != granted_ns:
+                break
+        assert ownership._granted_ns != granted_ns
 
 
 async def _nothing(claim: Any) -> None:
