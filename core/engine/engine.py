@@ -44,6 +44,7 @@ ROUND_MAX = 1_024
 ROUNDS_MAX = 4
 """Rounds under way: one is read while another is claimed and others are handed over."""
 _SWEEP_PAUSE_S = 5.0
+_SWEEP_BREATH_S = 0.05
 _RECOVER_PAUSE_S = 1.0
 _FAR_FUTURE_MS = 2**46
 
@@ -259,7 +260,9 @@ class Engine:
         partition = 0
         while await self._every(_SWEEP_PAUSE_S):
             try:
-                await self.store.sweep(partition, self._clock.now_ms())
+                # What is over may come faster than one call a pause takes it.
+                while await self.store.sweep(partition, self._clock.now_ms()):
+                    await asyncio.sleep(_SWEEP_BREATH_S)
                 await self.horizon.tidy(self._clock.now_ms())
             except Exception as error:
                 self._went_wrong("sweeping", error)

@@ -233,8 +233,8 @@ local function write_records(key, records)
   if n > 0 then redis.call('HSET', key, unpack(args)) end
 end
 
--- Counters of the conservation law, summed over the call and written once. What has ended is counted
--- by number, because making its name costs more than the rest.
+-- Counters of the conservation law and of rules, summed over the call and written once. What has ended
+-- is counted by number, because making its name costs more than the rest.
 local counts, end_counts = {}, {}
 local function count(field, by)
   counts[field] = (counts[field] or 0) + by
@@ -245,7 +245,16 @@ local function count_end(state, reason)
   end_counts[number] = (end_counts[number] or 0) + 1
 end
 
+local rule_counts = {}
+local function count_rule(rule, what)
+  local number = rule * 8 + what
+  rule_counts[number] = (rule_counts[number] or 0) + 1
+end
+
 local function write_counts(key)
+  for number, by in pairs(rule_counts) do
+    redis.call('HINCRBY', key, 'r:' .. math.floor(number / 8) .. ':' .. number % 8, by)
+  end
   for number, by in pairs(end_counts) do
     redis.call('HINCRBY', key, 's:' .. math.floor(number / 256) .. ':' .. number % 256, by)
   end
@@ -263,9 +272,6 @@ local function member_of(contact, sequence, channel)
   return pack('>c8I6H', contact, sequence, channel)
 end
 
-local function count_rule(rule, what)
-  count('r:' .. rule .. ':' .. what, 1)
-end
 
 -- Ends the reference at `at`; collects what must be written. `born` are references to be added in the
 -- same stroke; `keeps_body` says that one of them needs the body; `content` is the revision that was sent,
