@@ -261,8 +261,10 @@ class Engine:
         while await self._every(_SWEEP_PAUSE_S):
             try:
                 # What is over may come faster than one call a pause takes it.
-                while await self.store.sweep(partition, self._clock.now_ms()):
-                    await asyncio.sleep(_SWEEP_BREATH_S)
+                is_more = True
+                while is_more:
+                    dropped = await self.store.sweep(partition, self._clock.now_ms())
+                    is_more = dropped > 0 and await self._every(_SWEEP_BREATH_S)
                 await self.horizon.tidy(self._clock.now_ms())
             except Exception as error:
                 self._went_wrong("sweeping", error)

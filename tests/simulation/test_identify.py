@@ -118,7 +118,7 @@ async def test_identified_again_nothing_more_happens(store: Store) -> None:
 
 
 async def test_the_same_cart_on_both_sides_is_one_run(store: Store) -> None:
-    """pitfall: a merged identity enters twice (R1): the newer change of the cart counts."""
+    """pitfall:merged-identity (R1): the newer change of the cart counts."""
     async with open_shop(store, rules=[abandoned_cart(steps=ONE)]) as shop:
         await shop.publish(left(shop))
         await shop.until("2026-03-01 09:30")
@@ -129,7 +129,7 @@ async def test_the_same_cart_on_both_sides_is_one_run(store: Store) -> None:
 
 @pytest.mark.parametrize("once_per", [OncePer.CART, OncePer.CONTACT])
 async def test_who_had_the_message_does_not_get_it_again(store: Store, once_per: OncePer) -> None:
-    """pitfall: a merged identity enters twice (R1): once per cart and once per contact hold over the
+    """pitfall:merged-identity (R1): once per cart and once per contact hold over the
     merge."""
     async with open_shop(store, rules=[abandoned_cart(steps=LATER, once_per=once_per)]) as shop:
         await shop.publish(cart_event(shop, "e1"))

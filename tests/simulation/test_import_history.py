@@ -59,7 +59,7 @@ async def test_imported_purchases_count_in_their_window(store: Store) -> None:
 
 
 async def test_the_import_itself_fires_nothing_however_much_it_brings(store: Store) -> None:
-    """D9, D15, pitfall: a list imported again sets off a welcome (import flag): rules on events, on
+    """D9, D15, pitfall:import-triggers: no welcome for a list imported again: rules on events, on
     purchases, on carts and on customers who stay away."""
     rules = [
         review_rule(), first_purchase(), frequent_buyer(2), win_back(), abandoned_cart(),
