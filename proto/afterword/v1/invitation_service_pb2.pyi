@@ -171,7 +171,7 @@ class Invitation(_message.Message):
         """FAILED: a bug."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-        """Why it ended."""
+        """Why it ended; while IN_FLIGHT, why it will end unless the transport takes it."""
 
     REASON_UNSPECIFIED: Invitation.Reason.ValueType  # 0
     """Nothing to say."""
@@ -391,7 +391,7 @@ class Invitation(_message.Message):
     state: Global___Invitation.State.ValueType
     """Where it stands."""
     reason: Global___Invitation.Reason.ValueType
-    """Why it ended."""
+    """Why it ended; while IN_FLIGHT, why it will end unless the transport takes it."""
     wait_reason: Global___Invitation.WaitReason.ValueType
     """Why it waits longer."""
     attempts: _builtins.int
