@@ -107,6 +107,9 @@ CONTACT_EVENTS_MAX = 1_024
 CONTACT_INVITATIONS_MAX = 1_024
 """Sections of a contact record; the oldest that no longer matter go first."""
 
+CONTACT_WAITING_MAX = 8_192
+"""Invitations that may wait for one contact at a time; what comes on top ends FAILED (CONTACT_FULL)."""
+
 CONTACT_FACTS_BYTES_MAX = 64 * 1024
 """What is kept of the events that tell more about an order that waits; the oldest go first."""
 
@@ -143,4 +146,5 @@ assert HORIZON_MS < 2**48, "due times are packed in six bytes"
 assert CLAIM_LEASE_MS > HAND_OVER_MS * 10, "a lease outlives any hand-over"
 assert PARTITION_LEASE_MS > 2 * LEASE_MARGIN_MS + SLEEP_MAX_MS
 assert CLAIM_BATCH_MAX <= SCRIPT_BATCH_MAX
+assert CONTACT_INVITATIONS_MAX < CONTACT_WAITING_MAX < 2**15, "a record counts them in two bytes"
 assert EVENT_BATCH_MAX <= 4 * SCRIPT_BATCH_MAX * PARTITIONS_DEFAULT

@@ -131,6 +131,7 @@ class Reason(enum.IntEnum):
     INVALID_TEMPLATE = 100
     OUTCOME_UNKNOWN = 101
     INTERNAL_ERROR = 102
+    CONTACT_FULL = 103
 
 
 class WaitReason(enum.IntEnum):

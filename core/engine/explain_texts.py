@@ -51,6 +51,7 @@ SUMMARIES = {
     Reason.INVALID_TEMPLATE: "not sent: the template is wrong",
     Reason.OUTCOME_UNKNOWN: "handed over, but no answer came; it is not sent again",
     Reason.INTERNAL_ERROR: "not sent: a bug in Afterword; the log of that time says where",
+    Reason.CONTACT_FULL: "not sent: too many invitations waited for the contact already",
 }
 """How it ended."""
 

@@ -86,8 +86,9 @@ def copied(record: ContactRecord) -> ContactRecord:
 def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[int, int, int]:
     """Return (state, reason, kinds) in which an invitation is born.
 
-    The first that applies: the gate that decided at accept; a tombstone of the order, the oldest
-    first (CANCELLED); another holder of the message key (SKIPPED DUPLICATE); no consent (SKIPPED).
+    The first that applies: the gate that decided at accept; too many that wait (FAILED); a tombstone
+    of the order, the oldest first (CANCELLED); another holder of the message key (SKIPPED DUPLICATE);
+    no consent (SKIPPED).
     A review request gives up the kinds that others hold; if all are held, it is a duplicate.
 
     Args:
@@ -97,6 +98,9 @@ def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[
     """
     if plan.state != State.SCHEDULED:
         return plan.state, plan.reason, plan.kinds
+    if len(record.references) >= bounds.CONTACT_WAITING_MAX:
+        # What has ended was trimmed long ago: all of these wait.
+        return State.FAILED, Reason.CONTACT_FULL, plan.kinds
     reasons = dict(zip(plan.stop_types, plan.stop_reasons, strict=True))
     for tombstone in record.tombstones:
         if tombstone.order_key == plan.order_key and tombstone.event_type_number in reasons:

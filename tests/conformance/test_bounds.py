@@ -6,7 +6,7 @@ from core import bounds
 from core.bounds import DAY_MS
 from core.model import ConsentScope, ConsentStatus, Reason, State
 from core.ports import Plan, Stop
-from core.records import NO_KEY
+from core.records import NO_KEY, member_of
 from tests.conformance.kit import (
     NOW,
     Hands,
@@ -119,3 +119,19 @@ async def test_a_full_batch_of_many_plans_is_taken_and_stopped(hands: Hands) -> 
     answers = (await hands.store.commit({0: listed}, NOW))[0]
     assert sum(len(answer.stopped) for answer in answers) == 12_800
     assert (await hands.counters()).scheduled == 0
+
+
+async def test_no_more_wait_for_one_contact_than_its_record_can_count(hands: Hands) -> None:
+    """A marketplace that gives one address for all its orders harms itself only."""
+    rounds, plans = divmod(bounds.CONTACT_WAITING_MAX, PLANS)
+    for size in [*[PLANS] * rounds, plans]:
+        answer = await hands.commit(*(plan(due_ms=NOW + DAY_MS) for _ in range(size)))
+        assert {created.state for created in answer.plans} == {State.SCHEDULED}
+    one_more = await hands.plan(due_ms=NOW + DAY_MS)
+    assert (one_more.state, one_more.reason) == (State.FAILED, Reason.CONTACT_FULL)
+    counters = await hands.counters()
+    assert counters.scheduled == bounds.CONTACT_WAITING_MAX
+    assert counters.imbalance == 0
+    first = member_of(contact_key(), 1, 1)
+    await hands.cancel([first], State.CANCELLED, Reason.RULE_STOPPED)
+    assert (await hands.plan(due_ms=NOW + DAY_MS)).state == State.SCHEDULED

@@ -10,6 +10,8 @@
 local PLAN, STOP_WIDTH = 88, 3
 local NEAR, FAR = 1, 0
 local DUPLICATE = 15
+-- @bound CONTACT_WAITING_MAX
+local FAILED, CONTACT_FULL = 9, 103
 
 -- The reason of the first tombstone of the order that ends this plan, or nil.
 local function tombstone_reason(rec, order_key, raw, at, stops)
@@ -49,6 +51,7 @@ end
 local function birth_state(rec, raw, p, checks_consent)
   local kinds, needs_consent, state, reason = byte(raw, p + 56, p + 59)
   if state ~= SCHEDULED then return state, reason, kinds end
+  if #rec.refs >= REF * CONTACT_WAITING_MAX then return FAILED, CONTACT_FULL, kinds end
   if rec.tombstones ~= '' then
     local stopped = tombstone_reason(rec, sub(raw, p + 39, p + 46), raw, p + PLAN, byte(raw, p + 87))
     if stopped then return CANCELLED, stopped, kinds end

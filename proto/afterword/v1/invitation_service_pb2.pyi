@@ -169,6 +169,8 @@ class Invitation(_message.Message):
         """UNKNOWN: handed over, no answer."""
         REASON_INTERNAL_ERROR: Invitation._Reason.ValueType  # 102
         """FAILED: a bug."""
+        REASON_CONTACT_FULL: Invitation._Reason.ValueType  # 103
+        """FAILED: 8,192 invitations waited for the contact already."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why it ended; while IN_FLIGHT, why it will end unless the transport takes it."""
@@ -251,6 +253,8 @@ class Invitation(_message.Message):
     """UNKNOWN: handed over, no answer."""
     REASON_INTERNAL_ERROR: Invitation.Reason.ValueType  # 102
     """FAILED: a bug."""
+    REASON_CONTACT_FULL: Invitation.Reason.ValueType  # 103
+    """FAILED: 8,192 invitations waited for the contact already."""
 
     class _WaitReason:
         ValueType = _typing.NewType("ValueType", _builtins.int)
