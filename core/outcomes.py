@@ -10,7 +10,7 @@ import struct
 import msgspec
 
 from core.model import Reason, State
-from core.records import pack48, unpack48
+from core.records import unpack48
 
 OUTCOME = struct.Struct("<16sBBI6sB3s")
 
@@ -34,11 +34,3 @@ def unpack_outcomes(raw: bytes) -> list[Outcome]:
         Outcome(f[0], State(f[1]), Reason(f[2]), f[3], unpack48(f[4]), f[5])
         for f in OUTCOME.iter_unpack(raw)
     ]
-
-
-def pack_outcome(outcome: Outcome) -> bytes:
-    """Return the 32 bytes of one outcome."""
-    return OUTCOME.pack(
-        outcome.member, outcome.state, outcome.reason, outcome.rule_number,
-        pack48(outcome.settle_ms), outcome.attempts, bytes(3),
-    )  # fmt: skip

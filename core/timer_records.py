@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from core.records import pack48, unpack48
+from core.records import unpack48
 
 FACT_HEAD = struct.Struct("<8s6sI")
 """What became known of an order (or, under `NO_KEY`, of the contact) while an invitation waited: key,
@@ -61,15 +61,6 @@ class Timer(msgspec.Struct, frozen=True):
     def channel_number(self) -> int:
         """The channel of the run that it starts."""
         return int.from_bytes(self.id[6:], "big")
-
-
-def pack_timer(timer: Timer) -> bytes:
-    """Return a timer as it is stored."""
-    head = TIMER.pack(
-        timer.id, timer.rule_number, timer.key, pack48(timer.due_ms), pack48(timer.time_ms),
-        pack48(timer.revision), len(timer.body),
-    )  # fmt: skip
-    return head + timer.body
 
 
 def unpack_timers(raw: bytes) -> list[Timer]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from afterword.v1 import rule_service_pb2 as pb2
 from control.auth import Role
 from control.conversion import checks, names, rules
@@ -15,6 +17,10 @@ from control.services.updates import caller, operation, require
 from core import bounds
 from core.errors import InvalidField
 from core.registry.documents import channel_name
+from core.registry.resources import Activation
+
+Switch = Callable[[str, str, str, str, str, bool], Awaitable[list[Activation]]]
+"""A method of the registry: account, rule, channel, actor, operation id, whether only to check."""
 
 Verb = pb2.PauseRuleRequest | pb2.FreezeRuleRequest | pb2.StopRuleRequest | pb2.ResumeRuleRequest
 
@@ -26,45 +32,29 @@ class RuleVerbs(RuleServiceBase):
         self, request: pb2.PauseRuleRequest, context: Context
     ) -> pb2.PauseRuleResponse:
         """Start no new runs; what waits goes on."""
-        place = _place(request)
-        who = caller()
-        found = await self._registry.pause_rule(
-            *place, who.actor, _operation(request), request.validate_only
-        )
-        return pb2.PauseRuleResponse(activations=activations_to_proto(found))
+        stands = await _switched(self._registry.pause_rule, request)
+        return pb2.PauseRuleResponse(activations=stands)
 
     async def FreezeRule(
         self, request: pb2.FreezeRuleRequest, context: Context
     ) -> pb2.FreezeRuleResponse:
         """Start no new runs and hold what waits."""
-        place = _place(request)
-        who = caller()
-        found = await self._registry.freeze_rule(
-            *place, who.actor, _operation(request), request.validate_only
-        )
-        return pb2.FreezeRuleResponse(activations=activations_to_proto(found))
+        stands = await _switched(self._registry.freeze_rule, request)
+        return pb2.FreezeRuleResponse(activations=stands)
 
     async def StopRule(
         self, request: pb2.StopRuleRequest, context: Context
     ) -> pb2.StopRuleResponse:
         """End all runs."""
-        place = _place(request)
-        who = caller()
-        found = await self._registry.stop_rule(
-            *place, who.actor, _operation(request), request.validate_only
-        )
-        return pb2.StopRuleResponse(activations=activations_to_proto(found))
+        stands = await _switched(self._registry.stop_rule, request)
+        return pb2.StopRuleResponse(activations=stands)
 
     async def ResumeRule(
         self, request: pb2.ResumeRuleRequest, context: Context
     ) -> pb2.ResumeRuleResponse:
         """Make a rule active again."""
-        place = _place(request)
-        who = caller()
-        found = await self._registry.resume_rule(
-            *place, who.actor, _operation(request), request.validate_only
-        )
-        return pb2.ResumeRuleResponse(activations=activations_to_proto(found))
+        stands = await _switched(self._registry.resume_rule, request)
+        return pb2.ResumeRuleResponse(activations=stands)
 
     async def DuplicateRule(self, request: pb2.DuplicateRuleRequest, context: Context) -> pb2.Rule:
         """Make a copy under another id, inactive everywhere."""
@@ -121,13 +111,13 @@ class RuleVerbs(RuleServiceBase):
         )
 
 
-def _operation(request: Verb) -> str:
-    return operation(request, request.request_id)
-
-
-def _place(request: Verb) -> tuple[str, str, str]:
-    """Return (account, rule, channel; "" for every one on which it is possible)."""
-    account = caller().account
-    rule_id = names.rule_id(request.name, account, "name")
-    channel_id = names.channel_id(request.channel, account, "channel") if request.channel else ""
-    return account, rule_id, channel_id
+async def _switched(switch: Switch, request: Verb) -> list[pb2.Activation]:
+    """Carry out a verb on a channel, or wherever it is possible; return how the rule stands there."""
+    who = caller()
+    rule_id = names.rule_id(request.name, who.account, "name")
+    channel_id = (
+        names.channel_id(request.channel, who.account, "channel") if request.channel else ""
+    )
+    op_id = operation(request, request.request_id)
+    found = await switch(who.account, rule_id, channel_id, who.actor, op_id, request.validate_only)
+    return activations_to_proto(found)

@@ -27,7 +27,7 @@ from core.engine.adoption import Adoption, OnNear, OnTimer, alias_keys_of
 from core.engine.coalescer import Coalescer
 from core.engine.identity import Identity, body_hash
 from core.engine.incoming import IDENTIFY, Incoming
-from core.engine.patience import patiently
+from core.engine.patience import PATIENCE_MS, patiently
 from core.engine.planner import Planner, channel_of, event_type_of, stop_number
 from core.errors import AfterwordError, EventIdReused, InvalidField
 from core.model import Disposition, Event
@@ -50,9 +50,6 @@ from core.registry.snapshot import Snapshot
 from core.stats import Stats
 
 OnProfile = Callable[[bytes, str, str], Awaitable[object]]
-
-PATIENCE_MS = 15_000
-"""How long a batch is tried again before its caller hears that the store is away."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -315,57 +312,6 @@ class Acceptor:
             is_told = one.event.type == IDENTIFY and not one.is_import
             if is_told and (contact.time_zone or contact.country):
                 await self._on_profile(one.contact_key, contact.time_zone, contact.country)
-
-    # One at a time, for what is not published (A3, R44) ------------------------------------------
-
-    async def admit(self, one: Incoming) -> OrderAnswer | None:
-        """Take the first steps for one event: find its contact, mark its id, note its order. Return
-        what is known of the order, None without one.
-
-        Raises:
-            EventIdReused: another content has this id.
-            StoreUnavailable: the store stayed away; do the same again.
-        """
-        await self._resolve([one])
-        await self.mark_one(one)
-        return (await self._noted([(EventAnswer(), one)]))[0]
-
-    async def mark_one(self, one: Incoming) -> MarkAnswer:
-        """Mark the id of one event.
-
-        Raises:
-            EventIdReused: another content has this id.
-            StoreUnavailable: the store stayed away; do the same again.
-        """
-        mark = EventMark(one.event_key, body_hash(one.body), one.contact_key)
-        (answer,) = await self._mark([(self._partition(one.event_key), mark)])
-        if not answer.is_same_body:
-            raise id_reused()
-        return answer
-
-    async def commit_one(self, commit: Commit) -> CommitAnswer:
-        """Commit, and tell the wheel what is due soon.
-
-        Raises:
-            StoreUnavailable: the store stayed away; do the same again.
-        """
-        partition = self._partition(commit.contact_key)
-        (answer,) = await self._commit([(partition, commit)])
-        if not answer.is_duplicate:
-            self._stats.invitations_planned += len(answer.plans)
-            for plan in answer.plans:
-                if plan.lane == Lane.NEAR:
-                    self._on_near(partition, plan)
-        return answer
-
-
-def id_reused() -> EventIdReused:
-    """Return the error for an id that another content has."""
-    return EventIdReused(
-        "an event with this id and source, but another content, was accepted before: "
-        "use a new id for a new event",
-        field="event.id",
-    )
 
 
 assert bounds.EVENT_GENERATION_MS > PATIENCE_MS, "a retried event is still remembered"

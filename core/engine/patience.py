@@ -15,6 +15,8 @@ from core.stats import Stats
 
 T = TypeVar("T")
 
+PATIENCE_MS = 15_000
+"""How long what a client asks for is tried again before it hears that the store is away."""
 FIRST_PAUSE_MS = 20
 LONGEST_PAUSE_MS = 1_000
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from core.clock import Clock
 from core.engine.identity import Identity, body_hash
 from core.engine.incoming import Incoming
-from core.engine.patience import patiently
+from core.engine.patience import PATIENCE_MS, patiently
 from core.errors import EventIdReused
 from core.partitions import partition_of
 from core.ports import (
@@ -26,9 +26,6 @@ from core.ports import (
 )
 from core.records import NO_KEY, ContactRecord
 from core.stats import Stats
-
-PATIENCE_MS = 15_000
-"""How long a call is tried again before its caller hears that the store is away."""
 
 
 class Placement:
