@@ -143,6 +143,8 @@ class WaitReason(enum.IntEnum):
     QUIET_HOURS = 3
     VOLUME = 4
     FROZEN = 5
+    COMPLAINTS = 6
+    """Too many complaints about its channel and medium (g6)."""
 
 
 class Disposition(enum.IntEnum):
@@ -164,6 +166,38 @@ class ConsentStatus(enum.IntEnum):
     DENIED = 2
     WITHDRAWN = 3
     PENDING = 4
+    """Asked for by double opt-in, not confirmed yet (R11)."""
+    CONFIRMED = 5
+    """Granted with proof: by a call, or by a confirmed double opt-in. Ends unsubscribes too (R18)."""
+    LIFTED = 6
+    """An operator took suppressions away."""
+
+
+class Suppression(enum.IntEnum):
+    """Why an address or contact is not written to (R18, R22). Statuses beside `ConsentStatus`."""
+
+    UNSUBSCRIBED = 16
+    COMPLAINED = 17
+    HARD_BOUNCED = 18
+    BLOCKED = 19
+    """By an operator."""
+    IMPORTED = 20
+    """From a list of another system."""
+    ERASED = 21
+
+
+LASTING_SUPPRESSIONS = frozenset({Suppression.HARD_BOUNCED, Suppression.BLOCKED})
+"""What no consent ends: about the address itself, or an operator's word."""
+
+
+class LegalBasis(enum.IntEnum):
+    """Why writing is lawful (g2). Numbers as in the API."""
+
+    UNSPECIFIED = 0
+    CONSENT = 1
+    EXISTING_CUSTOMER = 2
+    """Own customers, told of it when the address was collected, and in each message."""
+    CONTRACT = 3
 
 
 class ConsentScope(enum.IntEnum):
@@ -278,6 +312,15 @@ class Evidence(msgspec.Struct, array_like=True):
     time_ms: int = 0
     source: str = ""
     text_version: str = ""
+    legal_basis: int = 0
+    """A `LegalBasis`; 0: consent."""
+    expire_ms: int = 0
+    """0: never."""
+    locale: str = ""
+    text_sha256: str = ""
+    """Of the wording shown, hexadecimal."""
+    ip_address: str = ""
+    user_agent: str = ""
 
 
 class Event(msgspec.Struct, array_like=True):

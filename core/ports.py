@@ -22,23 +22,12 @@ from typing import Protocol
 
 import msgspec
 
+from core.gate import ClaimAnswer, ClaimItem, Source
 from core.outcomes import Outcome
 from core.records import NO_KEY, ContactRecord, Reference
 from core.timer_records import Timer
 
 # --- shapes -------------------------------------------------------------------------------------
-
-
-class Lane(enum.IntEnum):
-    """Where a waiting entry is indexed. FAR is a slot; the others have one fixed key each."""
-
-    FAR = 0
-    NEAR = 1
-    DEFERRED = 2
-    PARKED = 3
-    """Held until an operator lets it go; due here means expired (E18)."""
-    TIMERS = 4
-    """Timers, which are no invitations (R7)."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -224,13 +213,6 @@ class CommitAnswer(msgspec.Struct, frozen=True):
     """Sequences of invitations that this call ended; empty on a repetition."""
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Where a wheel entry is indexed: a lane, and for FAR the slot number."""
-
-    lane: int
-    slot: int = 0
-
-
 class DueEntry(msgspec.Struct, frozen=True):
     """An index entry as read from a lane: (member, due)."""
 
@@ -249,6 +231,9 @@ class Waiting(msgspec.Struct, frozen=True):
     it is swept, because it may be reinstated (R44)."""
     facts: bytes = b""
     """What became known since; see `core.timer_records.unpack_facts`."""
+    record: bytes = b""
+    """The contact as stored when this was read, for what a message says by it; the gate decides on the
+    contact as it is then."""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -261,75 +246,6 @@ class Move(msgspec.Struct, frozen=True):
     """0: as it is."""
     detail: bytes = b""
     """Empty: as it is."""
-
-
-class CapRule(msgspec.Struct, frozen=True):
-    """One cap as the gate applies it (R23-R28)."""
-
-    ledger: bytes
-    """4 bytes: hash of the cap's number and of what it is counted per."""
-    limit: int
-    window_ms: int
-    is_order_unit: bool
-    """The unit is an order: all its messages are one stamp."""
-    is_skip: bool
-    """On cap: skip; else defer to the exact freed moment."""
-    longest_deferral_ms: int
-    """0: only the invitation's expiry bounds it."""
-    is_counted: bool = True
-    is_checked: bool = True
-    """A message may be exempt from a cap and still be counted, or the reverse (R24)."""
-
-
-class ClaimAction(enum.IntEnum):
-    """What the daemon asks of the gate for one entry."""
-
-    GATE = 0
-    """Check everything and take it."""
-    END = 1
-    """The registry already says no: end it with this state and reason."""
-    DEFER = 2
-    """A window or quiet hours say later: move it to `due_ms` with this wait reason."""
-    PARK = 3
-    """Its rule is frozen: hold it until it is moved or expires (E18)."""
-
-
-class ClaimItem(msgspec.Struct, frozen=True):
-    """One due entry and how to decide on it."""
-
-    member: bytes
-    source: Source
-    action: int = ClaimAction.GATE
-    needs_consent: bool = True
-    caps: tuple[CapRule, ...] = ()
-    state: int = 0
-    reason: int = 0
-    due_ms: int = 0
-    wait: int = 0
-
-
-class ClaimCode(enum.IntEnum):
-    """What became of a claim item."""
-
-    CLAIMED = 0
-    GONE = 1
-    """Not waiting any more: cancelled, taken or unknown. Its index entry is dropped."""
-    ENDED = 2
-    DEFERRED = 3
-    NOT_DUE = 4
-    """The store says it is due later than now: look again at `due_ms`."""
-    PARKED = 5
-    """Held in the parking lane."""
-
-
-class ClaimAnswer(msgspec.Struct, frozen=True):
-    """Verdict on one claim item, in the order asked."""
-
-    code: int
-    state: int = 0
-    reason: int = 0
-    due_ms: int = 0
-    attempts: int = 0
 
 
 class Settlement(msgspec.Struct, frozen=True):

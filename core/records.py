@@ -53,6 +53,9 @@ FLAG_FOLLOW_UP = 2
 FLAG_REVIEWED = 4
 """The order has been reviewed since it was sent; counted once (B37)."""
 
+FLAG_FELL_BACK = 16
+"""It was meant for another review platform and stayed on the own one (R47)."""
+
 FLAG_STOPPED = 8
 """Something came that would have ended it, had a client not cancelled it before: it stays so (R44)."""
 
@@ -338,3 +341,9 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     """To be sent now: open windows do not hold it back, quiet hours do (R45)."""
     content_revision: int = 0
     """Revision of the rule whose content the message before had: a reminder repeats it (B19)."""
+    platform: str = ""
+    """Id of the review platform drawn for the order; empty: the own one (A29, R47)."""
+    bucket: int = -1
+    """What it was drawn by, 0 to 9,999; -1: nothing was drawn."""
+    shares: str = ""
+    """The weights that held then, as "own=6000 trustpilot=4000": with the bucket, the proof."""

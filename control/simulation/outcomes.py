@@ -18,9 +18,10 @@ from msgspec import UNSET, UnsetType
 from core import bounds
 from core.bounds import DAY_MS
 from core.errors import LimitExceeded
+from core.gate import Lane, Source
 from core.model import Medium, Reason, State
 from core.outcomes import Outcome
-from core.ports import Lane, Source, Store
+from core.ports import Store
 from core.records import PlanDetail, member_parts
 
 OWN_PLATFORM = "own"

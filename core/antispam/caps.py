@@ -28,7 +28,7 @@ import msgspec
 
 from core.antispam.windows import Blocked, freed_ms, is_counting
 from core.bounds import CAP_WINDOW_MAX_MS
-from core.ports import CapRule
+from core.gate import CapRule
 from core.records import NO_KEY, Stamp
 
 

@@ -30,13 +30,13 @@ from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.patience import PATIENCE_MS, patiently
 from core.engine.planner import Planner, channel_of, event_type_of, stop_number
 from core.errors import AfterwordError, EventIdReused, InvalidField
+from core.gate import Lane
 from core.model import Disposition, Event
 from core.partitions import partition_of
 from core.ports import (
     Commit,
     CommitAnswer,
     EventMark,
-    Lane,
     MarkAnswer,
     OrderAnswer,
     OrderNote,

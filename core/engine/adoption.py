@@ -25,9 +25,10 @@ from core.engine.identity import Identity
 from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.plans import address_for
 from core.engine.triggers import has_bought
+from core.gate import Lane
 from core.model import CONSENT_PURPOSES, Contact, Disposition, Event, Reason, State
 from core.partitions import partition_of
-from core.ports import Commit, CommitAnswer, CommittedPlan, Lane, Plan, Stop, Store, Waiting
+from core.ports import Commit, CommitAnswer, CommittedPlan, Plan, Stop, Store, Waiting
 from core.records import NO_KEY, ContactRecord, HistoryKind, PlanDetail, member_of
 from core.registry.registry import Registry
 from core.registry.rule_parts import OncePer

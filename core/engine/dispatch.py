@@ -35,17 +35,9 @@ from core.engine.planner import Planner
 from core.engine.settlement import Meaning
 from core.engine.timers import TimerRunner
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
+from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane
 from core.model import State, WaitReason
-from core.ports import (
-    ClaimAction,
-    ClaimAnswer,
-    ClaimCode,
-    ClaimItem,
-    Lane,
-    Settlement,
-    Store,
-    Waiting,
-)
+from core.ports import Settlement, Store, Waiting
 from core.registry.registry import Registry
 from core.registry.snapshot import Snapshot
 from core.sending import Delivery, Postbox

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 
 from core import bounds
 from core.engine.ownership import Ownership
-from core.ports import CommittedPlan, DueEntry, Lane, Source, Store
+from core.gate import Lane, Source
+from core.ports import CommittedPlan, DueEntry, Store
 from core.stats import Stats
 from core.timing_wheel.wheel import TimingWheel
 

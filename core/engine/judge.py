@@ -18,6 +18,7 @@ from core.engine.opening import Hours, may_be_closed
 from core.engine.plans import NO_CARRIER, address_for, carrier_of, passes, step_index
 from core.engine.stand_in import MODE_BY_HAND, caps_by_hand, stand_in
 from core.errors import RenderingFailed
+from core.gate import ClaimAction, ClaimItem
 from core.model import (
     CONSENT_PURPOSES,
     REVIEW_FAMILIES,
@@ -28,7 +29,7 @@ from core.model import (
     State,
     WaitReason,
 )
-from core.ports import ClaimAction, ClaimItem, Waiting
+from core.ports import Waiting
 from core.records import FLAG_FOLLOW_UP, KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
 from core.registry.resources import Channel, Rule
 from core.registry.rule_content import as_said

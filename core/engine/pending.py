@@ -22,9 +22,10 @@ from core.engine.horizon import FIXED, TIMERS, Horizon
 from core.engine.opening import Hours, may_be_closed
 from core.engine.planner import Planner
 from core.engine.plans import activation_date, passes, step_index, wait_for
+from core.gate import Lane, Source
 from core.model import REVIEW_FAMILIES, Event, Reason, State, WaitReason
 from core.partitions import partition_of
-from core.ports import DueEntry, Lane, Move, Source, Store, Waiting
+from core.ports import DueEntry, Move, Store, Waiting
 from core.records import PlanDetail, member_of
 from core.registry.registry import Registry
 from core.registry.resources import Channel, Rule

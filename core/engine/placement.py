@@ -13,17 +13,9 @@ from core.engine.identity import Identity, body_hash
 from core.engine.incoming import Incoming
 from core.engine.patience import PATIENCE_MS, patiently
 from core.errors import EventIdReused
+from core.gate import Lane
 from core.partitions import partition_of
-from core.ports import (
-    Commit,
-    CommitAnswer,
-    CommittedPlan,
-    EventMark,
-    Lane,
-    OrderAnswer,
-    OrderNote,
-    Store,
-)
+from core.ports import Commit, CommitAnswer, CommittedPlan, EventMark, OrderAnswer, OrderNote, Store
 from core.records import NO_KEY, ContactRecord
 from core.stats import Stats
 

@@ -13,9 +13,10 @@ from core import bounds
 from core.clock import Clock
 from core.engine.identity import Identity
 from core.errors import FailedPrecondition, InvalidField, NotFound
+from core.gate import Lane, Source
 from core.model import Reason, State
 from core.partitions import partition_of
-from core.ports import DueEntry, Lane, OrderNote, Source, Store, Waiting
+from core.ports import DueEntry, OrderNote, Store, Waiting
 from core.records import (
     KIND_PRODUCT,
     KIND_SERVICE,

@@ -22,8 +22,9 @@ from core.engine.placement import Placement
 from core.engine.reader import InvitationView, Reader
 from core.engine.stand_in import MODE_BY_HAND, stops_by_hand
 from core.errors import FailedPrecondition, NotFound
+from core.gate import Lane, Source
 from core.model import CONSENT_PURPOSES, Disposition, Event, Reason, State, WaitReason
-from core.ports import Commit, Lane, Move, Plan, Source, Store, Waiting
+from core.ports import Commit, Move, Plan, Store, Waiting
 from core.records import (
     FLAG_FOLLOW_UP,
     FLAG_HOLD_UNKNOWN,

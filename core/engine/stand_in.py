@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from core.gate import CapRule
 from core.model import Family, Medium, Purpose
-from core.ports import CapRule
 from core.records import BY_HAND, KIND_PRODUCT, KIND_SERVICE
 from core.registry.resources import DEFAULT_REVIEW_STOPS, CapScope, OnCap, Rule
 from core.registry.rule_events import stop_reason, tombstone_numbers

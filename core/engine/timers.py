@@ -21,8 +21,9 @@ from core.engine.incoming import Incoming
 from core.engine.planner import Planner
 from core.engine.plans import Case
 from core.engine.triggers import has_bought
+from core.gate import Lane, Source
 from core.model import ActivationState, Disposition, Event
-from core.ports import Commit, Lane, OrderAnswer, Source, Store
+from core.ports import Commit, OrderAnswer, Store
 from core.records import ContactRecord
 from core.registry.registry import Registry
 from core.registry.resources import Rule

@@ -12,8 +12,8 @@ import hashlib
 import struct
 from collections.abc import Iterable
 
+from core.gate import CapRule
 from core.model import Medium, Purpose
-from core.ports import CapRule
 from core.registry.resources import Cap, CapScope, CapSteps, CapUnit, OnCap
 
 LEDGER_BYTES = 4

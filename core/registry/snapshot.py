@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from core.errors import StaleRegistry
+from core.gate import CapRule
 from core.model import REVIEW_FAMILIES, ActivationState, Family, Reason, State
-from core.ports import CapRule
 from core.registry import cap_rules
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER

@@ -9,10 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from core.gate import CapRule, ClaimAnswer, ClaimItem
 from core.ports import (
-    CapRule,
-    ClaimAnswer,
-    ClaimItem,
     Commit,
     CommitAnswer,
     CommittedPlan,

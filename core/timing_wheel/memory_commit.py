@@ -15,8 +15,9 @@ import msgspec
 
 from core.antispam import consent
 from core.bounds import CONTACT_FACTS_BYTES_MAX
+from core.gate import Lane
 from core.model import ConsentStatus, Disposition, Reason, State
-from core.ports import Commit, CommitAnswer, CommittedPlan, Lane, RuleCount, Stop
+from core.ports import Commit, CommitAnswer, CommittedPlan, RuleCount, Stop
 from core.records import (
     FLAG_FOLLOW_UP,
     FLAG_REVIEWED,

@@ -19,15 +19,9 @@ import msgspec
 from core.antispam import caps, consent
 from core.antispam.caps import Verdict
 from core.bounds import INVITATION_NOTES_MAX
+from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem
 from core.model import Reason, State, WaitReason
-from core.ports import (
-    ClaimAction,
-    ClaimAnswer,
-    ClaimCode,
-    ClaimItem,
-    SettleAnswer,
-    Settlement,
-)
+from core.ports import SettleAnswer, Settlement
 from core.records import FLAG_HOLD_UNKNOWN, ContactRecord, Reference, pack48
 from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel.memory_partition import Lease, Partition

@@ -23,20 +23,10 @@ from collections.abc import Callable
 import msgspec
 
 from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
+from core.gate import ClaimAnswer, Lane, Source
 from core.model import Reason, State, WaitReason
 from core.outcomes import Outcome
-from core.ports import (
-    ClaimAnswer,
-    CommittedPlan,
-    Counters,
-    Lane,
-    Move,
-    OwnerState,
-    Plan,
-    RuleCount,
-    Source,
-    Waiting,
-)
+from core.ports import CommittedPlan, Counters, Move, OwnerState, Plan, RuleCount, Waiting
 from core.records import FLAG_FOLLOW_UP, NO_KEY, ContactRecord, Reference, member_parts
 from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel.memory_directory import EventDirectory, OrderDirectory

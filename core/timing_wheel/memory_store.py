@@ -35,10 +35,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
 from core.errors import OwnershipLost, StaleRegistry
+from core.gate import ClaimAnswer, ClaimItem, Source
 from core.outcomes import Outcome
 from core.ports import (
-    ClaimAnswer,
-    ClaimItem,
     Commit,
     CommitAnswer,
     Counters,
@@ -53,7 +52,6 @@ from core.ports import (
     OwnerState,
     SettleAnswer,
     Settlement,
-    Source,
     Store,
     StoreMeta,
     Waiting,

@@ -12,12 +12,8 @@ from typing import Any, TypeVar
 from core import bounds
 from core.clock import SystemClock
 from core.errors import StoreUnavailable
-from core.ports import (
-    Durability,
-    Lane,
-    Source,
-    StoreMeta,
-)
+from core.gate import Lane, Source
+from core.ports import Durability, StoreMeta
 from core.redis_keys import PartitionKeys, partition_keys
 from core.redis_link import RedisLink, ReplyError, check
 from core.timing_wheel.redis_scripts import SCRIPTS

@@ -8,13 +8,8 @@ from typing import Any
 
 from core import bounds
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
-from core.ports import (
-    ClaimAnswer,
-    ClaimItem,
-    Owner,
-    SettleAnswer,
-    Settlement,
-)
+from core.gate import ClaimAnswer, ClaimItem
+from core.ports import Owner, SettleAnswer, Settlement
 from core.records import (
     unpack48,
 )

@@ -6,14 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.gate import Source
 from core.model import State
-from core.ports import (
-    DueEntry,
-    Owner,
-    OwnerState,
-    Source,
-    Waiting,
-)
+from core.ports import DueEntry, Owner, OwnerState, Waiting
 from core.records import (
     find_reference,
 )

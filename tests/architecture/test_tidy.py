@@ -26,7 +26,7 @@ SLACK = 1.1
 """How far an exception may lie above the present length, so that small edits need no second edit."""
 
 LONG_FILES: dict[str, int] = {
-    "core/ports.py": 640,
+    "core/ports.py": 545,
     "core/timing_wheel/wheel.py": 430,
 }
 """File -> lines it may have."""

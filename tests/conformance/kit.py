@@ -11,24 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.bounds import DAY_MS, HOUR_MS
+from core.gate import CapRule, ClaimAnswer, ClaimItem, Lane, Source
 from core.model import ConsentScope, ConsentStatus, Disposition, Medium, Purpose
 from core.outcomes import Outcome
 from core.ports import (
-    CapRule,
-    ClaimAnswer,
-    ClaimItem,
     Commit,
     CommitAnswer,
     CommittedPlan,
     Counters,
     DueEntry,
-    Lane,
     Move,
     Owner,
     Plan,
     SettleAnswer,
     Settlement,
-    Source,
     Store,
     Waiting,
 )

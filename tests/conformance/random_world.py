@@ -15,23 +15,17 @@ import msgspec
 
 from core.bounds import DAY_MS, HOUR_MS
 from core.errors import StaleRegistry
+from core.gate import CapRule, ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane, Source
 from core.model import ConsentStatus, Reason, State, WaitReason
 from core.ports import (
-    CapRule,
-    ClaimAction,
-    ClaimAnswer,
-    ClaimCode,
-    ClaimItem,
     Commit,
     EventMark,
     Guard,
-    Lane,
     Move,
     OrderNote,
     Owner,
     Plan,
     Settlement,
-    Source,
     Stop,
     Store,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.bounds import DAY_MS
+from core.gate import ClaimAction, ClaimAnswer, ClaimCode
 from core.model import ConsentStatus, Reason, State, WaitReason
-from core.ports import ClaimAction, ClaimAnswer, ClaimCode, DueEntry
+from core.ports import DueEntry
 from core.records import member_of
 from tests.conformance.kit import (
     DEFERRED,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.bounds import DAY_MS
+from core.gate import ClaimAnswer, ClaimCode
 from core.model import Reason, State, WaitReason
-from core.ports import ClaimAnswer, ClaimCode, DueEntry
+from core.ports import DueEntry
 from core.records import Stamp, pack48
 from tests.conformance.kit import (
     DEFERRED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.bounds import DAY_MS
+from core.gate import Lane
 from core.model import (
     ConsentStatus,
     Disposition,
@@ -11,7 +12,7 @@ from core.model import (
     Reason,
     State,
 )
-from core.ports import CommitAnswer, CommittedPlan, DueEntry, Lane, Stop
+from core.ports import CommitAnswer, CommittedPlan, DueEntry, Stop
 from core.records import NO_KEY, Reference, member_of
 from tests.conformance.kit import (
     NEAR,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.gate import ClaimCode
 from core.model import ConsentScope, ConsentStatus, Medium, Purpose, Reason, State
-from core.ports import ClaimCode
 from core.records import NO_KEY, ConsentEntry, consent_id
 from tests.conformance.kit import NOW, Hands, consent_entry, contact_key, far, item, key, plan
 

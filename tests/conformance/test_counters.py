@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core.bounds import DAY_MS
+from core.gate import ClaimAction
 from core.model import ConsentStatus, Disposition, Reason, State
-from core.ports import ClaimAction, Counters, RuleCount, Store
+from core.ports import Counters, RuleCount, Store
 from core.records import FLAG_HOLD_UNKNOWN
 from tests.conformance.kit import DEFERRED, NOW, Hands, cap, consent_entry, item, key, plan
 

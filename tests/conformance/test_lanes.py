@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core.bounds import HOUR_MS
+from core.gate import ClaimAction, Source
 from core.model import ConsentScope, Reason, State, WaitReason
-from core.ports import ClaimAction, DueEntry, Source, Store
+from core.ports import DueEntry, Store
 from core.records import member_of
 from tests.conformance.kit import (
     DEFERRED,

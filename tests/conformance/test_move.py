@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.bounds import DAY_MS, HOUR_MS
+from core.gate import ClaimAction, ClaimCode
 from core.model import Reason, State, WaitReason
-from core.ports import ClaimAction, ClaimCode, DueEntry, Move
+from core.ports import DueEntry, Move
 from core.records import member_of
 from tests.conformance.kit import (
     DEFERRED,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core.bounds import HOUR_MS
+from core.gate import ClaimAction, ClaimCode
 from core.model import Reason, State, WaitReason
-from core.ports import ClaimAction, ClaimCode, DueEntry, RuleCount, Stop
+from core.ports import DueEntry, RuleCount, Stop
 from core.records import FLAG_FOLLOW_UP, FLAG_REVIEWED, NO_KEY
 from tests.conformance.kit import DEFERRED, NOW, PARKED, Hands, far, item, key, plan
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from core.bounds import DAY_MS
+from core.gate import ClaimCode, Lane
 from core.model import ConsentStatus, Reason, State, WaitReason
 from core.outcomes import Outcome
-from core.ports import ClaimCode, DueEntry, Lane, Settlement
+from core.ports import DueEntry, Settlement
 from core.records import Stamp, member_of
 from tests.conformance.kit import (
     DEFERRED,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.antispam.caps import Verdict, check, invitation_tag, reserve
-from core.ports import CapRule
+from core.gate import CapRule
 from core.records import NO_KEY, Stamp
 
 FAR_EXPIRY = 10_000

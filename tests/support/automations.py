@@ -7,8 +7,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from core.bounds import HOUR_MS
+from core.gate import Lane, Source
 from core.model import Cart, Contact, Event, Evidence, Family, Medium, Purpose
-from core.ports import Lane, Source
 from core.registry.resources import Rule
 from core.registry.rule_parts import (
     Action,

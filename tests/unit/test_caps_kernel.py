@@ -8,7 +8,7 @@ import pytest
 
 from core.antispam.caps import Decision, Verdict, check, invitation_tag, reserve, unit_tag
 from core.bounds import CAP_WINDOW_MAX_MS, DAY_MS
-from core.ports import CapRule
+from core.gate import CapRule
 from core.records import NO_KEY, Stamp
 
 NOW = 20_000 * DAY_MS
