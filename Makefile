@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run test requirements lint format proto lock bench clean
+.PHONY: help setup demo run test sim requirements lint format proto lock bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ run: $(INSTALLED) ## Run the daemon in the foreground (ARGS="--help" for its opt
 
 test: $(INSTALLED) ## Run the tests that are not marked slow (ARGS="-k word" for some)
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile --benchmark-disable -m "not slow" $(ARGS)
+
+sim: $(INSTALLED) ## Run the long comparisons with naive models (a million sends against every cap)
+	@$(BIN)/python -m pytest -q -n auto --benchmark-disable -m slow tests/property tests/simulation $(ARGS)
 
 requirements: $(INSTALLED) ## Tell which requirement is proved by which tests (ARGS="--strict A1 B2-B9" to insist)
 	@$(BIN)/python -m tests.requirements.report $(ARGS)

@@ -1,7 +1,7 @@
-"""`python -m bench`: the micro benchmarks through pytest-benchmark, then the throughput of the whole.
+"""`python -m bench`: micro benchmarks through pytest-benchmark, the gate, the throughput of the whole.
 
-Options: `--only throughput`, `--only micro`; the number of items comes from AFTERWORD_BENCH_N. It
-takes a little over a minute.
+Options: `--only micro`, `--only gate`, `--only throughput`; the number of items comes from
+AFTERWORD_BENCH_N. It takes about two minutes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ HERE = Path(__file__).parent
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", choices=["micro", "throughput"])
+    parser.add_argument("--only", choices=["micro", "gate", "throughput"])
     only = parser.parse_args().only
     status = 0
-    if only != "throughput":
+    if only in (None, "micro"):
         files = sorted(str(path) for path in HERE.glob("bench_*.py"))
         options = [
             "--benchmark-only", "--benchmark-columns=min,median,ops,rounds",
             "--benchmark-group-by=group", "--benchmark-max-time=0.5", "--benchmark-min-rounds=3", "-q",
         ]  # fmt: skip
         status = int(pytest.main([*options, *files]))
-    if only != "micro":
-        from bench.bench_throughput import report
+    if only in (None, "gate"):
+        from bench import bench_gate
 
-        report()
+        bench_gate.report()
+    if only in (None, "throughput"):
+        from bench import bench_throughput
+
+        bench_throughput.report()
     return status
 
 

@@ -43,17 +43,19 @@ class Role(enum.StrEnum):
     """What a credential may do."""
 
     PUBLISH = "publish"
-    """Publish events and cancel what came of them."""
+    """Publish events, tell what became of messages, and cancel what waits."""
     READ = "read"
     """Read everything of the account."""
     CONFIGURE = "configure"
     """Write channels, caps, event types and rules."""
     ACTIVATE = "activate"
-    """Switch rules on and off: apart from writing them (A33)."""
+    """Switch rules on and off, apart from writing them (A33), and let go what complaints hold back."""
     CONSENT = "consent"
-    """Grant and withdraw consents."""
+    """Grant, ask for, withdraw and import consents; suppress, lift and block."""
+    PRIVACY = "privacy"
+    """Give out all that is known of a person, and erase it (GDPR, articles 15 and 17)."""
     OPERATE = "operate"
-    """Say what the account has booked."""
+    """Say what the account has booked, and what became of messages of unknown outcome."""
 
 
 _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
@@ -74,6 +76,7 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "ListChannels": Role.READ,
         "UpdateChannel": Role.CONFIGURE,
         "DeleteChannel": Role.CONFIGURE,
+        "ResetComplaintBreaker": Role.ACTIVATE,
         "GetAccount": Role.READ,
         "UpdateAccount": Role.OPERATE,
         "CreateCarrier": Role.CONFIGURE,
@@ -86,6 +89,14 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "ListCaps": Role.READ,
         "UpdateCap": Role.CONFIGURE,
         "DeleteCap": Role.CONFIGURE,
+    },
+    "PlatformService": {
+        "CreatePlatform": Role.CONFIGURE,
+        "GetPlatform": Role.READ,
+        "ListPlatforms": Role.READ,
+        "UpdatePlatform": Role.CONFIGURE,
+        "DeletePlatform": Role.CONFIGURE,
+        "ExportDiversion": Role.READ,
     },
     "RuleService": {
         "CreateRule": Role.CONFIGURE,
@@ -113,6 +124,23 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "WithdrawConsent": Role.CONSENT,
         "GetConsent": Role.READ,
         "ListConsents": Role.READ,
+        "ListConsentHistory": Role.READ,
+        "RequestConsent": Role.CONSENT,
+        "ConfirmConsent": Role.CONSENT,
+        "SuppressContact": Role.CONSENT,
+        "LiftSuppression": Role.CONSENT,
+        "ListSuppressions": Role.READ,
+        "ReceiveMessage": Role.CONSENT,
+        "ImportConsents": Role.CONSENT,
+        "CreateBlock": Role.CONSENT,
+        "GetBlock": Role.READ,
+        "ListBlocks": Role.READ,
+        "DeleteBlock": Role.CONSENT,
+    },
+    "ContactService": {
+        "GetContact": Role.READ,
+        "ExportContact": Role.PRIVACY,
+        "EraseContact": Role.PRIVACY,
     },
     "InvitationService": {
         "GetInvitation": Role.READ,
@@ -121,7 +149,12 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "CreateInvitation": Role.PUBLISH,
         "ReinstateInvitation": Role.PUBLISH,
         "SendInvitationNow": Role.PUBLISH,
+        "RecordFeedback": Role.PUBLISH,
+        "ResolveInvitation": Role.OPERATE,
         "Explain": Role.READ,
+    },
+    "AuditService": {
+        "ListAuditEntries": Role.READ,
     },
     "TemplateService": {
         "ListTemplates": Role.READ,

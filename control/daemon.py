@@ -21,10 +21,13 @@ from functools import partial
 from pathlib import Path
 
 from afterword.v1 import (
+    audit_service_pb2_grpc,
     channel_service_pb2_grpc,
     consent_service_pb2_grpc,
+    contact_service_pb2_grpc,
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
+    platform_service_pb2_grpc,
     rule_service_pb2_grpc,
     simulation_service_pb2_grpc,
     template_service_pb2_grpc,
@@ -35,18 +38,22 @@ from control.automations.catalogue import Automations
 from control.cel_frontend import ConditionFrontend
 from control.embedded_server import EmbeddedServer
 from control.http import HttpServer
+from control.log_rewriter import LogRewriter
 from control.metrics import CONTENT_TYPE, Metrics
 from control.server import GrpcServer
+from control.services.audit_service import AuditService
 from control.services.channel_service import ChannelService
 from control.services.consent_service import ConsentService
+from control.services.contact_service import ContactService
 from control.services.event_service import EventService
 from control.services.invitation_service import InvitationService
+from control.services.platform_service import PlatformService
 from control.services.publishing import Publisher
 from control.services.rule_service import RuleService
 from control.services.simulation_service import SimulationService
 from control.services.template_service import TemplateService
 from control.settings import Fsync, Mail, Settings
-from control.unsubscribe.links import UnsubscribeLinks
+from control.unsubscribe.links import UnsubscribeLinks, confirm_link
 from control.unsubscribe.server import UnsubscribeServer
 from core.clock import Clock, SystemClock
 from core.engine.engine import Engine
@@ -145,11 +152,23 @@ class Daemon:
         self.engine = Engine(
             store, self.registry, postbox, self.clock, is_exclusive=self.embedded is not None
         )
+        if self.embedded is not None:
+            rewriter = LogRewriter(self.embedded.folder, self.embedded.socket_path)
+            rewriter.start()
+            stack.push_async_callback(rewriter.stop)
+            self.engine.eraser.on_erase.append(rewriter.note)
         stack.push_async_callback(self.engine.stop)
         await self.engine.start()
+        self.engine.opt_in.link_of = partial(confirm_link, self.settings.public.url)
         await self._open_unsubscribe(stack, tokens)
         if http is not None:
-            metrics = Metrics(self.engine.stats, store, version(), self._restarts)
+            metrics = Metrics(
+                self.engine.stats,
+                store,
+                version(),
+                self._restarts,
+                lambda: self.registry.snapshot.breakers,
+            )
             http.scrape, http.content_type = metrics.scrape, CONTENT_TYPE
         if not self.clock.is_virtual:
             self._loop = asyncio.create_task(self.engine.run())
@@ -221,7 +240,9 @@ class Daemon:
         engine = self.engine
         unsubscriber = Unsubscriber(tokens, engine.consents, self.registry, engine.stats)
         scope = Choice(self.settings.unsubscribe.scope.value)
-        server = UnsubscribeServer(listen, url, unsubscriber, default=scope)
+        server = UnsubscribeServer(
+            listen, url, unsubscriber, default=scope, opt_in=engine.opt_in
+        )
         await server.start()
         stack.push_async_callback(server.stop)
         self.unsubscribe_address = server.address
@@ -272,7 +293,7 @@ class Daemon:
             partial(event_service_pb2_grpc.add_EventServiceServicer_to_server, self._events),
             partial(
                 channel_service_pb2_grpc.add_ChannelServiceServicer_to_server,
-                ChannelService(registry),
+                ChannelService(registry, engine.breaker),
             ),
             partial(
                 rule_service_pb2_grpc.add_RuleServiceServicer_to_server,
@@ -286,7 +307,11 @@ class Daemon:
             ),
             partial(
                 consent_service_pb2_grpc.add_ConsentServiceServicer_to_server,
-                ConsentService(engine.consents, engine.identity, registry, clock),
+                ConsentService(engine.consents, engine.opt_in, engine.inbox, registry, clock),
+            ),
+            partial(
+                contact_service_pb2_grpc.add_ContactServiceServicer_to_server,
+                ContactService(engine.dossiers, engine.eraser, engine.reader, registry, clock),
             ),
             partial(
                 invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server,
@@ -295,13 +320,21 @@ class Daemon:
                     engine.explainer,
                     engine.by_hand,
                     engine.second_thoughts,
+                    engine.feedback,
                     engine.identity,
                     clock,
                 ),
             ),
             partial(
+                platform_service_pb2_grpc.add_PlatformServiceServicer_to_server,
+                PlatformService(registry, engine.diversion_audit),
+            ),
+            partial(
                 simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server,
                 SimulationService(registry),
+            ),
+            partial(
+                audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditService(registry)
             ),
             partial(
                 template_service_pb2_grpc.add_TemplateServiceServicer_to_server,

@@ -1,7 +1,8 @@
 """What Prometheus sees: the plain integers of the engine and the store's counters, by their names.
 
 Decides: names, labels and units of metrics. Milliseconds inside, seconds outside, converted here only.
-Never: counts anything itself. No label has values that clients choose.
+Never: counts anything itself. No label has values that clients choose, but for the channels whose
+complaint breaker has tripped.
 
 The store's counters survive restarts; those of the process begin at 0 with it, as counters may.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -22,13 +23,17 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from core.contact_ports import FeedbackKind
 from core.errors import StoreUnavailable
-from core.model import Disposition, Reason, State
+from core.model import Disposition, Medium, Reason, State
 from core.ports import Counters, Durability, Store
+from core.registry.breakers import Breaker
 from core.stats import LATENESS_BOUNDS_MS, Stats
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 STORE_ANSWER_S = 5
+BREAKERS_MAX = 50
+"""Complaint breakers that are told: what holds back now first, then the newest."""
 
 _COUNTERS = {
     "events_received": "Events that came in, refused ones included.",
@@ -41,6 +46,7 @@ _COUNTERS = {
     "condition_errors": "Conditions of rules that ended in an error and were taken for false.",
     "deferred_by_cap": "Deferrals because a frequency cap was full.",
     "deferred_by_hours": "Deferrals because the medium was closed: windows, quiet hours, holidays.",
+    "deferred_by_volume": "Deferrals because a volume limit was full.",
     "timers_fired": "Timers that ran out and started something: carts, dormant customers.",
     "ended_at_gate": "Invitations that a gate ended.",
     "gone": "Due entries that had ended otherwise.",
@@ -51,7 +57,8 @@ _COUNTERS = {
     "leases_lost": "Partitions lost to another daemon.",
     "store_errors": "Store operations without an answer.",
     "round_errors": "Rounds that failed.",
-    "unsubscribe_tokens_refused": "Unsubscribe links that were not made here.",
+    "unsubscribe_tokens_refused": "Links to unsubscribe or confirm that were not made here.",
+    "consents_confirmed": "Consents confirmed by their link, repeated ones too.",
 }
 
 
@@ -60,15 +67,18 @@ class Metrics(Collector):
 
     Args:
         restarts: how often the embedded server was started again.
+        breakers: the complaint breakers that ever tripped.
     """
 
     def __init__(
-        self, stats: Stats, store: Store, version: str, restarts: Callable[[], int]
-    ) -> None:
+        self, stats: Stats, store: Store, version: str, restarts: Callable[[], int],
+        breakers: Callable[[], Sequence[Breaker]],
+    ) -> None:  # fmt: skip
         self._stats = stats
         self._store = store
         self._version = version
         self._restarts = restarts
+        self._breakers = breakers
         self._counters: list[Counters] = []
         self._is_store_up = False
         self._registry = CollectorRegistry()
@@ -157,6 +167,7 @@ class Metrics(Collector):
             "Invitations of the near horizon in memory.",
             value=self._stats.wheel_entries,
         )
+        yield from self._complaints()
         unsubscribes = CounterMetricFamily(
             "afterword_unsubscribes",
             "Contacts' own withdrawals, repeated ones too.",
@@ -170,6 +181,33 @@ class Metrics(Collector):
             "How often the embedded server was started again.",
             value=self._restarts(),
         )
+
+    def _complaints(self) -> Iterator[Metric]:
+        """Yield what was heard of messages, and what complaints hold back."""
+        feedback = CounterMetricFamily(
+            "afterword_feedback",
+            "Feedback about sent messages, what was told again left out.",
+            labels=["kind"],
+        )
+        for kind in FeedbackKind:
+            if kind:
+                feedback.add_metric([kind.name.lower()], self._stats.feedback[kind])
+        yield feedback
+        yield CounterMetricFamily(
+            "afterword_complaint_breaker_trips",
+            "How often complaints were too many and a channel's medium was held back.",
+            value=self._stats.breaker_trips,
+        )
+        breakers = GaugeMetricFamily(
+            "afterword_complaint_breaker_open",
+            "1 while complaints hold back a channel's medium; only those that ever were.",
+            labels=["account", "channel", "medium"],
+        )
+        known = sorted(self._breakers(), key=lambda one: (one.is_open, one.trip_ms), reverse=True)
+        for each in known[:BREAKERS_MAX]:
+            labels = [each.account, each.channel, Medium(each.medium).name.lower()]
+            breakers.add_metric(labels, int(each.is_open))
+        yield breakers
 
     def _lateness(self) -> Metric:
         """Return how late claims were: the lag."""

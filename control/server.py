@@ -50,8 +50,11 @@ SERVICES: Final = (
     "afterword.v1.ChannelService",
     "afterword.v1.RuleService",
     "afterword.v1.ConsentService",
+    "afterword.v1.ContactService",
     "afterword.v1.InvitationService",
+    "afterword.v1.PlatformService",
     "afterword.v1.SimulationService",
+    "afterword.v1.AuditService",
 )
 
 Register = Callable[[grpc.aio.Server], None]

@@ -35,7 +35,21 @@ LATE_EVENT_MS = 72 * HOUR_MS
 """Accepted later than this after its planned due, an invitation expires LATE_EVENT (R30)."""
 
 CAP_WINDOW_MAX_MS = 366 * DAY_MS
-CAP_LIMIT_MAX = 1_000
+CAP_LIMIT_MAX = 256
+CAP_LIMITS_MAX = 512
+"""Limits counted per contact: of one cap, and of all caps of an account together; a contact's record must
+hold the stamps that their windows reach."""
+
+VOLUME_LIMIT_MAX = 100_000_000
+"""Limit of a cap over all contacts."""
+
+OPT_IN_MIN_MS = 1 * HOUR_MS
+OPT_IN_DEFAULT_MS = 7 * DAY_MS
+OPT_IN_MAX_MS = 30 * DAY_MS
+"""How long a double opt-in can be confirmed."""
+
+OPT_IN_REQUESTS_PER_DAY_MAX = 5
+"""Requests to confirm a consent to one contact in any 24 hours: forms are filled in for others."""
 
 # --- batches ------------------------------------------------------------------------------------
 EVENT_BATCH_MAX = 1_000
@@ -66,6 +80,9 @@ WHEEL_ENTRIES_MAX = 2_000_000
 PAGE_SIZE_MAX = 1_000
 PAGE_SIZE_DEFAULT = 50
 
+CONSENT_BATCH_MAX = 1_000
+"""Items in one message of an import of consents."""
+
 # --- partitions ---------------------------------------------------------------------------------
 PARTITIONS_MAX = 4_096
 PARTITIONS_DEFAULT = 64
@@ -91,6 +108,8 @@ ATTRIBUTE_LOOP_MAX = 1_000
 """Elements of a list in an event's attributes that a condition can go through; with more it errs."""
 
 TEXT_CHARS_MAX = 2_000
+BLOCK_CHARS_MAX = 250
+"""A domain has at most 253 characters, and nobody blocks the longest."""
 
 # --- per contact and rule -----------------------------------------------------------------------
 STEPS_MAX = 8
@@ -99,8 +118,13 @@ RULES_PER_ACCOUNT_MAX = 10_000
 CHANNELS_PER_ACCOUNT_MAX = 10_000
 CAPS_PER_ACCOUNT_MAX = 64
 CARRIERS_PER_ACCOUNT_MAX = 1_000
+PLATFORMS_PER_ACCOUNT_MAX = 64
+BLOCKS_PER_ACCOUNT_MAX = 1_000
 CONTACT_CONSENTS_MAX = 256
-CONTACT_STAMPS_MAX = 512
+"""Evidence goes first. Withdrawals and suppressions never go; of more than this, the oldest come to hold
+for the whole account, where there is one for each purpose, medium and status."""
+
+CONTACT_STAMPS_MAX = 1_024
 CONTACT_TOMBSTONES_MAX = 256
 CONTACT_HISTORY_MAX = 256
 CONTACT_EVENTS_MAX = 1_024
@@ -126,8 +150,15 @@ EVENT_GENERATION_MS = 14 * DAY_MS
 ORDER_GENERATION_MS = 365 * DAY_MS
 """Order directory entries live one to two generations."""
 
+AUDIT_RETENTION_MS = 730 * DAY_MS
+AUDIT_LINES_MAX = 100_000
+"""How long, and how many, changes of an account's configuration stay in its audit log."""
+
 OUTCOME_RETENTION_MS = 90 * DAY_MS
 """How long an ended invitation can still be read and explained."""
+
+CHANNEL_COUNT_DAYS = 40
+"""Days for which sent messages, complaints and bounces are counted by channel and medium (g6)."""
 
 # --- leases -------------------------------------------------------------------------------------
 PARTITION_LEASE_MS = 10 * SECOND_MS

@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from core.gate import CapRule
-from core.records import NO_KEY
+from core.records import NO_KEY, ConsentEntry
 
 
 class ConsentLine(msgspec.Struct, frozen=True):
@@ -43,6 +43,14 @@ class ConsentLine(msgspec.Struct, frozen=True):
     """From this instant on the evidence counts no more; 0: never."""
     document: bytes = b""
     """msgpack of the evidence (`core.engine.consents.ConsentDocument`), kept with the line."""
+
+
+def entry_of(line: ConsentLine, now_ms: int) -> ConsentEntry:
+    """Return the entry of the table that a line writes: nothing was said later than it is written."""
+    return ConsentEntry(
+        line.scope, line.purpose, line.medium, line.status, line.scope_key,
+        min(line.time_ms, now_ms), line.expire_ms,
+    )  # fmt: skip
 
 
 class LoggedLine(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +81,10 @@ class ConsentsWritten(msgspec.Struct, frozen=True):
 
 
 class AddressItem(msgspec.Struct, frozen=True):
-    """One claimed message on its way to an address that is not its contact's own key (R4)."""
+    """One claimed message on its way to an address that is not its contact's own key (R4).
+
+    Of the caps, `looks_again` and `is_replace` say nothing here: a full cap skips or defers.
+    """
 
     address_key: bytes
     tag: bytes
@@ -129,6 +140,11 @@ class FeedbackKind(enum.IntEnum):
     """An operator found that it was not."""
 
 
+NOTE_FEEDBACK = 16
+"""Code of a note that says what was heard: this and the `FeedbackKind`. Its time is the feedback's, its
+ledger that of the note before."""
+
+
 class Feedback(msgspec.Struct, frozen=True):
     """What is heard of one message."""
 
@@ -149,6 +165,10 @@ class FeedbackAnswer(msgspec.Struct, frozen=True):
     """False: heard before, nothing changed."""
     ended: tuple[bytes, ...] = ()
     in_flight: tuple[bytes, ...] = ()
+
+
+CHANNEL_COUNTS = ("sent", "complained", "hard_bounced")
+"""What is counted by channel, medium and day (g6)."""
 
 
 class Erased(msgspec.Struct, frozen=True):
@@ -193,12 +213,14 @@ class ContactStore(Protocol):
     async def mark_addresses(
         self, partition: int, items: Sequence[AddressItem], now_ms: int
     ) -> list[AddressAnswer]:
-        """Ask what addresses say, and reserve, in order. A tag that was reserved before passes."""
+        """Ask what addresses say, and reserve, in order: suppressions, withdrawals (as UNSUBSCRIBED),
+        then caps. What a tag has reserved never stands in its own way and is not reserved twice."""
 
     async def release_addresses(
         self, partition: int, items: Sequence[AddressItem], now_ms: int
     ) -> None:
-        """Return what was reserved for messages that were certainly not handed over (R25)."""
+        """Return what was reserved for messages that were certainly not handed over (R25). The unit of
+        an order stays while another message counts towards it. Idempotent; wakes nobody."""
 
     # Feedback ------------------------------------------------------------------------------------
 
@@ -206,29 +228,53 @@ class ContactStore(Protocol):
         self, partition: int, feedback: Sequence[Feedback], now_ms: int
     ) -> list[FeedbackAnswer]:
         """Note what is heard of sent messages; move SENT, DELIVERED, NOT_DELIVERED and UNKNOWN among
-        each other (R6, R48); write the suppressions that follow."""
+        each other (R6, R48); write the suppressions that follow, once per kind.
+
+        DELIVERED moves SENT and UNKNOWN; bounces move those and DELIVERED to NOT_DELIVERED, and end the
+        follow-ups that wait (CANCELLED PARENT_NOT_DELIVERED); a resolution moves UNKNOWN alone, and one
+        that it was not sent returns its reservations. All else leaves the state, but UNKNOWN becomes
+        DELIVERED: it has evidently arrived. Too early (DELIVERED and SOFT_BOUNCED of what waits or is in
+        flight) and too late (a resolution of what is not UNKNOWN) change nothing, and may be said again.
+        What has ended otherwise keeps its state.
+        """
 
     async def channel_counts(
         self, partitions: Sequence[int], days: Sequence[int]
     ) -> dict[tuple[int, int], dict[str, int]]:
         """Return sums over the partitions and epoch days: (channel number, medium) ->
-        {"sent", "complained", "hard_bounced"}."""
+        {"sent", "complained", "hard_bounced"}, each day that on which it was heard. Kept for
+        `bounds.CHANNEL_COUNT_DAYS`."""
 
     # Erasure -------------------------------------------------------------------------------------
 
     async def erase_contact(self, partition: int, contact_key: bytes, now_ms: int) -> Erased:
         """Forget the contact in its partition: what waits ends CANCELLED (ERASED), all else goes; left
-        is the key with its suppressions, and, until `finish_erasure`, the keys of `Erased`. A
-        repetition answers what is still to be done."""
+        are the key with one ERASED suppression for each purpose that needs consent, suppressions that
+        nothing ends, what is in flight (as bare references, with the reason ERASED), and, until
+        `finish_erasure`, the keys of `Erased`. A contact that is not known is erased all the same.
+
+        A repetition answers what is still to be done, and erases what has come since.
+        """
 
     async def finish_erasure(self, partition: int, contact_key: bytes) -> None:
         """Drop what `erase_contact` kept for going on after a crash."""
 
-    async def forget_events(self, keys: Mapping[int, Sequence[bytes]]) -> None:
+    async def forget_events(self, keys: Mapping[int, Sequence[bytes]], now_ms: int) -> None:
         """Drop marks of events from the directory."""
 
-    async def forget_orders(self, keys: Mapping[int, Sequence[bytes]], contact_key: bytes) -> None:
+    async def forget_orders(
+        self, keys: Mapping[int, Sequence[bytes]], contact_key: bytes, now_ms: int
+    ) -> None:
         """Take a contact out of the directory entries of these orders and aliases; tombstones stay."""
+
+    async def forget_facts(
+        self, partition: int, contact_key: bytes, facts: Sequence[bytes]
+    ) -> None:
+        """Forget what a contact's invitations were told by events of somebody else, who is erased.
+
+        Args:
+            facts: each whole, as stored: see `core.timer_records.split_facts`. Idempotent.
+        """
 
     # Budgets of many contacts ----------------------------------------------------------------------
 
@@ -236,10 +282,16 @@ class ContactStore(Protocol):
         self, ledger: bytes, token: bytes, count: int, limit: int, window_ms: int, now_ms: int
     ) -> VolumeAnswer:
         """Take up to `count` from a budget of `limit` in any window (R29); never more is out than
-        that. The same token gives the first answer again within the window."""
+        that. The same token gives the first answer again within the window. A limit of 0 grants nothing
+        and promises nothing.
+
+        Wakes are when tokens will be free that nobody else was promised, one `window / limit` apart at
+        least. They reserve nothing: who asks first gets what is free.
+        """
 
     async def give_back_volume(self, ledger: bytes, token: bytes, count: int) -> None:
-        """Return what a token took and did not use."""
+        """Return what a token took and did not use: `count` in all, also if said in several calls; so a
+        repetition returns nothing more."""
 
     # Reading all ---------------------------------------------------------------------------------
 

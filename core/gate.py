@@ -64,7 +64,7 @@ class ClaimAction(enum.IntEnum):
     DEFER = 2
     """A window or quiet hours say later: move it to `due_ms` with this wait reason."""
     PARK = 3
-    """Its rule is frozen: hold it until it is moved or expires (E18)."""
+    """Hold it until it is moved or expires (E18), with this wait reason; 0: its rule is frozen."""
 
 
 class ClaimItem(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from typing import Protocol
 
 import msgspec
 
+from core.contact_ports import ContactStore
 from core.gate import ClaimAnswer, ClaimItem, Source
 from core.outcomes import Outcome
 from core.records import NO_KEY, ContactRecord, Reference
@@ -157,6 +158,9 @@ class Commit(msgspec.Struct, frozen=True):
     """One event, applied to one contact. Applied once per (contact, event key).
 
     Order of application: evidence, stops, tombstone, plans (R39: stop first, then plan).
+
+    Refused (disposition REFUSED), with nothing changed but a count, if the contact was erased and the
+    event occurred at or before that (R22).
     """
 
     event_key: bytes
@@ -168,8 +172,9 @@ class Commit(msgspec.Struct, frozen=True):
     event_time_ms: int
     plans: tuple[Plan, ...] = ()
     stops: tuple[Stop, ...] = ()
-    consents: tuple[tuple[int, int, int, int, bytes, int], ...] = ()
-    """Evidence: (scope, purpose, medium, status, scope key, time_ms)."""
+    consents: tuple[tuple[int, int, int, int, bytes, int, int, bytes], ...] = ()
+    """Evidence: (scope, purpose, medium, status, scope key, time_ms, expire_ms, document). It joins the
+    contact's table and its consent log."""
     tombstone_order: bytes = NO_KEY
     tombstone_type: int = 0
     history: tuple[tuple[int, bytes, int, int], ...] = ()
@@ -182,6 +187,9 @@ class Commit(msgspec.Struct, frozen=True):
     """Timers to set; their event is `body`. One that is set already moves, unless its event is newer."""
     fires: tuple[bytes, int] | None = None
     """(timer id, due_ms): the timer that causes this. Nothing happens if it is gone or has moved."""
+    stamps: tuple[tuple[bytes, bytes, int], ...] = ()
+    """(ledger, tag, time_ms) of sends that caps count although another contact has had them, of whom it
+    has turned out who they are (R4). The same ledger and tag are stamped once."""
     facts_key: bytes | None = None
     """Keep the body for what waits already with this order key, `NO_KEY`: for all that waits."""
     is_primary: bool = True
@@ -253,7 +261,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
     member: bytes
     state: int
-    """SENT, NOT_DELIVERED, FAILED, UNKNOWN, SKIPPED; or SCHEDULED to try again at `due_ms`."""
+    """SENT, NOT_DELIVERED, FAILED, UNKNOWN, SKIPPED, EXPIRED; or SCHEDULED to try again at `due_ms`."""
     reason: int = 0
     due_ms: int = 0
     releases_caps: bool = False
@@ -262,6 +270,8 @@ class Settlement(msgspec.Struct, frozen=True):
     """Steps that follow a SENT one; born CANCELLED if a tombstone of the order forbids them."""
     content_revision: int = 0
     """Revision of the rule whose content was sent, modulo 2**16; kept with what has ended (D1)."""
+    was_tried: bool = True
+    """False, with SCHEDULED: nothing was tried, so the claim was no attempt."""
 
 
 class SettleAnswer(msgspec.Struct, frozen=True):
@@ -323,7 +333,7 @@ class Durability(enum.IntEnum):
 # --- the store ----------------------------------------------------------------------------------
 
 
-class Store(Protocol):
+class Store(ContactStore, Protocol):
     """One deployment's state. Owner-free operations may be called by any daemon (E3)."""
 
     meta: StoreMeta
@@ -369,7 +379,8 @@ class Store(Protocol):
 
         A plan is born ended, instead of scheduled, when its `state` says so, else when a tombstone
         of its order matches (CANCELLED), else when another invitation holds its message key
-        (SKIPPED DUPLICATE, R2), else when it needs a consent and there is none (SKIPPED, R11).
+        (SKIPPED DUPLICATE, R2), else when it needs a consent and there is a suppression, or none is
+        given or asked for (SKIPPED, R11).
         A scheduled plan due before `loaded_until` is indexed in the near lane, else in its slot.
         """
 
@@ -420,12 +431,14 @@ class Store(Protocol):
     ) -> list[ClaimAnswer]:
         """The gate (R12): decide on each due entry and take those that pass, in order.
 
-        An entry passes if it waits, is due (`due <= now`), has not expired, has its consent, and no
-        cap is exceeded; its caps are then reserved with the stamp time `now_ms`, in the same step.
-        Order of checks: still waiting, due, END and DEFER actions, expiry, consent, caps (R10); but END
-        and DEFER that need consent come after expiry and consent.
+        An entry passes if it waits, is due (`due <= now`), has not expired, is not suppressed, has its
+        consent, and no cap is exceeded; its caps are then reserved with the stamp time `now_ms`, in the
+        same step. Order of checks: still waiting, due, END and DEFER actions, expiry, suppressions,
+        consent, consent to forward, caps (R10); but every DEFER, and an END that needs consent, come
+        after expiry, suppressions and consent.
 
         Every answer carries state, due and attempts, but GONE only its code and NOT_DUE no attempts.
+        NOT_DUE and LOOK_AGAIN have changed nothing; all others have left the lane they were read from.
 
         Args:
             token: 16 random bytes naming this claim; the same token gives the first answer again.
@@ -441,8 +454,8 @@ class Store(Protocol):
     async def mark_sending(
         self, partition: int, token: bytes, items: Sequence[ClaimItem], now_ms: int
     ) -> list[bool]:
-        """Second look at a claim that waited (E4): True where consent still stands, and no event has
-        ended it. Else the entry ends, and its reservations are returned."""
+        """Second look at a claim that waited (E4): True where consent still stands, nothing suppresses
+        it, and no event has ended it. Else the entry ends, and its reservations are returned."""
 
     async def settle(
         self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int
@@ -463,27 +476,6 @@ class Store(Protocol):
         """
 
     # Contacts and invitations (owner-free) -------------------------------------------------------
-
-    async def write_consent(
-        self,
-        partition: int,
-        contact_key: bytes,
-        entry: tuple[int, int, int, int, bytes, int],
-        document: tuple[bytes, bytes],
-        now_ms: int,
-    ) -> tuple[list[bytes], list[bytes]]:
-        """Grant or withdraw. Keeps `document` = (id, bytes) beside the entry for reading back; the id
-        is `core.records.consent_id` of the entry.
-
-        A withdrawal ends, in the same step, every waiting invitation of its purpose and medium in
-        scope (SKIPPED UNSUBSCRIBED, R19).
-
-        Returns:
-            (members ended by it, members already claimed: those may still arrive).
-        """
-
-    async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
-        """Return all consent documents of a contact by id."""
 
     async def move(self, partition: int, moves: Sequence[Move], now_ms: int) -> list[bool]:
         """Give waiting entries another due time, in the deferred lane; False for what waits no more.
@@ -516,7 +508,8 @@ class Store(Protocol):
 
     async def notes(self, partition: int, members: Sequence[bytes]) -> list[bytes]:
         """Return what the gate wrote down about each member: 17 bytes a deferral or skip by cap
-        (time 6, until 6, ledger 4, code 1), oldest first."""
+        (time 6, until 6, ledger 4, code 1), oldest first. Codes: 1 deferred or without a slot, 2
+        skipped, 3 replaced (R28), from `contact_ports.NOTE_FEEDBACK` on: what was heard."""
 
     async def event_mark(self, partition: int, event_key: bytes, now_ms: int) -> MarkAnswer | None:
         """Return the directory's entry for an event, None if it has none."""

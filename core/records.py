@@ -7,8 +7,9 @@ A contact record is one value in the partition's `contacts` hash. It holds all t
 contact: consents, cap stamps, order tombstones, the events seen, and one reference per invitation.
 What never changes about an invitation (its plan) and about an event (its body) is stored apart.
 
-    header   19 B   version, next sequence, number of entries in each of the six sections
-    consent  18 B   scope, purpose, medium, status, scope key, time
+    header   23 B   version, next sequence, number of lines in the contact's consent log, number of
+                    entries in each of the six sections
+    consent  24 B   scope, purpose, medium, status, scope key, time, expiry
     stamp    18 B   ledger, unit tag, time: one send that a cap counts
     tombstone 16 B  order, event type number, time: a stop that outlives what it stopped
     history  17 B   kind, key, time, channel: a purchase, or that a rule on purchases has fired
@@ -24,27 +25,24 @@ import enum
 import struct
 
 import msgspec
+from msgspec.structs import astuple
 
 from core.model import State
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 NO_KEY = bytes(8)
 
-HEADER = struct.Struct("<B6sHHHHHH")
-CONSENT = struct.Struct("<BBBB8s6s")
+HEADER = struct.Struct("<B6sIHHHHHH")
+CONSENT = struct.Struct("<BBBB8s6s6s")
 STAMP = struct.Struct("<4s8s6s")
 TOMBSTONE = struct.Struct("<8sH6s")
 HISTORY = struct.Struct("<B8s6sH")
 EVENT_SEEN = struct.Struct("<8sB6s")
 REFERENCE = struct.Struct("<6sBBBBBBBBHI6s6s8s8s8s8s6sBB")
 
-assert HEADER.size == 19
-assert CONSENT.size == 18
-assert STAMP.size == 18
-assert TOMBSTONE.size == 16
-assert HISTORY.size == 17
-assert EVENT_SEEN.size == 15
-assert REFERENCE.size == 72
+_SECTIONS = (CONSENT, STAMP, TOMBSTONE, HISTORY, EVENT_SEEN, REFERENCE)
+
+assert [layout.size for layout in (HEADER, *_SECTIONS)] == [23, 24, 18, 16, 17, 15, 72]
 
 FLAG_HOLD_UNKNOWN = 1
 """An unknown outcome is held, not retried: the transport has no idempotency key (E17)."""
@@ -52,12 +50,12 @@ FLAG_FOLLOW_UP = 2
 """Not the first step of its run."""
 FLAG_REVIEWED = 4
 """The order has been reviewed since it was sent; counted once (B37)."""
-
-FLAG_FELL_BACK = 16
-"""It was meant for another review platform and stayed on the own one (R47)."""
-
 FLAG_STOPPED = 8
 """Something came that would have ended it, had a client not cancelled it before: it stays so (R44)."""
+FLAG_FELL_BACK = 16
+"""It was meant for another review platform and stayed on the own one (R47)."""
+FLAG_ELSEWHERE = 32
+"""It does not go to the contact: no withdrawal and no suppression of the contact ends it (R49)."""
 
 BY_HAND = 0
 """Rule number of an invitation made by hand."""
@@ -99,10 +97,11 @@ def member_parts(member: bytes) -> tuple[bytes, int, int]:
 
 
 class ConsentEntry(msgspec.Struct, frozen=True):
-    """One line of a contact's consent table.
+    """One line of a contact's consent table: evidence, a withdrawal or a suppression.
 
-    At most one evidence (GRANTED, DENIED, PENDING) and one withdrawal (WITHDRAWN) stand for the same
-    (scope, scope_key, purpose, medium); the newer replaces the older.
+    For the same (scope, scope_key, purpose, medium) stand at most one evidence (GRANTED, CONFIRMED,
+    DENIED, PENDING), one withdrawal (WITHDRAWN) and one of each `Suppression`; the newer replaces the
+    older. In a suppression purpose 0 means all purposes, and medium 0 all media.
     """
 
     scope: int
@@ -112,6 +111,8 @@ class ConsentEntry(msgspec.Struct, frozen=True):
     scope_key: bytes
     """8 bytes: zeros for the account, the channel number little-endian, or the order key."""
     time_ms: int
+    expire_ms: int = 0
+    """From this instant on evidence counts as none; 0: never."""
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -197,6 +198,8 @@ class ContactRecord(msgspec.Struct):
     history: list[History] = []
     events: list[EventSeen] = []
     references: list[Reference] = []
+    consent_lines: int = 0
+    """Lines of the contact's consent log; the number of the newest (I4)."""
 
 
 def pack_reference(ref: Reference) -> bytes:
@@ -230,7 +233,7 @@ def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
     """
     if raw is None:
         return None
-    first = len(raw) - HEADER.unpack_from(raw)[7] * REFERENCE.size
+    first = len(raw) - HEADER.unpack_from(raw)[8] * REFERENCE.size
     wanted = member[13:7:-1]
     at = raw.find(wanted, first)
     while at >= 0:
@@ -240,31 +243,28 @@ def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
     return None
 
 
-def consent_id(entry: ConsentEntry) -> bytes:
-    """Return the id under which the document of a consent entry is kept: 11 bytes."""
-    return bytes((entry.scope, entry.purpose, entry.medium)) + entry.scope_key
+def pack_consent(entry: ConsentEntry) -> bytes:
+    """Return the 24 bytes of one consent entry."""
+    return CONSENT.pack(
+        entry.scope, entry.purpose, entry.medium, entry.status, entry.scope_key,
+        pack48(entry.time_ms), pack48(entry.expire_ms),
+    )  # fmt: skip
 
 
 def pack_contact(record: ContactRecord) -> bytes:
     """Return the stored value of a contact."""
     return b"".join((
         HEADER.pack(
-            RECORD_VERSION, pack48(record.next_sequence), len(record.consents), len(record.stamps),
-            len(record.tombstones), len(record.history), len(record.events),
-            len(record.references),
+            RECORD_VERSION, pack48(record.next_sequence), record.consent_lines,
+            len(record.consents), len(record.stamps), len(record.tombstones), len(record.history),
+            len(record.events), len(record.references),
         ),
-        *(
-            CONSENT.pack(c.scope, c.purpose, c.medium, c.status, c.scope_key, pack48(c.time_ms))
-            for c in record.consents
-        ),
+        *map(pack_consent, record.consents),
         *(STAMP.pack(s.ledger, s.tag, pack48(s.time_ms)) for s in record.stamps),
-        *(
-            TOMBSTONE.pack(t.order_key, t.event_type_number, pack48(t.time_ms))
-            for t in record.tombstones
-        ),
+        *(TOMBSTONE.pack(t[0], t[1], pack48(t[2])) for t in map(astuple, record.tombstones)),
         *(HISTORY.pack(h.kind, h.key, pack48(h.time_ms), h.channel_number) for h in record.history),
         *(EVENT_SEEN.pack(e.event_key, e.disposition, pack48(e.time_ms)) for e in record.events),
-        *(pack_reference(ref) for ref in record.references),
+        *map(pack_reference, record.references),
     ))  # fmt: skip
 
 
@@ -274,34 +274,27 @@ def unpack_contact(raw: bytes) -> ContactRecord:
     Raises:
         AssertionError: the value was not written by this version.
     """
-    version, next_sequence, consents, stamps, tombstones, history, events, references = (
-        HEADER.unpack_from(raw)
-    )
+    version, next_sequence, consent_lines, *counts = HEADER.unpack_from(raw)
     assert version == RECORD_VERSION, f"contact record of version {version}"
     at = HEADER.size
     sections: list[bytes] = []
-    for count, layout in (
-        (consents, CONSENT), (stamps, STAMP), (tombstones, TOMBSTONE), (history, HISTORY),
-        (events, EVENT_SEEN), (references, REFERENCE),
-    ):  # fmt: skip
+    for count, layout in zip(counts, _SECTIONS, strict=True):
         sections.append(raw[at : at + count * layout.size])
         at += count * layout.size
     assert at == len(raw), "a contact record ends with its last section"
+    consents, stamps, stones, lines, events, references = sections
     return ContactRecord(
         next_sequence=unpack48(next_sequence),
         consents=[
-            ConsentEntry(f[0], f[1], f[2], f[3], f[4], unpack48(f[5]))
-            for f in CONSENT.iter_unpack(sections[0])
+            ConsentEntry(f[0], f[1], f[2], f[3], f[4], unpack48(f[5]), unpack48(f[6]))
+            for f in CONSENT.iter_unpack(consents)
         ],
-        stamps=[Stamp(f[0], f[1], unpack48(f[2])) for f in STAMP.iter_unpack(sections[1])],
-        tombstones=[
-            Tombstone(f[0], f[1], unpack48(f[2])) for f in TOMBSTONE.iter_unpack(sections[2])
-        ],
-        history=[
-            History(f[0], f[1], unpack48(f[2]), f[3]) for f in HISTORY.iter_unpack(sections[3])
-        ],
-        events=[EventSeen(f[0], f[1], unpack48(f[2])) for f in EVENT_SEEN.iter_unpack(sections[4])],
-        references=unpack_references(sections[5]),
+        stamps=[Stamp(f[0], f[1], unpack48(f[2])) for f in STAMP.iter_unpack(stamps)],
+        tombstones=[Tombstone(f[0], f[1], unpack48(f[2])) for f in TOMBSTONE.iter_unpack(stones)],
+        history=[History(f[0], f[1], unpack48(f[2]), f[3]) for f in HISTORY.iter_unpack(lines)],
+        events=[EventSeen(f[0], f[1], unpack48(f[2])) for f in EVENT_SEEN.iter_unpack(events)],
+        references=unpack_references(references),
+        consent_lines=consent_lines,
     )
 
 
@@ -347,3 +340,11 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     """What it was drawn by, 0 to 9,999; -1: nothing was drawn."""
     shares: str = ""
     """The weights that held then, as "own=6000 trustpilot=4000": with the bucket, the proof."""
+    salt_number: int = 0
+    """Which of the channel's salts keyed the draw, counted from 1; 0: nothing was drawn."""
+    platform_template: str = ""
+    """Template of the message before, where it led to a platform: a reminder repeats it (B19)."""
+    template: str = ""
+    """Id of the template, of one made by hand that is no usual message."""
+    link: str = ""
+    """Where the recipient of one made by hand confirms something."""

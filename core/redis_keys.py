@@ -34,9 +34,12 @@ FAMILIES = {
     "consents": "aw:{t}:consents",
     "notes": "aw:{t}:notes",
     "outcomes": "aw:{t}:outcomes:<day>",
+    "erasures": "aw:{t}:erasures",
+    "volume": "aw:{volume-<ledger>}:takes",
     "registry_meta": "aw:{registry}:meta",
     "registry_documents": "aw:{registry}:documents:<kind>",
     "registry_operation": "aw:{registry}:operation:<id>",
+    "registry_audit": "aw:{registry}:audit:<account>",
 }
 """Family name -> pattern. `<...>` stands for a number or an id."""
 
@@ -55,7 +58,8 @@ class PartitionKeys:
         self.meta = self._prefix + b"meta"
         """Hash: epoch, nonce, renewals, loaded_until, near_version, registry_revision."""
         self.counters = self._prefix + b"counters"
-        """Hash: planned, scheduled, in_flight, "s:<state>:<reason>", "e:<disposition>"."""
+        """Hash: planned, scheduled, in_flight, "s:<state>:<reason>", "e:<disposition>",
+        "r:<rule>:<what>", "f:<channel>:<medium>:<day>:<what>"."""
         self.contacts = self._prefix + b"contacts"
         """Hash: contact key -> contact record (core.records)."""
         self.details = self._prefix + b"details"
@@ -80,9 +84,11 @@ class PartitionKeys:
         self.claim_deadlines = self._prefix + b"claim-deadlines"
         """Sorted set: claim token -> lease deadline (lease clock, ms)."""
         self.consents = self._prefix + b"consents"
-        """Hash: contact key + document id -> consent document (msgpack)."""
+        """Hash: contact key + number (4, big-endian) -> line of the consent log (msgpack)."""
         self.notes = self._prefix + b"notes"
         """Hash: member -> what the gate wrote down, 17 bytes a note."""
+        self.erasures = self._prefix + b"erasures"
+        """Hash: contact key -> what an erasure that goes on has still to do."""
 
     def slot(self, number: int) -> bytes:
         """Sorted set: member -> due_ms, for due times in one slot width."""
@@ -108,6 +114,12 @@ def partition_keys(partition_count: int) -> tuple[PartitionKeys, ...]:
     return tuple(PartitionKeys(tag) for tag in partition_tags(partition_count))
 
 
+def volume(ledger: bytes) -> bytes:
+    """Hash: what is out of a budget of many contacts, and what was promised; `take_volume.lua`. Under a
+    tag of its own, so that a script that takes touches one cluster slot."""
+    return b"aw:{volume-%s}:takes" % ledger.hex().encode("ascii")
+
+
 def registry_meta() -> str:
     """Hash: revision."""
     return "aw:{registry}:meta"
@@ -121,3 +133,8 @@ def registry_documents(kind: str) -> str:
 def registry_op(op_id: str) -> str:
     """String: the first answer to an operation, kept for a day."""
     return f"aw:{{registry}}:operation:{op_id}"
+
+
+def registry_audit(account: str) -> str:
+    """Stream: one entry a changed document, field "line" (core.registry.audit)."""
+    return f"aw:{{registry}}:audit:{account}"

@@ -57,6 +57,12 @@ class Letter(msgspec.Struct):
     """Id of the template; empty: the default of the family."""
     revision: int = 0
     """Of the rule whose content it has."""
+    platform: str = ""
+    """Id of the review platform that it leads to; empty: the own one (A28)."""
+    review_url: str = ""
+    """Where the review is written there; empty: the sender has a link of its own, or none."""
+    confirm_url: str = ""
+    """Where the recipient confirms a consent, if that is what it asks for (g3)."""
 
     @property
     def event(self) -> Event:
@@ -88,6 +94,8 @@ class Delivery(msgspec.Struct, frozen=True):
     retry_after_ms: int = 0
     was_handed_over: bool = False
     """False: the other side has certainly not got it, so caps can be returned."""
+    is_bad_address: bool = False
+    """With REJECTED: the address takes no mail at all, whatever is sent to it (g10)."""
 
 
 class Transport(Protocol):

@@ -6,6 +6,7 @@ Never: what must survive a restart; that is counted in the store, in the scripts
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 
 LATENESS_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 30_000, 300_000, 3_600_000)
 """Upper bounds of the lateness histogram."""
@@ -25,6 +26,7 @@ class Stats:
         self.claimed = 0
         self.deferred_by_cap = 0
         self.deferred_by_hours = 0
+        self.deferred_by_volume = 0
         self.timers_fired = 0
         self.ended_at_gate = 0
         self.gone = 0
@@ -39,6 +41,10 @@ class Stats:
         self.unsubscribes_one_click = 0
         self.unsubscribes_page = 0
         self.unsubscribe_tokens_refused = 0
+        self.consents_confirmed = 0
+        self.feedback: Counter[int] = Counter()
+        """By kind; what is told again is not counted."""
+        self.breaker_trips = 0
         self.lateness_count = [0] * (len(LATENESS_BOUNDS_MS) + 1)
         self.lateness_sum_ms = 0
 

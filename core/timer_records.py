@@ -40,6 +40,15 @@ def unpack_facts(raw: bytes) -> Iterator[tuple[bytes, int, bytes]]:
         at += size
 
 
+def split_facts(raw: bytes) -> Iterator[bytes]:
+    """Yield each fact whole, head and event, oldest first."""
+    at = 0
+    while at < len(raw):
+        end = at + FACT_HEAD.size + FACT_HEAD.unpack_from(raw, at)[2]
+        yield raw[at:end]
+        at = end
+
+
 class Timer(msgspec.Struct, frozen=True):
     """Something that starts a run if nothing happens until it runs out (R7: no invitation yet)."""
 

@@ -26,6 +26,7 @@ class Language(msgspec.Struct, frozen=True):
     greeting_unnamed: str
     closing: str
     tracking: str
+    review: str
     unsubscribe: str
     service: Copy
     product: Copy
@@ -38,6 +39,7 @@ LANGUAGES: Mapping[str, Language] = {
         greeting_unnamed="Hello,",
         closing="Kind regards",
         tracking="Track your parcel",
+        review="Write your review",
         unsubscribe="Unsubscribe",
         service=Copy(
             "How was your order {{order}} at {{shop}}?",
@@ -71,6 +73,7 @@ LANGUAGES: Mapping[str, Language] = {
         greeting_unnamed="Guten Tag,",
         closing="Freundliche Grüße",
         tracking="Sendung verfolgen",
+        review="Bewertung schreiben",
         unsubscribe="Abmelden",
         service=Copy(
             "Wie war Ihre Bestellung {{order}} bei {{shop}}?",
@@ -104,6 +107,7 @@ LANGUAGES: Mapping[str, Language] = {
         greeting_unnamed="Hola:",
         closing="Un saludo",
         tracking="Seguir el envío",
+        review="Escribir tu opinión",
         unsubscribe="Darse de baja",
         service=Copy(
             "¿Qué tal tu pedido {{order}} en {{shop}}?",
@@ -137,6 +141,7 @@ LANGUAGES: Mapping[str, Language] = {
         greeting_unnamed="Bonjour,",
         closing="Cordialement",
         tracking="Suivre votre colis",
+        review="Donner votre avis",
         unsubscribe="Se désabonner",
         service=Copy(
             "Comment s'est passée votre commande {{order}} chez {{shop}} ?",
@@ -170,6 +175,7 @@ LANGUAGES: Mapping[str, Language] = {
         greeting_unnamed="Dzień dobry,",
         closing="Pozdrawiamy",
         tracking="Śledź przesyłkę",
+        review="Napisz opinię",
         unsubscribe="Wypisz się",
         service=Copy(
             "Jak oceniasz zamówienie {{order}} w sklepie {{shop}}?",
@@ -203,6 +209,7 @@ LANGUAGES: Mapping[str, Language] = {
         greeting_unnamed="Olá,",
         closing="Com os melhores cumprimentos",
         tracking="Seguir a encomenda",
+        review="Escrever a sua avaliação",
         unsubscribe="Cancelar a subscrição",
         service=Copy(
             "Como correu a sua encomenda {{order}} em {{shop}}?",

@@ -37,6 +37,11 @@ _SENDER_STATUSES = frozenset({"5.1.7", "5.1.8"})
 _RECIPIENT_CLASSES = ("5.1.", "5.2.")
 """Addressing and mailbox status (RFC 3463 3.2, 3.3)."""
 
+_ADDRESS_CLASS = "5.1."
+_DISABLED = "5.2.1"
+"""About the address as such, not about this message: full mailboxes and sizes (5.2.2, 5.2.3) pass, and a
+code without a status may be a policy in disguise."""
+
 
 class Stage(enum.Enum):
     """Which command a reply answers. FINAL is the one after the content."""
@@ -131,7 +136,8 @@ def delivery_of(stage: Stage, reply: Reply, retry_after_ms: int) -> Delivery:
     if reply.code in _SESSION_CODES:
         return Delivery(Delivery.Kind.DEFERRED, detail, retry_after_ms)
     if _is_about_recipient(stage, reply):
-        return Delivery(Delivery.Kind.REJECTED, detail)
+        is_bad_address = reply.status.startswith(_ADDRESS_CLASS) or reply.status == _DISABLED
+        return Delivery(Delivery.Kind.REJECTED, detail, is_bad_address=is_bad_address)
     return Delivery(Delivery.Kind.FAILED, detail)
 
 

@@ -26,6 +26,7 @@ from core.errors import InvalidField, RenderingFailed
 from core.model import Family
 from core.sending import Letter
 from senders.catalogue.choice import in_force, words_without_text
+from senders.catalogue.confirmation import CONFIRMATIONS
 from senders.catalogue.emails import BodyUse
 from senders.languages import LANGUAGES, Copy
 
@@ -103,21 +104,40 @@ def language_for(locale: str, channel_locale: str) -> str:
 def variables(letter: Letter, unsubscribe_url: str = "") -> dict[str, str]:
     """Return what can be inserted, as it came; empty for what is not known.
 
-    `link` is the parcel's tracking page and only there for a notification.
+    `link` is the parcel's tracking page for a notification; for a review request the page of the
+    platform that it leads to, which then is `review` as well, for the line of its own.
+
+    Raises:
+        RenderingFailed: the link to the platform is too long, or no plain web address.
     """
     event = letter.event
     order, shipment = event.order, event.shipment
     items = order.items if order is not None else ()
     is_review = letter.family in (Family.SERVICE_REVIEW, Family.PRODUCT_REVIEW)
-    link = shipment.tracking_url if shipment is not None and not is_review else ""
+    review = letter.review_url if is_review else ""
+    if review and not is_web_address(review):
+        raise RenderingFailed("the link to the review platform is not a plain web address")
+    link = shipment.tracking_url if shipment is not None and not is_review else review
+    if letter.confirm_url:
+        link = letter.confirm_url
     return {
         "order": order.reference.strip(" ") if order is not None else "",
         "first_name": event.contact.first_name.strip(" "),
         "shop": letter.channel.display_name.strip(" ") or letter.channel.id,
         "products": ", ".join([item.name for item in items[:PRODUCTS_MAX] if item.name]),
         "link": link if is_web_address(link) else "",
+        "review": review,
         "unsubscribe": unsubscribe_url,
+        "confirm": letter.confirm_url,
+        "kind": _kind(letter) if letter.confirm_url else "",
     }
+
+
+def _kind(letter: Letter) -> str:
+    """Return what a consent is for that the message asks to confirm, "" if there are no words."""
+    told = letter.event.attributes
+    texts = CONFIRMATIONS[language_for(letter.locale, letter.channel.locale)]
+    return texts.kind(str(told.get("consent_purpose")), str(told.get("consent_medium")))
 
 
 def subject_of(letter: Letter, language: str, values: Mapping[str, str]) -> str:
@@ -171,8 +191,10 @@ def body_of(
     lines += [_without_unknown(text, known) for text in paragraphs]
     text, markup = list(lines), [f"<p>{html.escape(line)}</p>" for line in lines]
     if "link" in known:
-        text.append(f"{texts.tracking}:\n{{{{link}}}}")
-        markup.append(f'<p><a href="{{{{link}}}}">{html.escape(texts.tracking)}</a></p>')
+        label = texts.review if "review" in known else texts.tracking
+        label = CONFIRMATIONS[language].button if "confirm" in known else label
+        text.append(f"{label}:\n{{{{link}}}}")
+        markup.append(f'<p><a href="{{{{link}}}}">{html.escape(label)}</a></p>')
     text.append(f"{texts.closing}\n{{{{shop}}}}")
     markup.append(f"<p>{html.escape(texts.closing)}<br>{{{{shop}}}}</p>")
     if "unsubscribe" in known:

@@ -1,4 +1,4 @@
-"""`afterword caps`: how often one contact may be written to."""
+"""`afterword caps`: how often one contact may be written to, and how much may go out in all."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ SCOPES: Final = words(api.Cap.Scope, "SCOPE_")
 STEPS: Final = {"all": api.Cap.STEPS_UNSPECIFIED, **words(api.Cap.Steps, "STEPS_")}
 UNITS: Final = words(api.Cap.Unit, "UNIT_")
 ON_CAP: Final = words(api.Cap.OnCap, "ON_CAP_")
+SUBJECTS: Final = words(api.Cap.Subject, "SUBJECT_")
+DEFER_TO: Final = words(api.Cap.DeferTo, "DEFER_TO_")
 
 
 def add_parser(nouns: SubParsers) -> None:
     """Add the noun and its verbs."""
-    verbs = add_noun(nouns, "caps", "limits on how often one contact is written to")
+    verbs = add_noun(nouns, "caps", "limits on how often one contact is written to, and on volume")
     create = add_verb(
         verbs,
         "create",
@@ -63,11 +65,13 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
         "--window", type=length, metavar="LENGTH", help=f"in which time: {LENGTH_HELP}"
     )
     add_word(parser, "--scope", SCOPES, "counted per contact and (account)")
+    add_word(parser, "--subject", SUBJECTS, "each contact by itself, or all together (contact)")
     add_word(parser, "--purpose", PURPOSES, "only these, may be repeated", action="append")
     add_word(parser, "--medium", MEDIA, "only these, may be repeated", action="append")
     add_word(parser, "--steps", STEPS, "which steps of a rule (all)")
     add_word(parser, "--unit", UNITS, "what counts as one (message)")
     add_word(parser, "--on-cap", ON_CAP, "what happens over the limit (by purpose)")
+    add_word(parser, "--defer-to", DEFER_TO, "to when it is deferred (exact)")
     parser.add_argument(
         "--longest-deferral", type=length, metavar="LENGTH", help="defer at most this long"
     )
@@ -82,6 +86,8 @@ def _read(options: argparse.Namespace) -> tuple[api.Cap, list[str]]:
         ("steps", STEPS),
         ("unit", UNITS),
         ("on_cap", ON_CAP),
+        ("subject", SUBJECTS),
+        ("defer_to", DEFER_TO),
         ("display_name", None),
         ("limit", None),
     ):
@@ -160,7 +166,7 @@ def run_list(session: Session, options: argparse.Namespace) -> None:
             "ID",
             "LIMIT",
             "WINDOW",
-            "PER CONTACT AND",
+            "COUNTED PER",
             "PURPOSES",
             "MEDIA",
             "STEPS",
@@ -177,20 +183,37 @@ def _limit(cap: api.Cap) -> str:
     if not cap.HasField("limit"):
         return "none"
     unit = word(api.Cap.Unit, "UNIT_", cap.unit) or "message"
-    return f"{cap.limit} {unit}{'' if cap.limit == 1 else 's'}"
+    return f"{cap.limit:,} {unit}{'' if cap.limit == 1 else 's'}"
 
 
 def _selector(cap: api.Cap) -> tuple[str, str, str, str, str]:
-    """Return scope, purposes, media, steps and what happens over the limit."""
+    """Return what it is counted per, purposes, media, steps and what happens over the limit."""
     purposes = ", ".join(word(types_pb2.Purpose, "PURPOSE_", purpose) for purpose in cap.purposes)
     media = ", ".join(word(types_pb2.Medium, "MEDIUM_", medium) for medium in cap.media)
     return (
-        word(api.Cap.Scope, "SCOPE_", cap.scope),
-        purposes or "review, marketing",
+        _counted_per(cap),
+        purposes or ("review" if cap.scope == api.Cap.SCOPE_PRODUCT else "review, marketing"),
         media or "all",
         word(api.Cap.Steps, "STEPS_", cap.steps) or "all",
-        word(api.Cap.OnCap, "ON_CAP_", cap.on_cap) or "by purpose",
+        _over_the_limit(cap),
     )
+
+
+def _counted_per(cap: api.Cap) -> str:
+    scope = word(api.Cap.Scope, "SCOPE_", cap.scope)
+    is_volume = cap.subject == api.Cap.SUBJECT_ALL_CONTACTS
+    return f"{scope}, all contacts together" if is_volume else f"contact and {scope}"
+
+
+def _over_the_limit(cap: api.Cap) -> str:
+    if cap.scope == api.Cap.SCOPE_PRODUCT:
+        return "left out"
+    if cap.subject == api.Cap.SUBJECT_ALL_CONTACTS:
+        return "wait"
+    what = word(api.Cap.OnCap, "ON_CAP_", cap.on_cap) or "by purpose"
+    if cap.defer_to == api.Cap.DEFER_TO_NEXT_TIME_OF_DAY:
+        what += ", to the next time of day"
+    return what
 
 
 def _show(cap: api.Cap, options: argparse.Namespace) -> None:
@@ -204,7 +227,7 @@ def _show(cap: api.Cap, options: argparse.Namespace) -> None:
             ("display name", cap.display_name),
             (
                 "limit",
-                f"{_limit(cap)} in {length_text(cap.window.seconds)}, per contact and {scope}",
+                f"{_limit(cap)} in {length_text(cap.window.seconds)}, per {scope}",
             ),
             ("purposes", purposes),
             ("media", media),

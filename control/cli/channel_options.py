@@ -46,6 +46,10 @@ _FIELDS: Final[Mapping[str, str]] = {
     "product_exclusivity": "product_exclusivity",
     "checkout_is_paid": "checkout_is_paid",
     "history_scope": "history_scope",
+    "complaint_breaker": "complaint_breaker.disabled",
+    "complaint_threshold": "complaint_breaker.threshold",
+    "complaint_min": "complaint_breaker.min_complaints",
+    "complaint_days": "complaint_breaker.window_days",
 }
 """Option -> field of a channel."""
 
@@ -53,6 +57,7 @@ _CHOICES: Final[Mapping[str, Mapping[str, int]]] = {
     "consent_mode": CONSENT_MODES,
     "product_exclusivity": EXCLUSIVITIES,
     "history_scope": HISTORY_SCOPES,
+    "complaint_breaker": {"on": False, "off": True},
 }
 _HOURS: Final = ("open", "quiet", "closed_on_holidays", "skip_when_closed")
 
@@ -92,7 +97,19 @@ def add_channel_options(parser: argparse.ArgumentParser) -> None:
         rules.add_argument(
             flag, action="append", metavar=metavar, help=f"{text}, may be repeated, or none"
         )
+    _add_breaker_options(parser)
     add_validate_only(parser)
+
+
+def _add_breaker_options(parser: argparse.ArgumentParser) -> None:
+    complaints = parser.add_argument_group("when complaints hold back reviews and advertising")
+    add_word(complaints, "--complaint-breaker", _CHOICES["complaint_breaker"], "whether they do")  # type: ignore[arg-type]
+    for flag, kind, metavar, text in (
+        ("--complaint-threshold", float, "SHARE", "share of what was sent, such as 0.003"),
+        ("--complaint-min", int, "COUNT", "how many at least (5)"),
+        ("--complaint-days", int, "COUNT", "over how many days (7)"),
+    ):
+        complaints.add_argument(flag, type=kind, metavar=metavar, help=text)
 
 
 def _add_switch(parser: argparse._ActionsContainer, flag: str, text: str) -> None:
@@ -293,8 +310,22 @@ def show_channel(channel: api.Channel, options: argparse.Namespace) -> None:
             ),
             ("features", ", ".join(channel.features)),
             ("reviews off", ", ".join(channel.review_event_types_off)),
+            ("complaints", _breaker_text(channel.complaint_breaker)),
+            ("held back", "\n".join(each.message for each in channel.tripped_breakers)),
             ("changed", time_text(channel.update_time)),
         )
+    )
+
+
+def _breaker_text(breaker: api.ComplaintBreaker) -> str:
+    """Return from when on complaints hold a channel back, "" for the defaults."""
+    if breaker.disabled:
+        return "hold nothing back"
+    if not breaker.threshold:
+        return ""
+    return (
+        f"hold back from {breaker.threshold:.2%} in {breaker.window_days} days on, but not fewer than "
+        f"{breaker.min_complaints}"
     )
 
 

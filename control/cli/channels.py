@@ -7,9 +7,10 @@ import argparse
 from google.protobuf import field_mask_pb2
 
 from afterword.v1 import channel_service_pb2 as api
-from control.cli.channel_options import add_channel_options, read_channel, show_channel
+from afterword.v1 import types_pb2
+from control.cli.channel_options import MEDIA, add_channel_options, read_channel, show_channel
 from control.cli.output import print_json, print_table, short
-from control.cli.parsers import SubParsers, add_noun, add_validate_only, add_verb
+from control.cli.parsers import SubParsers, add_noun, add_validate_only, add_verb, add_word
 from control.cli.session import PAGE_SIZE, Session
 from control.cli.values import UsageError, word
 
@@ -37,6 +38,16 @@ def add_parser(nouns: SubParsers) -> None:
             add_channel_options(verb)
         elif name == "delete":
             add_validate_only(verb)
+    reset = add_verb(
+        verbs,
+        "reset-breaker",
+        run_reset_breaker,
+        "let go what complaints hold back",
+        "channels reset-breaker madrid",
+    )
+    reset.add_argument("channel", help="id or full name")
+    add_word(reset, "--medium", MEDIA, "only over this medium (all)")
+    add_validate_only(reset)
     add_verb(verbs, "list", run_list, "list the channels")
 
 
@@ -83,6 +94,16 @@ def run_delete(session: Session, options: argparse.Namespace) -> None:
         print_json(answer)
     else:
         print(f"{'can delete' if options.validate_only else 'deleted'} {request.name}")
+
+
+def run_reset_breaker(session: Session, options: argparse.Namespace) -> None:
+    """Let go what complaints hold back."""
+    request = api.ResetComplaintBreakerRequest(
+        name=session.name("channels", options.channel),
+        medium=MEDIA[options.medium] if options.medium else types_pb2.MEDIUM_UNSPECIFIED,
+        validate_only=options.validate_only,
+    )
+    show_channel(session.call(session.channels.ResetComplaintBreaker, request), options)
 
 
 def run_list(session: Session, options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from afterword.v1 import invitation_service_pb2 as api
 from afterword.v1 import types_pb2
 from control.cli.by_hand import add_create, read_request
 from control.cli.explain import show_explanation
+from control.cli.feedback import add_feedback, add_resolve, resolve_request, times_text
 from control.cli.output import print_fields, print_json, print_table, short, time_text
 from control.cli.parsers import CONTACT_HELP, SubParsers, add_noun, add_validate_only, add_verb
 from control.cli.session import PAGE_SIZE, Session
@@ -43,6 +44,8 @@ def add_parser(nouns: SubParsers) -> None:
         if name in ("cancel", "reinstate", "send-now"):
             add_validate_only(verb)
     add_create(verbs, run_create)
+    add_feedback(verbs)
+    add_resolve(verbs, run_resolve)
 
 
 def run_list(session: Session, options: argparse.Namespace) -> None:
@@ -134,6 +137,12 @@ def run_send_now(session: Session, options: argparse.Namespace) -> None:
     _show(session.call(session.invitations.SendInvitationNow, request), options)
 
 
+def run_resolve(session: Session, options: argparse.Namespace) -> None:
+    """Say what became of one whose outcome is unknown."""
+    request = resolve_request(session, options)
+    _show(session.call(session.invitations.ResolveInvitation, request), options)
+
+
 def run_explain(session: Session, options: argparse.Namespace) -> None:
     """Tell the story of one invitation."""
     request = api.ExplainRequest(
@@ -173,6 +182,7 @@ def _show(invitation: api.Invitation, options: argparse.Namespace) -> None:
             ("due", time_text(due, zone)),
             ("expires", time_text(invitation.expire_time, zone)),
             ("ended", time_text(invitation.settle_time, zone)),
+            *times_text(invitation),
             ("attempts", str(invitation.attempts or "")),
             ("delivery id", invitation.delivery_id),
             ("follows", invitation.parent_invitation),

@@ -15,16 +15,19 @@ import grpc
 from control.cli import (
     accounts,
     apply,
+    audit,
     automations,
     caps,
     carriers,
     channels,
     consents,
+    contacts,
     demo,
     event_types,
     events,
     explain,
     invitations,
+    platforms,
     rules,
     serve,
     simulate,
@@ -62,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_options(parser, with_defaults=True)
     nouns = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
-        serve, demo, channels, rules, automations, templates, caps, event_types, carriers, accounts,
-        events, consents, invitations, explain,
+        serve, demo, channels, rules, automations, templates, caps, event_types, carriers, platforms,
+        accounts, events, consents, contacts, invitations, explain, audit,
         simulate, apply,
     ):  # fmt: skip
         command.add_parser(nouns)

@@ -10,6 +10,7 @@ from afterword.v1 import rule_service_pb2 as api
 from afterword.v1 import types_pb2
 from control.cli.files import FILE_HELP, changed_fields, read_message, replace_fields
 from control.cli.parsers import add_validate_only, add_word
+from control.cli.rule_caps import add_cap_options, apply_caps
 from control.cli.rule_text import (
     FAMILIES,
     FIRST_STEP,
@@ -85,6 +86,7 @@ def add_rule_options(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
         parser.add_argument(
             "--disable-step", metavar="ID", help="switch a step off, also for what waits"
         )
+    add_cap_options(parser)
     add_validate_only(parser)
 
 
@@ -215,6 +217,7 @@ def _apply(rule: api.Rule, options: argparse.Namespace) -> None:
     _apply_review(rule, options)
     _apply_first(rule, options)
     _apply_reminder(rule, options)
+    apply_caps(rule, options)
 
 
 def _apply_trigger(rule: api.Rule, options: argparse.Namespace) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from afterword.v1 import channel_service_pb2, types_pb2
 from afterword.v1 import rule_service_pb2 as api
-from afterword.v1 import types_pb2
 from control.cli.values import DAY_SECONDS, length_text, time_of_day_text, word, words
 
 FAMILIES: Final = words(api.Rule.Family, "FAMILY_")
@@ -26,6 +26,10 @@ WAIT_BASES: Final = {
 """From where the wait of a first step may count."""
 RECIPIENTS: Final = words(api.Action.Recipient, "RECIPIENT_")
 REARM: Final = words(api.Trigger.Purchase.Rearm, "REARM_")
+STEP_ON_CAP: Final = {
+    "as-caps-say": channel_service_pb2.Cap.ON_CAP_UNSPECIFIED,
+    **words(channel_service_pb2.Cap.OnCap, "ON_CAP_"),
+}
 STOP_KEYS: Final = words(api.StopWhen.Key, "KEY_")
 PRODUCT_TIMINGS: Final = words(api.ReviewSettings.ProductTiming, "PRODUCT_TIMING_")
 
@@ -100,6 +104,13 @@ def step_text(step: api.Step, position: int) -> str:
         parts.append(f"({count} other wait{'' if count == 1 else 's'} for some)")
     if step.condition.expression:
         parts.append(f"if {step.condition.expression}")
+    if step.exempt_from_caps:
+        parts.append(f"(exempt from {', '.join(step.exempt_from_caps)})")
+    if step.not_counted_by_caps:
+        parts.append(f"(not counted by {', '.join(step.not_counted_by_caps)})")
+    if step.on_cap:
+        on_cap = word(channel_service_pb2.Cap.OnCap, "ON_CAP_", step.on_cap)
+        parts.append(f"(over a limit: {on_cap})")
     if step.HasField("enabled") and not step.enabled:
         parts.append("(switched off)")
     return " ".join(parts)

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from afterword.v1 import (
+    audit_service_pb2_grpc,
     channel_service_pb2_grpc,
     consent_service_pb2,
     consent_service_pb2_grpc,
+    contact_service_pb2_grpc,
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
+    platform_service_pb2_grpc,
     rule_service_pb2_grpc,
     template_service_pb2_grpc,
 )
@@ -84,9 +87,24 @@ class Session:
         return consent_service_pb2_grpc.ConsentServiceStub(self._channel)
 
     @cached_property
+    def contacts(self) -> contact_service_pb2_grpc.ContactServiceStub:
+        """What is known of people."""
+        return contact_service_pb2_grpc.ContactServiceStub(self._channel)
+
+    @cached_property
     def invitations(self) -> invitation_service_pb2_grpc.InvitationServiceStub:
         """Invitations and explanations."""
         return invitation_service_pb2_grpc.InvitationServiceStub(self._channel)
+
+    @cached_property
+    def audit(self) -> audit_service_pb2_grpc.AuditServiceStub:
+        """Who changed what."""
+        return audit_service_pb2_grpc.AuditServiceStub(self._channel)
+
+    @cached_property
+    def platforms(self) -> platform_service_pb2_grpc.PlatformServiceStub:
+        """Review platforms and how they were drawn."""
+        return platform_service_pb2_grpc.PlatformServiceStub(self._channel)
 
     @cached_property
     def templates(self) -> template_service_pb2_grpc.TemplateServiceStub:
@@ -106,6 +124,13 @@ class Session:
     ) -> Iterator[_Answer]:
         """Open a stream; it has no bound on its time."""
         answers: Iterator[_Answer] = method(requests, metadata=self._metadata)
+        return answers
+
+    def read_stream(
+        self, method: grpc.UnaryStreamMultiCallable[_Request, _Answer], request: _Request
+    ) -> Iterator[_Answer]:
+        """Make one call that is answered in parts; it has no bound on its time."""
+        answers: Iterator[_Answer] = method(request, metadata=self._metadata)
         return answers
 
     def all_pages(self, fetch: Callable[[str], _Page], whole: _Page) -> _Page:

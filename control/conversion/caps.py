@@ -1,4 +1,8 @@
-"""Frequency caps between protobuf and the registry."""
+"""Frequency caps and volume limits between protobuf and the registry.
+
+Decides: whether a cap makes sense by itself; whether the account's caps do together is asked by the
+registry.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from control.conversion import checks, times
 from core import bounds
 from core.errors import InvalidField, OutOfRange
 from core.model import Medium, Purpose
-from core.registry.resources import Cap, CapScope, CapSteps, CapUnit, OnCap
+from core.registry.resources import Cap, CapScope, CapSteps, CapSubject, CapUnit, DeferTo
+from core.registry.rule_parts import OnCap
 
 OUTPUT_ONLY = frozenset({"name", "etag", "create_time", "update_time"})
 
@@ -21,12 +26,12 @@ def cap_from_proto(pb: pb2.Cap, account: str, cap_id: str) -> Cap:
     checks.choice(pb.steps, "cap.steps", pb2.Cap.Steps)
     checks.choice(pb.unit, "cap.unit", pb2.Cap.Unit)
     checks.choice(pb.on_cap, "cap.on_cap", pb2.Cap.OnCap)
-    limit = pb.limit if pb.HasField("limit") else None
-    if limit is not None and not 0 <= limit <= bounds.CAP_LIMIT_MAX:
-        raise OutOfRange(
-            f"cap.limit must be 0 to {bounds.CAP_LIMIT_MAX:,}; leave it out for no cap",
-            field="cap.limit",
-        )
+    checks.choice(pb.defer_to, "cap.defer_to", pb2.Cap.DeferTo)
+    checks.choice(pb.subject, "cap.subject", pb2.Cap.Subject)
+    if pb.subject == pb2.Cap.SUBJECT_ALL_CONTACTS:
+        _check_volume(pb)
+    elif pb.scope == pb2.Cap.SCOPE_PRODUCT:
+        _check_product(pb)
     if not pb.HasField("window"):
         checks.missing("cap.window", "1 second to 366 days")
     return Cap(
@@ -38,14 +43,87 @@ def cap_from_proto(pb: pb2.Cap, account: str, cap_id: str) -> Cap:
             pb.window, "cap.window", bounds.SECOND_MS, bounds.CAP_WINDOW_MAX_MS,
             "1 second to 366 days",
         ),
-        limit=limit,
+        limit=_limit(pb),
         purposes=_purposes(list(pb.purposes)),
         media=_media(list(pb.media)),
         steps=CapSteps(pb.steps),
-        unit=CapUnit(pb.unit or CapUnit.MESSAGE),
+        unit=CapUnit(pb.unit or _unit(pb.scope)),
         on_cap=OnCap(pb.on_cap),
         longest_deferral_ms=_longest_deferral_ms(pb),
+        defer_to=DeferTo(pb.defer_to or DeferTo.EXACT),
+        subject=CapSubject(pb.subject or CapSubject.CONTACT),
     )  # fmt: skip
+
+
+def _limit(pb: pb2.Cap) -> int | None:
+    if not pb.HasField("limit"):
+        return None
+    is_volume = pb.subject == pb2.Cap.SUBJECT_ALL_CONTACTS
+    limit_max = bounds.VOLUME_LIMIT_MAX if is_volume else bounds.CAP_LIMIT_MAX
+    if not 0 <= pb.limit <= limit_max:
+        raise OutOfRange(
+            f"cap.limit must be 0 to {limit_max:,}"
+            + ("" if is_volume else ", so that it is exact for every contact")
+            + "; leave it out for no cap",
+            field="cap.limit",
+        )
+    return pb.limit
+
+
+def _unit(scope: int) -> CapUnit:
+    return CapUnit.ORDER if scope == CapScope.PRODUCT else CapUnit.MESSAGE
+
+
+def _check_volume(pb: pb2.Cap) -> None:
+    """Refuse what a limit over all contacts cannot be told."""
+    what = "with cap.subject SUBJECT_ALL_CONTACTS"
+    if pb.scope == pb2.Cap.SCOPE_PRODUCT:
+        raise InvalidField(
+            f"cap.scope {what} is ACCOUNT, CHANNEL, PURPOSE, RULE or MEDIUM: products are counted for "
+            "each contact",
+            field="cap.scope",
+        )
+    if pb.unit not in (0, CapUnit.MESSAGE):
+        raise InvalidField(f"cap.unit {what} is UNIT_MESSAGE; leave it out", field="cap.unit")
+    if pb.on_cap not in (0, OnCap.DEFER):
+        raise InvalidField(
+            f"cap.on_cap {what} is ON_CAP_DEFER: what finds no room waits; leave it out",
+            field="cap.on_cap",
+        )
+    _check_plain_deferral(pb, f"{what} is not to be set: what finds no room waits until it expires")
+
+
+def _check_product(pb: pb2.Cap) -> None:
+    """Refuse what a cap on products cannot be told."""
+    what = "with cap.scope SCOPE_PRODUCT"
+    if pb.unit not in (0, CapUnit.ORDER):
+        raise InvalidField(
+            f"cap.unit {what} is UNIT_ORDER: a reminder repeats its request; leave it out",
+            field="cap.unit",
+        )
+    if pb.steps:
+        raise InvalidField(
+            f"cap.steps {what} is not to be set: a reminder asks about what its request did",
+            field="cap.steps",
+        )
+    if any(purpose != types_pb2.PURPOSE_REVIEW for purpose in pb.purposes):
+        raise InvalidField(
+            f"cap.purposes {what} is REVIEW, or left out: only requests for reviews ask about products",
+            field="cap.purposes",
+        )
+    if pb.on_cap:
+        raise InvalidField(
+            f"cap.on_cap {what} is not to be set: what was asked about is left out of the request",
+            field="cap.on_cap",
+        )
+    _check_plain_deferral(pb, f"{what} is not to be set: nothing is deferred for a product")
+
+
+def _check_plain_deferral(pb: pb2.Cap, why: str) -> None:
+    if pb.HasField("longest_deferral"):
+        raise InvalidField(f"cap.longest_deferral {why}", field="cap.longest_deferral")
+    if pb.defer_to not in (0, DeferTo.EXACT):
+        raise InvalidField(f"cap.defer_to {why}", field="cap.defer_to")
 
 
 def _longest_deferral_ms(pb: pb2.Cap) -> int:
@@ -94,6 +172,8 @@ def cap_to_proto(cap: Cap) -> pb2.Cap:
         longest_deferral=times.duration(cap.longest_deferral_ms)
         if cap.longest_deferral_ms
         else None,
+        defer_to=pb2.Cap.DeferTo.ValueType(cap.defer_to),
+        subject=pb2.Cap.Subject.ValueType(cap.subject),
         etag=cap.etag,
         create_time=times.timestamp(cap.create_ms),
         update_time=times.timestamp(cap.update_ms),

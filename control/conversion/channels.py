@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import event_service_pb2
-from control.conversion import addresses, checks, hours, times
+from control.conversion import addresses, breakers, checks, hours, platforms, times
 from core import bounds
 from core.errors import InvalidField
+from core.registry.breakers import Breaker
 from core.registry.resources import (
     Channel,
     ConsentMode,
@@ -18,8 +19,10 @@ from core.registry.resources import (
     ProductExclusivity,
 )
 
-OUTPUT_ONLY = frozenset({"name", "etag", "create_time", "update_time"})
-EVENT_TYPE_OUTPUT_ONLY = OUTPUT_ONLY | {"shipped"}
+OUTPUT_ONLY = frozenset(
+    {"name", "etag", "create_time", "update_time", "diversion_salt", "tripped_breakers"}
+)
+EVENT_TYPE_OUTPUT_ONLY = frozenset({"name", "etag", "create_time", "update_time", "shipped"})
 
 STATUSES_MAX = 100
 FEATURES_MAX = 32
@@ -63,6 +66,8 @@ def channel_from_proto(pb: pb2.Channel, account: str, channel_id: str) -> Channe
         order_statuses=_statuses(pb.order_statuses),
         features=features(pb.features, "channel.features", FEATURES_MAX),
         review_event_types_off=_types_off(pb.review_event_types_off),
+        complaint_breaker=breakers.settings_from_proto(pb),
+        diversion=platforms.diversion_from_proto(pb, account),
     )
 
 
@@ -106,8 +111,12 @@ def _types_off(found: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def channel_to_proto(channel: Channel) -> pb2.Channel:
-    """Return a channel as clients see it."""
+def channel_to_proto(channel: Channel, tripped: Sequence[Breaker] = ()) -> pb2.Channel:
+    """Return a channel as clients see it.
+
+    Args:
+        tripped: the breakers by which complaints hold it back.
+    """
     return pb2.Channel(
         name=channel.name,
         display_name=channel.display_name,
@@ -132,6 +141,10 @@ def channel_to_proto(channel: Channel) -> pb2.Channel:
         },
         features=channel.features,
         review_event_types_off=channel.review_event_types_off,
+        complaint_breaker=breakers.settings_to_proto(channel.complaint_breaker),
+        tripped_breakers=breakers.tripped_to_proto(tripped),
+        diversion=platforms.diversion_to_proto(channel.diversion, channel.account),
+        diversion_salt=channel.diversion.salt if channel.diversion is not None else "",
     )
 
 

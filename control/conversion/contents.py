@@ -145,7 +145,7 @@ def template_to_proto(template: EmailTemplate) -> pb2.Template:
         kind=pb2.Template.KIND_EMAIL,
         display_name=template.display_name,
         description=template.description,
-        families=_families(template.families),
+        families=_families(template.families if template.is_for_rules else ()),
         purposes=[types_pb2.Purpose.ValueType(each) for each in template.purposes],
         default_for=_families(
             each for each in Family if each and choice.default_of(each) is template

@@ -26,9 +26,10 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from afterword.v1 import event_pb2
-from control.conversion import checks, event_parts, times
+from afterword.v1 import event_pb2, types_pb2
+from control.conversion import checks, event_parts, times, wordings
 from core import bounds
+from core.engine.consent_documents import check_basis
 from core.errors import InvalidField, OutOfRange
 from core.model import Contact, Event, Evidence, Medium, Purpose
 
@@ -53,7 +54,10 @@ _CONTACT_FIELDS = attrgetter(
     "email", "phone", "reference", "first_name", "last_name", "session_id", "locale", "time_zone",
     "country",
 )  # fmt: skip
-_EVIDENCE_FIELDS = attrgetter("purpose", "medium", "given", "collection_point", "text_version")
+_EVIDENCE_FIELDS = attrgetter(
+    "purpose", "medium", "given", "collection_point", "text_version", "legal_basis", "locale",
+    "text_sha256", "ip_address", "user_agent",
+)  # fmt: skip
 
 
 def event_from_proto(pb: event_pb2.Event, now_ms: int) -> Event:
@@ -197,13 +201,21 @@ def _consents(found: Any) -> list[Evidence]:
         )
     evidence: list[Evidence] = []
     for pb in found:
-        purpose, medium, given, collection_point, text_version = _EVIDENCE_FIELDS(pb)
+        (
+            purpose, medium, given, collection_point, text_version, basis, locale, text_sha256,
+            ip_address, user_agent,
+        ) = _EVIDENCE_FIELDS(pb)  # fmt: skip
         if (
             purpose not in _EVIDENCE_PURPOSES
             or (medium not in _MEDIA and (medium or purpose != Purpose.DATA_FORWARDING))
             or len(collection_point) > bounds.TEXT_CHARS_MAX
             or len(text_version) > bounds.NAME_CHARS_MAX
             or not f"{collection_point}{text_version}".isprintable()
+            or basis
+            or locale
+            or text_sha256
+            or ip_address
+            or user_agent
             or len(UnknownFieldSet(pb))
         ):
             _check_evidence(pb, f"event.consents[{len(evidence)}]")
@@ -211,7 +223,16 @@ def _consents(found: Any) -> list[Evidence]:
         if pb.HasField("evidence_time"):
             field = f"event.consents[{len(evidence)}].evidence_time"
             time_ms = times.instant_ms(pb.evidence_time, field)
-        evidence.append(Evidence(purpose, medium, given, time_ms, collection_point, text_version))
+        expire_ms = 0
+        if pb.HasField("expire_time"):
+            field = f"event.consents[{len(evidence)}].expire_time"
+            expire_ms = max(times.instant_ms(pb.expire_time, field), 1)
+        evidence.append(
+            Evidence(
+                purpose, medium, given, time_ms, collection_point, text_version, basis, expire_ms,
+                locale, text_sha256.lower(), ip_address, user_agent,
+            )
+        )  # fmt: skip
     return evidence
 
 
@@ -232,6 +253,11 @@ def _check_evidence(pb: event_pb2.ConsentEvidence, field: str) -> None:
         )
     checks.text(pb.collection_point, f"{field}.collection_point", bounds.TEXT_CHARS_MAX)
     checks.text(pb.text_version, f"{field}.text_version", bounds.NAME_CHARS_MAX)
+    checks.choice(pb.legal_basis, f"{field}.legal_basis", types_pb2.LegalBasis)
+    check_basis(
+        pb.legal_basis, pb.purpose, pb.medium, pb.collection_point, pb.text_version, f"{field}."
+    )
+    wordings.check(pb, f"{field}.")
 
 
 def _activation_date(pb: event_pb2.Event, occur_ms: int) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from afterword.v1 import event_pb2, event_service_pb2, types_pb2
+from afterword.v1 import event_pb2, types_pb2
 from afterword.v1 import invitation_service_pb2 as pb2
 from control.conversion import checks, names, times
 from control.conversion.events import event_from_proto
+from control.conversion.feedback import set_times
 from control.conversion.steps import medium_to_proto, purpose_to_proto
 from core import bounds
-from core.engine.explain import Explanation
+from core.engine.destinations import platform_drawn, platform_used
+from core.engine.diversion import NOT_DRAWN
 from core.engine.manual import Wish
 from core.engine.reader import InvitationView
 from core.errors import InvalidField, OutOfRange
@@ -64,35 +66,21 @@ def invitation_to_proto(view: InvitationView) -> pb2.Invitation:
         comment_required=view.review.comment_required,
         generation=detail.generation,
         content_revision=ref.content_revision,
+        platform=platform_drawn(detail),
+        platform_used=platform_used(detail, ref),
+        diversion_bucket=None if detail.bucket == NOT_DRAWN else detail.bucket,
     )
     if detail.carrier:
         pb.carrier = f"accounts/{account}/carriers/{detail.carrier}"
     if ref.state == State.SCHEDULED:
         pb.wait_reason = pb2.Invitation.WaitReason.ValueType(ref.wait)
+    set_times(pb, view.heard)
     if ref.settle_ms:
         pb.settle_time.CopyFrom(times.timestamp(ref.settle_ms))
     if detail.parent_sequence:
         parent = member_of(contact_key, detail.parent_sequence, channel_number)
         pb.parent_invitation = names.invitation_name(account, parent)
     return pb
-
-
-def explanation_to_proto(explanation: Explanation) -> pb2.ExplainResponse:
-    """Return the story of an invitation or event."""
-    return pb2.ExplainResponse(
-        summary=explanation.summary,
-        decisions=[
-            pb2.ExplainResponse.Decision(
-                stage=decision.stage,
-                text=decision.text,
-                decide_time=times.timestamp(decision.time_ms),
-                passed=decision.passed,
-            )
-            for decision in explanation.decisions
-        ],
-        invitations=[invitation_to_proto(view) for view in explanation.invitations],
-        disposition=event_service_pb2.EventResult.Disposition.ValueType(explanation.disposition),
-    )
 
 
 # --- by hand --------------------------------------------------------------------------------------

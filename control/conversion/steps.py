@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from afterword.v1 import channel_service_pb2, types_pb2
 from afterword.v1 import rule_service_pb2 as pb2
-from afterword.v1 import types_pb2
 from control.conversion import addresses, checks, contents, waits
 from control.conversion.frame import Frame
 from core import bounds
 from core.errors import FailedPrecondition, InvalidField, OutOfRange
 from core.model import Medium, Purpose
-from core.registry.rule_parts import Action, Condition, Recipient, Step, Wait, WaitOverride
+from core.registry.rule_parts import (
+    Action,
+    Condition,
+    OnCap,
+    Recipient,
+    Step,
+    Wait,
+    WaitOverride,
+)
 from senders.templates import SUBJECT_VARIABLES, validate_subject
 
 OVERRIDES_MAX = 16
@@ -54,7 +62,23 @@ def _step(pb: pb2.Step, index: int, field: str, frame: Frame) -> Step:
         enabled=pb.enabled if pb.HasField("enabled") else True,
         condition=frame.condition(pb.condition, f"{field}.condition", f"step {step_id!r}"),
         wait_overrides=_overrides(pb, wait, f"{field}.wait_overrides", frame),
+        exempt_from_caps=_caps(pb.exempt_from_caps, f"{field}.exempt_from_caps"),
+        not_counted_by_caps=_caps(pb.not_counted_by_caps, f"{field}.not_counted_by_caps"),
+        on_cap=OnCap(checks.choice(pb.on_cap, f"{field}.on_cap", channel_service_pb2.Cap.OnCap)),
     )
+
+
+def _caps(ids: Sequence[str], field: str) -> list[str]:
+    """Return ids of caps, each once; that there are such caps is asked by the registry."""
+    checks.count(len(ids), field, bounds.CAPS_PER_ACCOUNT_MAX, "caps")
+    for index, cap_id in enumerate(ids):
+        checks.resource_id(cap_id, f"{field}[{index}]")
+        if cap_id in ids[:index]:
+            raise InvalidField(
+                f"{field}[{index}] {cap_id!r} is there already; name each cap once",
+                field=f"{field}[{index}]",
+            )
+    return list(ids)
 
 
 def _overrides(pb: pb2.Step, wait: Wait, field: str, frame: Frame) -> list[WaitOverride]:
@@ -176,6 +200,9 @@ def step_to_proto(step: Step) -> pb2.Step:
             pb2.WaitOverride(wait=waits.wait_to_proto(override.wait))
             for override in step.wait_overrides
         ],
+        exempt_from_caps=step.exempt_from_caps,
+        not_counted_by_caps=step.not_counted_by_caps,
+        on_cap=channel_service_pb2.Cap.OnCap.ValueType(step.on_cap),
     )
     conditions: list[Condition] = [override.condition for override in step.wait_overrides]
     for override_pb, condition in zip(pb.wait_overrides, conditions, strict=True):

@@ -90,11 +90,25 @@ async def explain(
     return examples
 
 
+_Told = api.ExplainResponse
+_ROUTINE = frozenset(
+    set(_Told.Gate.values())
+    - {
+        _Told.GATE_EVENT, _Told.GATE_RULE, _Told.GATE_TIME, _Told.GATE_CONSENT, _Told.GATE_CLAIM,
+        _Told.GATE_OUTCOME,
+    }
+)  # fmt: skip
+"""Gates that an example tells of only if they said no: `afterword explain` tells all."""
+_DULL = frozenset({_Told.VERDICT_PASSED, _Told.VERDICT_NOT_ASKED})
+
+
 def _example(question: str, purchase: Purchase, answer: api.ExplainResponse) -> Example:
     shop = shop_of(purchase.customer)
     zone = zoneinfo.ZoneInfo(shop.time_zone)
     lines = []
     for decision in answer.decisions:
+        if decision.gate in _ROUTINE and decision.verdict in _DULL:
+            continue
         moment = decision.decide_time.ToDatetime(tzinfo=datetime.UTC).astimezone(zone)
         time = moment.strftime("%Y-%m-%d %H:%M:%S") if decision.HasField("decide_time") else ""
         lines.append(Line(time, decision.stage, decision.text, decision.passed))

@@ -8,9 +8,10 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from afterword.v1 import channel_service_pb2 as pb2
-from afterword.v1 import channel_service_pb2_grpc
+from afterword.v1 import channel_service_pb2_grpc, types_pb2
 from control.conversion import accounts, caps, carriers, channels, checks, masks, names, pages
 from control.services.updates import caller, found, operation, update
+from core.engine.breaker import ComplaintBreaker
 from core.registry.registry import Registry
 from core.registry.resources import Account, Cap, Carrier, Channel
 
@@ -22,8 +23,9 @@ _CARRIERS = "carriers/{carrier}"
 class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
     """Manages the account, its channels, its carriers and its frequency caps."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, breaker: ComplaintBreaker) -> None:
         self._registry = registry
+        self._breaker = breaker
 
     # Channels ---------------------------------------------------------------------------------
 
@@ -39,14 +41,14 @@ class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
         created = await self._registry.create_channel(
             new, op_id, request.validate_only, actor=who.actor
         )
-        return channels.channel_to_proto(created)
+        return self._to_proto(created)
 
     async def GetChannel(self, request: pb2.GetChannelRequest, context: Context) -> pb2.Channel:
         """Read a channel."""
         account = caller().account
         channel_id = names.channel_id(request.name, account, "name")
         present = self._registry.snapshot.channel(account, channel_id)
-        return channels.channel_to_proto(found(present, request.name))
+        return self._to_proto(found(present, request.name))
 
     async def ListChannels(
         self, request: pb2.ListChannelsRequest, context: Context
@@ -62,7 +64,7 @@ class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
             request.page_token,
         )
         return pb2.ListChannelsResponse(
-            channels=[channels.channel_to_proto(one) for one in shown], next_page_token=token
+            channels=[self._to_proto(one) for one in shown], next_page_token=token
         )
 
     async def UpdateChannel(
@@ -90,7 +92,7 @@ class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
             )
 
         written = await update(self._registry, request.channel.etag, present, changed, write)
-        return channels.channel_to_proto(written)
+        return self._to_proto(written)
 
     async def DeleteChannel(self, request: pb2.DeleteChannelRequest, context: Context) -> Empty:
         """Delete a channel."""
@@ -101,6 +103,23 @@ class ChannelService(channel_service_pb2_grpc.ChannelServiceServicer):
             who.account, channel_id, request.etag, op_id, request.validate_only, actor=who.actor
         )
         return Empty()
+
+    async def ResetComplaintBreaker(
+        self, request: pb2.ResetComplaintBreakerRequest, context: Context
+    ) -> pb2.Channel:
+        """Let go what complaints hold back."""
+        op_id = operation(request, request.request_id)
+        who = caller()
+        channel_id = names.channel_id(request.name, who.account, "name")
+        medium = checks.choice(request.medium, "medium", types_pb2.Medium)
+        await self._breaker.reset(
+            who.account, channel_id, medium, op_id, request.validate_only, actor=who.actor
+        )
+        present = self._registry.snapshot.channel(who.account, channel_id)
+        return self._to_proto(found(present, request.name))
+
+    def _to_proto(self, channel: Channel) -> pb2.Channel:
+        return channels.channel_to_proto(channel, self._registry.snapshot.tripped(channel))
 
     # The account ------------------------------------------------------------------------------
 

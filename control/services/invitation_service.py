@@ -10,20 +10,19 @@ import grpc
 from afterword.v1 import invitation_service_pb2 as pb2
 from afterword.v1 import invitation_service_pb2_grpc
 from control.conversion import checks, consents, names, pages, times
-from control.conversion.invitations import (
-    explanation_to_proto,
-    invitation_to_proto,
-    wish_from_proto,
-)
+from control.conversion.explanations import explanation_to_proto
+from control.conversion.feedback import result_to_proto, told_from_proto
+from control.conversion.invitations import invitation_to_proto, wish_from_proto
 from control.services.updates import caller, operation
 from core import bounds
 from core.clock import Clock
 from core.engine.explain import Explainer
+from core.engine.feedback import FeedbackBook, Outcome, Told
 from core.engine.identity import Identity
 from core.engine.manual import ByHand
 from core.engine.reader import InvitationView, Reader
 from core.engine.reinstate import SecondThoughts
-from core.errors import FailedPrecondition, OutOfRange
+from core.errors import AfterwordError, FailedPrecondition, OutOfRange
 from core.model import Reason, State
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,11 +36,12 @@ class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
 
     def __init__(
         self, reader: Reader, explainer: Explainer, by_hand: ByHand,
-        second_thoughts: SecondThoughts, identity: Identity, clock: Clock,
+        second_thoughts: SecondThoughts, feedback: FeedbackBook, identity: Identity, clock: Clock,
     ) -> None:  # fmt: skip
         self._reader = reader
         self._by_hand = by_hand
         self._second_thoughts = second_thoughts
+        self._feedback = feedback
         self._explainer = explainer
         self._identity = identity
         self._clock = clock
@@ -163,21 +163,75 @@ class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
             )
         )
 
+    async def RecordFeedback(
+        self, request: pb2.RecordFeedbackRequest, context: Context
+    ) -> pb2.RecordFeedbackResponse:
+        """Take in what became of sent messages."""
+        checks.refuse_unknown(request, "request")
+        who = caller()
+        names.parent_account(request.parent, who.account)
+        if not request.feedback:
+            checks.missing("feedback", f"1 to {bounds.EVENT_BATCH_MAX:,} entries")
+        checks.count(len(request.feedback), "feedback", bounds.EVENT_BATCH_MAX)
+        outcomes: list[Outcome] = []
+        told: list[Told] = []
+        for index, pb in enumerate(request.feedback):
+            outcome = Outcome()
+            try:
+                told.append(told_from_proto(pb, who.account, f"feedback[{index}]"))
+            except AfterwordError as error:
+                outcome.error = error
+            outcomes.append(outcome)
+        answers = iter(
+            await self._feedback.record(
+                who.account, told, actor=who.actor, validate_only=request.validate_only
+            )
+        )
+        return pb2.RecordFeedbackResponse(
+            results=[
+                result_to_proto(
+                    who.account, index, next(answers) if outcome.error is None else outcome
+                )
+                for index, outcome in enumerate(outcomes)
+            ]
+        )
+
+    async def ResolveInvitation(
+        self, request: pb2.ResolveInvitationRequest, context: Context
+    ) -> pb2.Invitation:
+        """Say what became of a message of unknown outcome."""
+        operation(request, request.request_id)
+        who = caller()
+        member = names.member(request.name, who.account, "name")
+        kinds = pb2.ResolveInvitationRequest.Outcome
+        outcome = checks.choice(request.outcome, "outcome", kinds, is_required=True)
+        await self._feedback.resolve(
+            who.account,
+            member,
+            was_sent=outcome == pb2.ResolveInvitationRequest.OUTCOME_SENT,
+            actor=who.actor,
+            validate_only=request.validate_only,
+        )
+        return invitation_to_proto(await self._reader.get(who.account, member))
+
     async def Explain(self, request: pb2.ExplainRequest, context: Context) -> pb2.ExplainResponse:
         """Tell every decision about an invitation or an event."""
+        checks.refuse_unknown_deeply(request)
         account = caller().account
         names.parent_account(request.parent, account)
-        kind = request.WhichOneof("subject")
+        kind, with_now = request.WhichOneof("subject"), request.with_now
         if kind == "invitation":
             member = names.member(request.invitation, account, "invitation")
-            told = await self._explainer.invitation(account, member)
+            told = await self._explainer.invitation(account, member, with_now=with_now)
         elif kind == "event":
             if not request.event.id:
                 checks.missing("event.id", "the id of the event, as published")
-            told = await self._explainer.event(account, request.event.source, request.event.id)
+            told = await self._explainer.event(
+                account, request.event.source, request.event.id, with_now=with_now
+            )
         else:
             checks.missing("subject", "an `invitation` or an `event`")
-        return explanation_to_proto(told)
+        return explanation_to_proto(told, account)
 
 
 def _page(

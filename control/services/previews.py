@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from afterword.v1 import template_service_pb2 as pb2
 from control.conversion import contents
-from control.unsubscribe.links import PATH
+from control.unsubscribe.links import CONFIRM_PATH, PATH
 from core.bounds import DAY_MS
 from core.errors import FailedPrecondition, RenderingFailed
 from core.model import CONSENT_PURPOSES, Contact, Event, Item, Medium, Order, Purpose, Shipment
@@ -29,6 +29,7 @@ from senders.catalogue.emails import KIND_BOTH, BodyUse, EmailTemplate
 from senders.mime import MimeRenderer
 
 _DELIVERY_ID: Final = "preview"
+_BASE: Final = "https://mail.shop.example"
 _ADDRESS: Final = "maria@example.com"
 _OWN_TEXT: Final = "Here stands the text of the action."
 
@@ -92,6 +93,8 @@ def of_template(scene: Scene, template: EmailTemplate) -> pb2.PreviewTemplateRes
         _letter(scene),
         family=template.families[0], kinds=template.kinds[0], purpose=purpose,
         text=_OWN_TEXT if template.body is BodyUse.REQUIRED else "", template=template.id,
+        # Looks like one to confirm, and confirms nothing.
+        confirm_url="" if template.is_for_rules else f"{_BASE}{CONFIRM_PATH}{_DELIVERY_ID}",
     )  # fmt: skip
     return _rendered(letter, template, scene.public_url)
 

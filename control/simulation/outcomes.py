@@ -22,9 +22,9 @@ from core.gate import Lane, Source
 from core.model import Medium, Reason, State
 from core.outcomes import Outcome
 from core.ports import Store
-from core.records import PlanDetail, member_parts
+from core.records import FLAG_FELL_BACK, PlanDetail, Reference, member_parts
+from core.registry.diversion_parts import OWN_PLATFORM
 
-OWN_PLATFORM = "own"
 _FOREVER_MS = 2**47
 _EPOCH = datetime.date(1970, 1, 1)
 _detail = msgspec.msgpack.Decoder(PlanDetail)
@@ -107,7 +107,7 @@ class Collector:
                     "between two events; the store keeps no more to tell of"
                 )
             line = _line(
-                outcome.member, waiting.detail, waiting.reference.medium, outcome.state,
+                outcome.member, waiting.detail, waiting.reference, outcome.state,
                 outcome.reason, settle_time=time_text(outcome.settle_ms),
             )  # fmt: skip
             self._ended.append((outcome.settle_ms, outcome.member, line))
@@ -129,7 +129,7 @@ async def waiting(store: Store) -> list[Line]:
                     continue
                 due_ms = found.reference.due_ms
                 line = _line(
-                    found.member, found.detail, found.reference.medium, State.SCHEDULED,
+                    found.member, found.detail, found.reference, State.SCHEDULED,
                     Reason.NONE, due_time=time_text(due_ms),
                 )  # fmt: skip
                 lines.append((due_ms, found.member, line))
@@ -149,7 +149,7 @@ async def _indexed(store: Store, partition: int) -> list[bytes]:
 
 
 def _line(
-    member: bytes, raw_detail: bytes, medium: int, state: int, reason: int, *,
+    member: bytes, raw_detail: bytes, ref: Reference, state: int, reason: int, *,
     settle_time: str | None = None, due_time: str | UnsetType = UNSET,
 ) -> Line:  # fmt: skip
     detail = _detail.decode(raw_detail)
@@ -159,12 +159,12 @@ def _line(
         step=detail.step,
         channel=detail.channel,
         contact=member_parts(member)[0].hex(),
-        medium=Medium(medium).name,
+        medium=Medium(ref.medium).name,
         planned_time=time_text(detail.first_due_ms),
         settle_time=settle_time,
         state=State(state).name,
         reason=Reason(reason).name if reason else "",
-        platform=getattr(detail, "platform", "") or OWN_PLATFORM,
+        platform=OWN_PLATFORM if ref.flags & FLAG_FELL_BACK else detail.platform or OWN_PLATFORM,
         due_time=due_time,
     )
 

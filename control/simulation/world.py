@@ -22,6 +22,7 @@ from control.cel_frontend import ConditionFrontend
 from control.services.channel_service import ChannelService
 from control.services.consent_service import ConsentService
 from control.services.event_service import EventService
+from control.services.platform_service import PlatformService
 from control.services.publishing import Publisher
 from control.services.rule_service import RuleService
 from control.simulation.kinds import Unserved
@@ -56,10 +57,11 @@ class World:
         conditions = ConditionFrontend()
         self._services: dict[str, Any] = {
             "EventService": EventService(self.publisher, registry, engine.store.durability),
-            "ChannelService": ChannelService(registry),
+            "ChannelService": ChannelService(registry, engine.breaker),
+            "PlatformService": PlatformService(registry),
             "RuleService": RuleService(registry, conditions, Automations((), conditions)),
             "ConsentService": ConsentService(
-                engine.consents, engine.identity, registry, clock
+                engine.consents, engine.opt_in, engine.inbox, registry, clock
             ),
         }  # fmt: skip
 

@@ -14,11 +14,17 @@ from core.model import CONSENT_PURPOSES, Medium
 from core.sending import Letter
 
 PATH = "/u/"
+CONFIRM_PATH = "/c/"
 
 
 def base_path(public_url: str) -> str:
     """Return what stands before `PATH` where people reach us: "" or "/like-this"."""
     return urlsplit(public_url).path.rstrip("/")
+
+
+def confirm_link(public_url: str, token: str) -> str:
+    """Return the link of a token of double opt-in, "" where people cannot reach us."""
+    return f"{public_url.rstrip('/')}{CONFIRM_PATH}{token}" if public_url else ""
 
 
 class UnsubscribeLinks:

@@ -1,4 +1,5 @@
-"""The unsubscribe page as HTML: one form, no script, nothing loaded from anywhere.
+"""The pages of links as HTML, to unsubscribe and to confirm: one form, no script, nothing loaded from
+anywhere.
 
 Decides: its markup, and the headers that keep it to itself.
 Never: shows an address or a name, or anything about whom a link belongs to.
@@ -13,6 +14,7 @@ import base64
 import html
 from hashlib import sha256
 
+from control.unsubscribe.confirm_words import CONFIRM_WORDS
 from control.unsubscribe.words import WORDS, Words
 from core.engine.unsubscribe import Choice
 from core.model import Purpose
@@ -22,6 +24,9 @@ FIELD = "scope"
 
 CHOICES = {"account": Choice.ACCOUNT, "shop": Choice.CHANNEL, "everything": Choice.EVERYTHING}
 """What the field may hold."""
+
+CONFIRM_FIELD, CONFIRM_VALUE = "confirm", "yes"
+"""Of the form that confirms a consent."""
 
 _STYLE = (
     "body{font:1.1em/1.5 sans-serif;max-width:34em;margin:2em auto;padding:0 1em;color:#111;"
@@ -82,6 +87,42 @@ def question(
     return _page(language, lines)
 
 
+def confirmation(language: str, purpose: int, medium: int, shop: str, *, is_done: bool) -> str:
+    """Return the page of a link of double opt-in.
+
+    Args:
+        shop: name of the channel that asked, "" for none in particular.
+    """
+    words, others = CONFIRM_WORDS[language], WORDS[language]
+    by = others.by.get(medium, "")
+    kinds = {Purpose.REVIEW: others.review, Purpose.MARKETING: others.marketing}
+    kind = kinds.get(Purpose(purpose), words.forwarding)
+    if is_done:
+        lines = [
+            f'<div role="status"><p><strong>{_escaped(words.done)}</strong></p>',
+            f"<p>{_escaped(kind)}</p>",
+            f"<p>{_escaped(words.revoke)}</p></div>",
+        ]
+        return _page(language, lines, words.title)
+    question = words.question_of_shop if shop else words.question
+    lines = [f"<p>{_escaped(question.format(by=by, shop=shop))}</p>"] if by else []
+    lines += [
+        f"<p><strong>{_escaped(kind)}</strong></p>",
+        '<form method="post">',
+        f'<input type="hidden" name="{CONFIRM_FIELD}" value="{CONFIRM_VALUE}">',
+        f'<button type="submit">{_escaped(words.button)}</button>',
+        "</form>",
+        f"<p>{_escaped(words.revoke)}</p>",
+    ]
+    return _page(language, lines, words.title)
+
+
+def over(language: str) -> str:
+    """Return the page of a link of double opt-in that does not hold any more."""
+    words = CONFIRM_WORDS[language]
+    return _page(language, [f'<p role="alert">{_escaped(words.over)}</p>'], words.title)
+
+
 def unknown(language: str) -> str:
     """Return the page of a link that was not made here."""
     return _page(language, [f"<p>{_escaped(WORDS[language].unknown)}</p>"])
@@ -102,8 +143,8 @@ def _labels(words: Words, purpose: int, shop: str) -> dict[Choice, str]:
     return labels | {Choice.EVERYTHING: words.everything}
 
 
-def _page(language: str, lines: list[str]) -> str:
-    title = _escaped(WORDS[language].title)
+def _page(language: str, lines: list[str], title: str = "") -> str:
+    title = _escaped(title or WORDS[language].title)
     body = "\n".join(lines)
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'

@@ -1,4 +1,5 @@
-"""Unsubscribing over HTTP: POST does it, GET only shows a page (RFC 8058).
+"""Links in messages over HTTP: unsubscribing, where POST does it and GET only shows a page (RFC 8058),
+and confirming a consent (`control/unsubscribe/confirmation.py`).
 
 Decides: what each request is answered, and how many withdrawals a second there may be.
 Never: asks who it is, sets a cookie or redirects; changes anything on GET or HEAD, which scanners of
@@ -7,6 +8,7 @@ links send; serves any other page, so that it may face the internet, where the m
     POST /u/<token>                  one-click, whatever the body: the default; text/plain
     POST /u/<token>  scope=...       from the page, with a choice; the page, telling what was done
     GET  /u/<token>                  the page
+    any  /c/<token>                  see `confirmation.py`
 
 Invariants:
 1. 200 to a POST means that the withdrawal is on record, as durably as the store keeps anything.
@@ -25,11 +27,11 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
-import msgspec
-
 from control.listener import Listener
 from control.unsubscribe import page
-from control.unsubscribe.links import PATH, base_path
+from control.unsubscribe.answer import FIELDS_MAX, FORM, HTML, RETRY, Answer, plain, wire
+from control.unsubscribe.confirmation import ConfirmPages
+from control.unsubscribe.links import CONFIRM_PATH, PATH, base_path
 from control.unsubscribe.request import (
     HEAD_BYTES_MAX,
     BadRequest,
@@ -37,6 +39,7 @@ from control.unsubscribe.request import (
     read_request,
 )
 from control.unsubscribe.words import page_language
+from core.engine.double_opt_in import DoubleOptIn
 from core.engine.unsubscribe import Choice, Unsubscriber, Way
 from core.engine.unsubscribe_tokens import Ticket
 from core.errors import StoreUnavailable
@@ -50,23 +53,6 @@ WRITE_S: Final = 10
 GRACE_S: Final = 3
 WITHDRAWALS_PER_SECOND: Final = 200
 WITHDRAWALS_AT_ONCE: Final = 400
-RETRY_AFTER_S: Final = 30
-
-FIELDS_MAX: Final = 16
-_TEXT: Final = "text/plain; charset=utf-8"
-_HTML: Final = "text/html; charset=utf-8"
-_FORM: Final = "application/x-www-form-urlencoded"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What is said to a request."""
-
-    status: HTTPStatus
-    body: str
-    kind: str = _TEXT
-    language: str = ""
-    header: str = ""
-    """A further line."""
 
 
 class Pace:
@@ -101,13 +87,14 @@ class UnsubscribeServer:
         default: what a POST without a choice means, and what the page offers first.
         read_s: how long a client may take to send its request.
         withdraw_s: how long a withdrawal may take before the client is told to come again.
-        pace: of withdrawals; the default if not given.
+        pace: of withdrawals and confirmations; the default if not given.
+        opt_in: confirms consents; their links are unknown if not given.
     """
 
     def __init__(
         self, listen: str, public_url: str, unsubscriber: Unsubscriber, *,
         default: Choice = Choice.ACCOUNT, read_s: float = READ_S, withdraw_s: float = WITHDRAW_S,
-        pace: Pace | None = None,
+        pace: Pace | None = None, opt_in: DoubleOptIn | None = None,
     ) -> None:  # fmt: skip
         self._unsubscriber = unsubscriber
         self._base = base_path(public_url)
@@ -115,6 +102,9 @@ class UnsubscribeServer:
         self._read_s = read_s
         self._withdraw_s = withdraw_s
         self._pace = pace or Pace(WITHDRAWALS_PER_SECOND, WITHDRAWALS_AT_ONCE, time.monotonic)
+        self._confirm: ConfirmPages | None = None
+        if opt_in is not None:
+            self._confirm = ConfirmPages(opt_in, unsubscriber.stats, self._pace.take, withdraw_s)
         self._listener = Listener(
             listen, "unsubscribe.listen", self._serve, connections_max=CONNECTIONS_MAX,
             buffer_bytes=HEAD_BYTES_MAX, grace_s=GRACE_S,
@@ -145,34 +135,36 @@ class UnsubscribeServer:
             has_body = request.method != "HEAD"
             answer = await self._answer(request)
         except TimeoutError:
-            answer = _plain(HTTPStatus.REQUEST_TIMEOUT)
+            answer = plain(HTTPStatus.REQUEST_TIMEOUT)
         except BadRequest:
-            answer = _plain(HTTPStatus.BAD_REQUEST)
+            answer = plain(HTTPStatus.BAD_REQUEST)
         except asyncio.LimitOverrunError:
-            answer = _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            answer = plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except (asyncio.IncompleteReadError, OSError):
             raise
         except Exception as error:
             # Its text might name somebody.
             _LOG.error("a request to unsubscribe broke: %s", type(error).__name__)
-            answer = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+            answer = plain(HTTPStatus.INTERNAL_SERVER_ERROR)
         async with asyncio.timeout(WRITE_S):
-            writer.write(_wire(answer, has_body=has_body))
+            writer.write(wire(answer, has_body=has_body))
             await writer.drain()
 
     async def _answer(self, request: Request) -> Answer:
         if request.method not in ("GET", "HEAD", "POST"):
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: GET, HEAD, POST\r\n")
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: GET, HEAD, POST\r\n")
         path = request.path
-        if self._base and path.startswith(self._base + PATH):
+        if self._base and path.startswith((self._base + PATH, self._base + CONFIRM_PATH)):
             path = path.removeprefix(self._base)
+        if self._confirm is not None and path.startswith(CONFIRM_PATH):
+            return await self._confirm.answer(request, path.removeprefix(CONFIRM_PATH))
         if not path.startswith(PATH):
-            return _plain(HTTPStatus.NOT_FOUND)
+            return plain(HTTPStatus.NOT_FOUND)
         ticket = self._unsubscriber.read(path.removeprefix(PATH))
         accepted = request.headers.get("accept-language", "")
         language = page_language(ticket.language if ticket is not None else "", accepted)
         if ticket is None:
-            return Answer(HTTPStatus.NOT_FOUND, page.unknown(language), _HTML, language)
+            return Answer(HTTPStatus.NOT_FOUND, page.unknown(language), HTML, language)
         if request.method != "POST":
             return self._page(ticket, language, None)
         return await self._withdraw(ticket, language, _choice(request, self._default))
@@ -186,11 +178,10 @@ class UnsubscribeServer:
                 async with asyncio.timeout(self._withdraw_s):
                     done = await self._unsubscriber.withdraw(ticket, chosen or self._default, way)
         if done is None:
-            retry = f"Retry-After: {RETRY_AFTER_S}\r\n"
             if chosen is None:
-                return _plain(HTTPStatus.SERVICE_UNAVAILABLE, retry)
+                return plain(HTTPStatus.SERVICE_UNAVAILABLE, RETRY)
             text = page.away(language)
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, text, _HTML, language, retry)
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, text, HTML, language, RETRY)
         if chosen is None:
             return Answer(HTTPStatus.OK, "unsubscribed\n")
         return self._page(ticket, language, done)
@@ -199,7 +190,7 @@ class UnsubscribeServer:
         channel = self._unsubscriber.channel(ticket)
         shop = (channel.display_name or channel.id) if channel is not None else ""
         text = page.question(language, ticket.purpose, ticket.medium, shop, self._default, done)
-        return Answer(HTTPStatus.OK, text, _HTML, language)
+        return Answer(HTTPStatus.OK, text, HTML, language)
 
 
 def _choice(request: Request, default: Choice) -> Choice | None:
@@ -208,7 +199,7 @@ def _choice(request: Request, default: Choice) -> Choice | None:
     A mail program's POST (RFC 8058 3.2) is a form, a multipart form or nothing at all; only a plain
     form can be the page's. A choice that does not exist is none.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return None
     try:
         fields = parse_qs(
@@ -219,20 +210,3 @@ def _choice(request: Request, default: Choice) -> Choice | None:
     if "List-Unsubscribe" in fields or page.FIELD not in fields:
         return None
     return page.CHOICES.get(fields[page.FIELD][0], default)
-
-
-def _plain(status: HTTPStatus, header: str = "") -> Answer:
-    return Answer(status, f"{status.phrase}\n", header=header)
-
-
-def _wire(answer: Answer, *, has_body: bool) -> bytes:
-    body = answer.body.encode()
-    language = f"Content-Language: {answer.language}\r\n" if answer.language else ""
-    head = (
-        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
-        f"Content-Type: {answer.kind}\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        f"{language}{answer.header}{page.HEADERS}"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode("ascii") + (body if has_body else b"")

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import msgspec
 
 from core.antispam.windows import Blocked, freed_ms, is_counting
-from core.bounds import CAP_WINDOW_MAX_MS
+from core.bounds import CAP_WINDOW_MAX_MS, CONTACT_STAMPS_MAX
 from core.gate import CapRule
 from core.records import NO_KEY, Stamp
 
@@ -40,18 +40,22 @@ class Verdict(enum.IntEnum):
     DEFER = 2
     EXPIRE = 3
     """There is a free slot, but it comes too late."""
+    LOOK_AGAIN = 4
+    """What the message says depends on a cap that is full: it is to be judged anew."""
 
 
 class Decision(msgspec.Struct, frozen=True):
     """The verdict, and what decided it.
 
     `until_ms` is the freed instant (epoch ms) for DEFER and EXPIRE, else None. `ledger` is that of
-    the cap which decided: for SKIP the first that skips, else the one that is freed last.
+    the cap which decided: for SKIP and LOOK_AGAIN the first that does so, else the one that is freed
+    last; `is_replace` is what that one says.
     """
 
     verdict: Verdict
     until_ms: int | None = None
     ledger: bytes = b""
+    is_replace: bool = False
 
 
 PASSED = Decision(Verdict.PASS)
@@ -89,15 +93,16 @@ def check(
         expire_ms: the invitation's expiry, epoch ms; it may not be deferred to or beyond it.
 
     Returns:
-        SKIP if any cap that is full skips, or has the limit 0; else DEFER to the latest freed
-        instant of all full caps (R28), or EXPIRE if that is at or after `expire_ms`, or later than
-        the shortest `longest_deferral_ms` of the full caps allows (R30); PASS if none is full.
+        LOOK_AGAIN or SKIP if any full cap looks again, or skips, or has the limit 0: what the first
+        of them says. Else DEFER to the latest freed instant of all full caps (R28), or EXPIRE if
+        that is at or after `expire_ms`, or later than the shortest `longest_deferral_ms` of the full
+        caps allows (R30); PASS if none is full.
 
     Cost: O(caps * stamps).
     Source: R23-R25, R28, R30, E9.
     """
     until_ms: int | None = None
-    decisive = b""
+    decisive: CapRule | None = None
     latest_ms = expire_ms - 1
     for cap in caps:
         if not cap.is_checked:
@@ -107,16 +112,18 @@ def check(
         cap_freed_ms = freed_ms(others, cap.limit, cap.window_ms, now_ms)
         if cap_freed_ms is None:
             continue
+        if cap.looks_again:
+            return Decision(Verdict.LOOK_AGAIN, ledger=cap.ledger)
         if cap.is_skip or isinstance(cap_freed_ms, Blocked):
             return Decision(Verdict.SKIP, ledger=cap.ledger)
         if cap.longest_deferral_ms > 0:
             latest_ms = min(latest_ms, now_ms + cap.longest_deferral_ms)
         if until_ms is None or cap_freed_ms > until_ms:
-            until_ms, decisive = cap_freed_ms, cap.ledger
-    if until_ms is None:
+            until_ms, decisive = cap_freed_ms, cap
+    if until_ms is None or decisive is None:
         return PASSED
     verdict = Verdict.DEFER if until_ms <= latest_ms else Verdict.EXPIRE
-    return Decision(verdict, until_ms, decisive)
+    return Decision(verdict, until_ms, decisive.ledger, decisive.is_replace)
 
 
 def reserve(
@@ -128,8 +135,10 @@ def reserve(
 ) -> list[Stamp]:
     """Return the stamps after a send now: one more for each counted cap (invariant 2).
 
-    Stamps that no window can reach any more are left out. Arguments as in `check`; caps with
-    `is_counted` off leave no stamp.
+    Stamps that no window can reach any more are left out; where there are more than a record keeps,
+    also those of these caps that their present windows do not reach, so that a busy ledger does not
+    push out the stamps of a slow one. Arguments as in `check`; caps with `is_counted` off leave no
+    stamp.
 
     Cost: O(caps * stamps), one new list.
     """
@@ -145,4 +154,11 @@ def reserve(
             for stamp in kept
         ):
             kept.append(Stamp(cap.ledger, tag, now_ms))
-    return kept
+    if len(kept) <= CONTACT_STAMPS_MAX:
+        return kept
+    windows = {cap.ledger: cap.window_ms for cap in caps}
+    return [
+        stamp
+        for stamp in kept
+        if is_counting(stamp.time_ms, windows.get(stamp.ledger, CAP_WINDOW_MAX_MS), now_ms)
+    ]

@@ -9,6 +9,9 @@ same event again:
     commit  evidence, stops, plans: everything about the contact in one step, once per event
     adopt   what waited for a contact that this event has identified, and how they are reached (D21)
 
+An event that occurred before its contact was erased is refused by the commit, and what it has left in
+the directories is taken back (R22).
+
 Never: acknowledges before the last of them.
 
 Shape: lists in, lists out; concurrent callers share script calls (E1). A bad event does not harm the
@@ -17,7 +20,7 @@ others of its batch.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
@@ -25,6 +28,7 @@ from core import bounds
 from core.clock import Clock
 from core.engine.adoption import Adoption, OnNear, OnTimer, alias_keys_of
 from core.engine.coalescer import Coalescer
+from core.engine.erasure import contact_erased
 from core.engine.identity import Identity, body_hash
 from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.patience import PATIENCE_MS, patiently
@@ -124,7 +128,7 @@ class Acceptor:
         incoming: list[tuple[EventAnswer, Incoming]] = []
         for answer, event in zip(answers, events, strict=True):
             try:
-                incoming.append((answer, self._incoming(snapshot, account, event, is_import)))
+                incoming.append((answer, self.incoming(snapshot, account, event, is_import=is_import)))
             except AfterwordError as error:
                 answer.error = error
         if validate_only:
@@ -139,9 +143,14 @@ class Acceptor:
         self._stats.events_refused += sum(answer.error is not None for answer in answers)
         return answers
 
-    def _incoming(
-        self, snapshot: Snapshot, account: str, event: Event, is_import: bool
+    def incoming(
+        self, snapshot: Snapshot, account: str, event: Event, *, is_import: bool = False
     ) -> Incoming:
+        """Return an event with its keys; changes nothing.
+
+        Raises:
+            InvalidField, NotFound: it cannot be accepted.
+        """
         channel = channel_of(snapshot, account, event)
         event_type = event_type_of(snapshot, account, event)
         identity = self._identity
@@ -292,6 +301,9 @@ class Acceptor:
             stats.invitations_stopped += len(result.stopped)
             if not commit.is_primary:
                 continue
+            if result.disposition == Disposition.REFUSED:
+                answer.error, answer.disposition = contact_erased(), Disposition.UNSPECIFIED
+                continue
             if answer.disposition == Disposition.DUPLICATE and result.is_duplicate:
                 stats.events_duplicate += 1
             else:
@@ -306,12 +318,30 @@ class Acceptor:
                     self._on_near(partition, plan)
             for timer in commit.timers:
                 self._on_timer(partition, commit.contact_key + timer.id, timer.due_ms)
-        await self._adoption.adopt(identified)
+        refused = {one for answer, one in incoming if answer.error is not None}
+        if refused:
+            await self._take_back(refused)
+        await self._adoption.adopt([pair for pair in identified if pair[0] not in refused])
         for _, one in incoming:
+            if one in refused:
+                continue
             contact = one.event.contact
             is_told = one.event.type == IDENTIFY and not one.is_import
             if is_told and (contact.time_zone or contact.country):
                 await self._on_profile(one.contact_key, contact.time_zone, contact.country)
+
+    async def _take_back(self, refused: Collection[Incoming]) -> None:
+        """Leave no mark of refused events, and no link that nothing else tells of."""
+        now_ms = self._clock.now_ms()
+        marks: dict[int, list[bytes]] = {}
+        for one in refused:
+            marks.setdefault(self._partition(one.event_key), []).append(one.event_key)
+        await self._store.forget_events(marks, now_ms)
+        for one in refused:
+            known = await self._adoption.aliases(one.contact_key) if one.alias_keys else ()
+            for key in set(one.alias_keys) - set(known):
+                keys = {self._partition(key): [key]}
+                await self._store.forget_orders(keys, one.contact_key, now_ms)
 
 
 assert bounds.EVENT_GENERATION_MS > PATIENCE_MS, "a retried event is still remembered"

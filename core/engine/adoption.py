@@ -1,16 +1,15 @@
 """What waited for somebody unknown goes over to whom they turn out to be (D21).
 
 Decides: when a contact is identified; what goes over: invitations that had nobody to go to, timers,
-purchases and consents; and what is known of a contact by the events that name less than an e-mail.
-Never: touches what can be sent where it waits.
+purchases, and what `core/engine/linking.py` says of consents and caps; and what is known of a contact by
+the events that name less than an e-mail.
+Never: touches what can be sent where it waits, nor merges two sides with different e-mails (R4): what
+goes over comes from a phone, reference or session.
 
 What the identifying event ends is ended before anything goes over, as if it had waited for the contact
 from the start; what a purchase has ended by now stays behind. An invitation for a session has no
 address, so it cannot be sent while it goes over; whatever crashes in between is healed by publishing
 the identifying event again. What is left behind ends SKIPPED (UNIDENTIFIED).
-
-How a contact is reached is kept with their timers, as one that no rule has set and that starts nothing:
-newer replaces older, and it runs out when the alias would be forgotten.
 """
 
 from __future__ import annotations
@@ -19,17 +18,19 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
-from core import bounds
 from core.clock import Clock
+from core.engine import profiles
 from core.engine.identity import Identity
 from core.engine.incoming import IDENTIFY, Incoming
+from core.engine.linking import PHONE_SCOPE, Evidence, Linking, StampLine
 from core.engine.plans import address_for
+from core.engine.profiles import NO_RULE as NO_RULE
 from core.engine.triggers import has_bought
 from core.gate import Lane
 from core.model import CONSENT_PURPOSES, Contact, Disposition, Event, Reason, State
 from core.partitions import partition_of
 from core.ports import Commit, CommitAnswer, CommittedPlan, Plan, Stop, Store, Waiting
-from core.records import NO_KEY, ContactRecord, HistoryKind, PlanDetail, member_of
+from core.records import ContactRecord, HistoryKind, PlanDetail, member_of
 from core.registry.registry import Registry
 from core.registry.rule_parts import OncePer
 from core.timer_records import Timer
@@ -38,14 +39,10 @@ Commits = Callable[[Sequence[tuple[int, Commit]]], Awaitable[list[CommitAnswer]]
 OnNear = Callable[[int, CommittedPlan], None]
 OnTimer = Callable[[int, bytes, int], None]
 
-Evidence = tuple[int, int, int, int, bytes, int]
 HistoryLine = tuple[int, bytes, int, int]
 
 _LINES_MAX = 128
 """Lines of a record that one commit brings."""
-
-NO_RULE = 2**32 - 1
-"""Rule number of the timer that keeps how a contact is reached."""
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 _event = msgspec.msgpack.Decoder(Event)
@@ -87,6 +84,7 @@ class Adoption:
         self._clock = clock
         self._on_near = on_near
         self._on_timer = on_timer
+        self._linking = Linking(store, identity, clock)
 
     def _partition(self, key: bytes) -> int:
         return partition_of(key, self._store.meta.partition_count)
@@ -145,10 +143,18 @@ class Adoption:
         """Keep how contacts are reached, where that is news."""
         held = await self._profiles({one.contact_key for one in identified})
         await self._commits([
-            (self._partition(one.contact_key), _profile(self._identity, one))
+            (
+                self._partition(one.contact_key),
+                profiles.commit_of(self._identity, one, held.get(one.contact_key)),
+            )
             for one in identified
-            if one.has_rivals or not _is_kept(one, held.get(one.contact_key))
+            if one.has_rivals or not profiles.is_kept(one, held.get(one.contact_key))
         ])  # fmt: skip
+
+    async def aliases(self, contact_key: bytes) -> tuple[bytes, ...]:
+        """Return the keys of everything by which a contact was ever identified."""
+        held = (await self._profiles([contact_key])).get(contact_key)
+        return () if held is None else profiles.read(held).alias_keys
 
     # What goes over -------------------------------------------------------------------------------
 
@@ -207,8 +213,9 @@ class Adoption:
         read = (await self._store.read({partition: members}))[partition] if members else []
         homeless = [one for one in read if one is not None and _is_homeless(one)]
         own = await self._store.contact(target, incoming.contact_key) or ContactRecord()
+        await self._forbid(incoming, key, record, own)
         wanted = [one for one in homeless if not self._is_pointless(one, own)]
-        commits = self._news(incoming, key, record, own)
+        commits = await self._news(incoming, key, record, own)
         commits += [self._commit(incoming, one) for one in wanted]
         commits += [self._set_timer(incoming, key, timer) for timer in timers]
         answers = await self._commits([(target, commit) for commit in commits])
@@ -224,6 +231,16 @@ class Adoption:
                 await self._store.cancel(partition, gone, state, reason, now_ms)
         if timers:
             await self._store.drop_timers(partition, [key + timer.id for timer in timers])
+
+    async def _forbid(
+        self, incoming: Incoming, key: bytes, record: ContactRecord, own: ContactRecord
+    ) -> None:
+        """Let both sides know what the other forbids, before anything goes over."""
+        await self._linking.forbid(key, record, incoming.contact_key, own)
+        phone = Contact(phone=incoming.event.contact.phone)
+        is_phone = key in self._identity.alias_keys(incoming.channel.account, phone)
+        if is_phone and not incoming.has_rivals:
+            await self._linking.forbid(incoming.contact_key, own, key, record, PHONE_SCOPE)
 
     def _hint(self, partition: int, answer: CommitAnswer, commit: Commit) -> None:
         for plan in answer.plans:
@@ -241,20 +258,23 @@ class Adoption:
             return False
         return has_bought(rule, channel, own, _event.decode(one.body).occur_ms)
 
-    def _news(
+    async def _news(
         self, incoming: Incoming, key: bytes, record: ContactRecord, own: ContactRecord
     ) -> list[Commit]:
-        """Return what brings the contact the purchases and consents of the other, where they lack
-        any: before all that may need them."""
-        consents = [line for line in _consents(record) if line not in _consents(own)]
+        """Return what brings the contact the consents, purchases and stamps of the other, where they
+        lack any: before all that may need them."""
+        consents = await self._linking.grants(key, record, own)
         known = {line[:2] for line in _purchases(own)}
         history = [line for line in _purchases(record) if line[:2] not in known]
+        counted = {(stamp.ledger, stamp.tag) for stamp in own.stamps}
+        stamps = [one for one in self._linking.stamps(key, record) if one[:2] not in counted]
         return [
             self._base(
                 incoming, key + bytes((at // _LINES_MAX,)), b"",
                 consents=consents[at : at + _LINES_MAX], history=history[at : at + _LINES_MAX],
+                stamps=stamps[at : at + _LINES_MAX],
             )
-            for at in range(0, max(len(consents), len(history)), _LINES_MAX)
+            for at in range(0, max(len(consents), len(history), len(stamps)), _LINES_MAX)
         ]  # fmt: skip
 
     def _commit(self, incoming: Incoming, one: Waiting) -> Commit:
@@ -297,6 +317,7 @@ class Adoption:
         self, incoming: Incoming, part: bytes, body: bytes, time_ms: int = 0,
         plans: tuple[Plan, ...] = (), timers: tuple[Timer, ...] = (),
         consents: Sequence[Evidence] = (), history: Sequence[HistoryLine] = (),
+        stamps: Sequence[StampLine] = (),
     ) -> Commit:  # fmt: skip
         return Commit(
             event_key=self._identity.adopted_key(incoming.event_key, part),
@@ -308,36 +329,9 @@ class Adoption:
             timers=timers,
             consents=tuple(consents),
             history=tuple(history),
+            stamps=tuple(stamps),
             is_primary=False,
         )
-
-
-def _profile(identity: Identity, incoming: Incoming) -> Commit:
-    """Return what keeps how a contact is reached."""
-    time_ms = incoming.event.occur_ms
-    timer = Timer(
-        id=identity.timer_id(NO_RULE, NO_KEY, 0), rule_number=NO_RULE, key=NO_KEY,
-        due_ms=time_ms + bounds.ORDER_GENERATION_MS, time_ms=time_ms, revision=0, body=b"",
-    )  # fmt: skip
-    return Commit(
-        event_key=identity.adopted_key(incoming.event_key, incoming.contact_key),
-        contact_key=incoming.contact_key,
-        disposition=Disposition.NO_MATCH,
-        body=_encode(incoming.event.contact),
-        event_time_ms=time_ms,
-        timers=(timer,),
-        is_primary=False,
-    )
-
-
-def _is_kept(incoming: Incoming, profile: Timer | None) -> bool:
-    """Return whether what the event tells of its contact is known, and for a good while."""
-    age_max_ms = bounds.ORDER_GENERATION_MS // 2
-    return (
-        profile is not None
-        and profile.body == _encode(incoming.event.contact)
-        and profile.time_ms > incoming.event.occur_ms - age_max_ms
-    )
 
 
 def _stopping(incoming: Incoming, key: bytes, stops: tuple[Stop, ...]) -> Commit:
@@ -345,12 +339,6 @@ def _stopping(incoming: Incoming, key: bytes, stops: tuple[Stop, ...]) -> Commit
         event_key=incoming.event_key, contact_key=key, disposition=Disposition.NO_MATCH, body=b"",
         event_time_ms=incoming.event.occur_ms, stops=stops, is_primary=False,
     )  # fmt: skip
-
-
-def _consents(record: ContactRecord) -> list[Evidence]:
-    return [
-        (c.scope, c.purpose, c.medium, c.status, c.scope_key, c.time_ms) for c in record.consents
-    ]
 
 
 def _purchases(record: ContactRecord) -> list[HistoryLine]:

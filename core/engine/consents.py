@@ -1,63 +1,67 @@
-"""Consents of contacts: grant, withdraw, read back.
+"""Consents and suppressions of contacts: grant, withdraw, suppress, lift, read back.
 
-Decides: which entry a grant or withdrawal writes, and how the documents beside the entries read. The
-decision to send is not taken here: it is taken in the claim script, on the entries (R17).
+Decides: which lines a statement writes, and for whom: what forbids messages to a phone is written for
+the phone itself too, and for every contact known by it. The decision to send is not taken here: it is
+taken in the claim script, on the entries (R17, R18).
+
+Each contact is written in one step; of several, one after the other, the contact meant first. Every
+statement is repeated without harm: the log gets another line, the table stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from core.clock import Clock
-from core.errors import NotFound
-from core.model import ConsentScope, ConsentStatus
+from core.contact_ports import ConsentLine, LoggedLine
+from core.engine import consent_views
+from core.engine.consent_documents import ConsentDocument, packed
+from core.engine.consent_views import ConsentView, Said, SuppressionView
+from core.engine.reach import Reach, Whom
+from core.errors import FailedPrecondition, NotFound
+from core.model import ConsentScope, ConsentStatus, LegalBasis, Medium, Suppression
 from core.partitions import partition_of
 from core.ports import Store
-from core.records import NO_KEY, ConsentEntry, consent_id
+from core.records import NO_KEY, ConsentEntry
 from core.registry.registry import Registry
 
+PHONE_MEDIA = (int(Medium.SMS), int(Medium.WHATSAPP))
+LOG_READ_MAX = 1_000
 
-class ConsentDocument(msgspec.Struct, array_like=True):
-    """The evidence kept beside a consent entry. Field order is the storage format: append only."""
-
-    collection_point: str = ""
-    text_version: str = ""
-    actor: str = ""
-    write_ms: int = 0
-    method: str = ""
-    """How it was withdrawn, if by the contact: "one-click", "page"."""
-    invitation: bytes = b""
-    """Member of the message whose link was used."""
+_FORBIDDING = frozenset({ConsentStatus.WITHDRAWN, ConsentStatus.LIFTED, *Suppression})
 
 
-class ConsentView(msgspec.Struct):
-    """One consent as it stands: entries and document together. Times epoch ms, 0 for never."""
+class Statement(msgspec.Struct, frozen=True):
+    """What somebody says: about which messages, when, and how."""
 
-    contact_key: bytes
-    scope: int
-    scope_key: bytes
-    channel_name: str
-    """Full name for CHANNEL scope, else ""."""
-    purpose: int
-    medium: int
-    status: int
-    evidence_ms: int = 0
-    withdraw_ms: int = 0
-    collection_point: str = ""
-    text_version: str = ""
-    actor: str = ""
-    method: str = ""
-    invitation: bytes = b""
+    purpose: int = 0
+    """0: all, where that is possible."""
+    medium: int = 0
+    """0: all, where that is possible."""
+    channel_name: str = ""
+    """Full name; "": the whole account."""
+    time_ms: int = 0
+    """0: now. Later than now counts as now (R17)."""
+    document: ConsentDocument = ConsentDocument()
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_document = msgspec.msgpack.Decoder(ConsentDocument)
+class Written(msgspec.Struct):
+    """What a write has done. Members of all contacts concerned."""
+
+    contact_keys: list[bytes]
+    """Whom it was written for, the contact meant first."""
+    ended: list[bytes] = []
+    in_flight: list[bytes] = []
+    """Claimed before: these may still arrive (R12)."""
 
 
 class ConsentBook:
     """Consents of all contacts of one store."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
+    def __init__(self, store: Store, registry: Registry, reach: Reach, clock: Clock) -> None:
+        self.reach = reach
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -65,108 +69,215 @@ class ConsentBook:
     def _partition(self, contact_key: bytes) -> int:
         return partition_of(contact_key, self._store.meta.partition_count)
 
-    def _scope(self, account: str, channel_name: str) -> tuple[int, bytes]:
+    def scope(self, account: str, channel_name: str) -> tuple[int, bytes]:
+        """Return (scope, scope key) of a channel, or of the account.
+
+        Raises:
+            NotFound: the channel does not exist.
+        """
         if not channel_name:
             return ConsentScope.ACCOUNT, NO_KEY
         channel = self._registry.snapshot.channel_by_name.get(channel_name)
         if channel is None or channel.account != account:
             raise NotFound(f'"{channel_name[:200]}" is no channel of this account', field="channel")
-        return ConsentScope.CHANNEL, channel.number.to_bytes(8, "little")
+        return self.scope_of_number(channel.number)
+
+    @staticmethod
+    def scope_of_number(channel_number: int) -> tuple[int, bytes]:
+        """Return (scope, scope key) of a channel by its number, or of the account for 0."""
+        if not channel_number:
+            return ConsentScope.ACCOUNT, NO_KEY
+        return ConsentScope.CHANNEL, channel_number.to_bytes(8, "little")
+
+    def line(self, account: str, status: int, said: Statement, expire_ms: int = 0) -> ConsentLine:
+        """Return what a statement writes.
+
+        Raises:
+            NotFound: the channel does not exist.
+        """
+        scope, scope_key = self.scope(account, said.channel_name)
+        now_ms = self._clock.now_ms()
+        return ConsentLine(
+            scope, said.purpose, said.medium, int(status), min(said.time_ms or now_ms, now_ms),
+            scope_key, expire_ms, packed(said.document),
+        )  # fmt: skip
+
+    # Writing --------------------------------------------------------------------------------------
 
     async def grant(
-        self, account: str, contact_key: bytes, purpose: int, medium: int, channel_name: str,
-        time_ms: int, collection_point: str, text_version: str, actor: str,
+        self, account: str, whom: Whom, said: Statement, expire_ms: int = 0, *,
+        is_proven: bool = True,
     ) -> ConsentView:  # fmt: skip
-        """Record a consent; evidence from the future counts as from now (R17).
+        """Record a consent.
 
         Raises:
             NotFound: the channel does not exist.
         """
-        scope, scope_key = self._scope(account, channel_name)
-        now_ms = self._clock.now_ms()
-        evidence_ms = min(time_ms or now_ms, now_ms)
-        entry = (scope, purpose, medium, int(ConsentStatus.GRANTED), scope_key, evidence_ms)
-        document = ConsentDocument(collection_point, text_version, actor, now_ms)
-        await self._write(contact_key, entry, document, now_ms)
-        return await self._one(account, contact_key, entry)
+        status = granted_as(said.document, is_proven=is_proven)
+        line = self.line(account, status, said, expire_ms)
+        written = await self.write(account, whom, [line])
+        return await self.one(account, written.contact_keys[0], line)
 
     async def withdraw(
-        self, account: str, contact_key: bytes, purpose: int, medium: int, channel_name: str,
-        actor: str, method: str = "", invitation: bytes = b"",
-    ) -> tuple[ConsentView, list[bytes], list[bytes]]:  # fmt: skip
+        self, account: str, whom: Whom, said: Statement
+    ) -> tuple[ConsentView, Written]:
         """Record a withdrawal. Once this returns, no send that it covers starts.
-
-        Args:
-            method: how the contact withdrew, and by which `invitation`; see `ConsentDocument`.
-
-        Returns:
-            (the consent as it stands, members ended by it, members already claimed).
 
         Raises:
             NotFound: the channel does not exist.
         """
-        scope, scope_key = self._scope(account, channel_name)
+        line = self.line(account, ConsentStatus.WITHDRAWN, said)
+        written = await self.write(account, whom, [line])
+        return await self.one(account, written.contact_keys[0], line), written
+
+    async def unsubscribe(self, account: str, whom: Whom, said: Sequence[Statement]) -> Written:
+        """Withdraw and suppress, in one write (R18). Once this returns, no send that it covers starts.
+
+        Raises:
+            NotFound: a channel does not exist.
+        """
+        lines = [
+            self.line(account, status, each)
+            for each in said
+            for status in (ConsentStatus.WITHDRAWN, Suppression.UNSUBSCRIBED)
+        ]
+        return await self.write(account, whom, lines)
+
+    async def suppress(
+        self, account: str, whom: Whom, said: Statement, kind: int
+    ) -> tuple[SuppressionView, Written]:
+        """Suppress. Once this returns, no send that it covers starts.
+
+        Raises:
+            NotFound: the channel does not exist.
+        """
+        line = self.line(account, kind, said)
+        written = await self.write(account, whom, [line])
+        for view in await self.suppressions(written.contact_keys[0]):
+            if _is_of(view, line) and view.kind == kind:
+                return view, written
+        raise NotFound("the contact was erased meanwhile", field="contact")
+
+    async def lift(self, account: str, whom: Whom, said: Statement) -> list[SuppressionView]:
+        """Lift the suppressions of exactly this scope, purpose and medium; return which.
+
+        Raises:
+            NotFound: the channel does not exist.
+            FailedPrecondition: the contact was erased.
+        """
+        line = self.line(account, ConsentStatus.LIFTED, said)
+        lifted = await self.liftable(account, whom, line)
+        await self.write(account, whom, [line])
+        return lifted
+
+    async def liftable(self, account: str, whom: Whom, line: ConsentLine) -> list[SuppressionView]:
+        """Return what a line of LIFTED would lift.
+
+        Raises:
+            FailedPrecondition: the contact was erased.
+        """
+        contact_key = await self.reach.contact_key(account, whom)
+        found = [view for view in await self.suppressions(contact_key) if _is_of(view, line)]
+        if any(view.kind == Suppression.ERASED for view in found):
+            raise FailedPrecondition(
+                "the contact was erased: only a later consent opens it again, see GrantConsent",
+                field="contact",
+            )
+        return found
+
+    async def write(self, account: str, whom: Whom, lines: Sequence[ConsentLine]) -> Written:
+        """Write lines for a contact; those that forbid messages to its phone also for the phone and
+        every contact known by it."""
         now_ms = self._clock.now_ms()
-        entry = (scope, purpose, medium, int(ConsentStatus.WITHDRAWN), scope_key, now_ms)
-        known = await self._documents(contact_key)
-        before = known.get(consent_id(ConsentEntry(*entry)))
-        document = ConsentDocument(
-            before.collection_point if before else "", before.text_version if before else "",
-            actor, now_ms, method, invitation,
-        )  # fmt: skip
-        ended, flying = await self._write(contact_key, entry, document, now_ms)
-        return await self._one(account, contact_key, entry), ended, flying
+        by_phone = [each for line in lines for each in _by_phone(line)]
+        written = Written([])
+        while True:
+            # Whoever links a phone to a contact notes it before reading what is said of the phone: so
+            # what is said meanwhile is either seen there, or the link is seen here, the second time.
+            meant = await self.reach.contact_key(account, whom)
+            keys = [meant]
+            if by_phone:
+                keys += await self.reach.others_by_phone(account, whom, meant)
+            keys = [key for key in keys if key not in written.contact_keys]
+            if not keys:
+                return written
+            for key in keys:
+                answer = await self._store.write_consents(
+                    self._partition(key), key, lines if key == meant else by_phone, now_ms
+                )
+                written.ended += answer.ended
+                written.in_flight += answer.in_flight
+            written.contact_keys += keys
 
-    async def _write(
-        self, contact_key: bytes, entry: tuple[int, int, int, int, bytes, int],
-        document: ConsentDocument, now_ms: int,
-    ) -> tuple[list[bytes], list[bytes]]:  # fmt: skip
-        name = consent_id(ConsentEntry(*entry))
-        return await self._store.write_consent(
-            self._partition(contact_key), contact_key, entry, (name, _encode(document)), now_ms
-        )
+    # Reading --------------------------------------------------------------------------------------
 
-    async def _documents(self, contact_key: bytes) -> dict[bytes, ConsentDocument]:
-        raw = await self._store.consent_documents(self._partition(contact_key), contact_key)
-        return {name: _document.decode(value) for name, value in raw.items()}
+    async def one(self, account: str, contact_key: bytes, line: ConsentLine) -> ConsentView:
+        """Return the consent that a line speaks about, as it stands.
 
-    async def _one(
-        self, account: str, contact_key: bytes, entry: tuple[int, int, int, int, bytes, int]
-    ) -> ConsentView:
-        wanted = consent_id(ConsentEntry(*entry))
+        Raises:
+            NotFound: nothing is known of it.
+        """
         for view in await self.list(account, contact_key):
-            if bytes((view.scope, view.purpose, view.medium)) + view.scope_key == wanted:
+            if _is_of(view, line):
                 return view
         raise NotFound("no such consent", field="name")
 
+    async def suppressions(self, contact_key: bytes) -> list[SuppressionView]:
+        """Return why the contact is not written to, by scope, purpose, medium and kind."""
+        entries, log = await self.state(contact_key)
+        channels = self._registry.snapshot.channel_by_number
+        return consent_views.suppressions(contact_key, entries, Said(log), channels)
+
+    async def state(
+        self, contact_key: bytes
+    ) -> tuple[Sequence[ConsentEntry], Sequence[LoggedLine]]:
+        """Return the contact's table and the whole log behind it."""
+        record = await self._store.contact(self._partition(contact_key), contact_key)
+        if record is None or not record.consent_lines:
+            return [], []
+        log: list[LoggedLine] = []
+        while True:
+            more = await self.history(contact_key, log[-1].number if log else 0, LOG_READ_MAX)
+            log += more
+            if len(more) < LOG_READ_MAX:
+                return record.consents, log
+
+    async def history(self, contact_key: bytes, after: int, limit: int) -> Sequence[LoggedLine]:
+        """Return the lines of the log with numbers above `after`, oldest first."""
+        partition = self._partition(contact_key)
+        return await self._store.consent_log(partition, contact_key, after, limit)
+
+    def channel_name(self, scope: int, scope_key: bytes) -> str:
+        """Return the full name of the channel that a line covers, "" for none."""
+        channels = self._registry.snapshot.channel_by_number
+        return consent_views.channel_name_of(scope, scope_key, channels)
+
     async def list(self, account: str, contact_key: bytes) -> list[ConsentView]:
         """Return what the contact has agreed to, by scope, purpose and medium; [] if unknown."""
-        record = await self._store.contact(self._partition(contact_key), contact_key)
-        if record is None:
-            return []
-        documents = await self._documents(contact_key)
+        entries, log = await self.state(contact_key)
         channels = self._registry.snapshot.channel_by_number
-        views: dict[bytes, ConsentView] = {}
-        for entry in record.consents:
-            name = consent_id(entry)
-            view = views.get(name)
-            if view is None:
-                channel = None
-                if entry.scope == ConsentScope.CHANNEL:
-                    channel = channels.get(int.from_bytes(entry.scope_key, "little"))
-                document = documents.get(name, ConsentDocument())
-                view = views[name] = ConsentView(
-                    contact_key, entry.scope, entry.scope_key,
-                    channel.name if channel is not None else "", entry.purpose, entry.medium,
-                    ConsentStatus.UNSPECIFIED, 0, 0, document.collection_point,
-                    document.text_version, document.actor, document.method, document.invitation,
-                )  # fmt: skip
-            if entry.status == ConsentStatus.WITHDRAWN:
-                view.withdraw_ms = entry.time_ms
-            else:
-                view.status, view.evidence_ms = entry.status, entry.time_ms
-        for view in views.values():
-            # A withdrawal beats evidence that is older or of the same millisecond (R17).
-            if view.withdraw_ms and view.withdraw_ms >= view.evidence_ms:
-                view.status = ConsentStatus.WITHDRAWN
-        return [views[name] for name in sorted(views)]
+        return consent_views.consents(
+            contact_key, entries, Said(log), channels, self._clock.now_ms()
+        )
+
+
+def granted_as(document: ConsentDocument, *, is_proven: bool) -> ConsentStatus:
+    """Return what a consent counts as. Only one with proof ends an unsubscribe (R18); being a customer
+    never does, because who has objected was asked and said no (g2, g4)."""
+    is_consent = document.legal_basis != LegalBasis.EXISTING_CUSTOMER
+    return ConsentStatus.CONFIRMED if is_proven and is_consent else ConsentStatus.GRANTED
+
+
+def _by_phone(line: ConsentLine) -> Sequence[ConsentLine]:
+    """Return what of a line holds for the phone itself: over e-mail a household is several people."""
+    if line.status not in _FORBIDDING:
+        return ()
+    if line.medium:
+        return (line,) if line.medium in PHONE_MEDIA else ()
+    return [msgspec.structs.replace(line, medium=medium) for medium in PHONE_MEDIA]
+
+
+def _is_of(view: ConsentView | SuppressionView, line: ConsentLine) -> bool:
+    return (view.scope, view.scope_key, view.purpose, view.medium) == (
+        line.scope, line.scope_key, line.purpose, line.medium,
+    )  # fmt: skip

@@ -5,7 +5,10 @@ Decides: the order of the steps of a round.
     read      plans and bodies of due entries; nothing changes
     judge     what registry, facts and hours say now (`core/engine/judge.py`); what passes is rendered,
               ahead of the claim, so that nothing claimed waits for a template
-    claim     the gate, in the store; what passes is ours for the length of a lease
+    volume    tokens for what is limited over all contacts (`core/engine/volume.py`)
+    claim     the gate, in the store; what passes is ours for the length of a lease; what was judged by
+              something that is not so any more is read and judged again
+    address   what a phone says that several contacts share (`core/engine/addresses.py`)
     hand over at once (R12); a claim older than HAND_OVER_MS looks at the consent again first (E4)
     settle    outcome, next step, reservations; repeated until the store takes it or the lease ends
 
@@ -23,24 +26,25 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-import msgspec
-
 from core import bounds
 from core.clock import Clock, SystemClock, monotonic_ns
+from core.engine.caps_due import capped_members, last_ledger
+from core.engine.due_case import Fired, Ready
+from core.engine.hand_over import Claimed, HandOver
 from core.engine.horizon import Horizon
-from core.engine.judge import Fired, Judge, Ready
+from core.engine.judge import Judge
 from core.engine.ownership import Ownership
 from core.engine.patience import patiently
 from core.engine.planner import Planner
-from core.engine.settlement import Meaning
 from core.engine.timers import TimerRunner
+from core.engine.volume import VolumeDesk, keep
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
 from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane
-from core.model import State, WaitReason
-from core.ports import Settlement, Store, Waiting
+from core.model import WaitReason
+from core.ports import Store, Waiting
 from core.registry.registry import Registry
 from core.registry.snapshot import Snapshot
-from core.sending import Delivery, Postbox
+from core.sending import Postbox
 from core.stats import Stats
 
 _LOG = logging.getLogger(__name__)
@@ -50,17 +54,10 @@ CLAIM_PATIENCE_MS = 1_800
 """How long one claim is tried; then its entries wait for their lease or the next look."""
 
 
+LOOKS_MAX = 3
+"""How often a round judges an entry before it waits for the next look."""
 PUZZLED_MS = 15 * bounds.MINUTE_MS
 """When an entry that could not be judged is looked at again."""
-
-
-class Claimed(msgspec.Struct):
-    """What one partition's claim has let through."""
-
-    partition: int
-    token: bytes
-    claimed_ns: int
-    entries: list[Ready]
 
 
 class Dispatcher:
@@ -74,8 +71,11 @@ class Dispatcher:
         self._registry = registry
         self._ownership = ownership
         self._horizon = horizon
-        self._meaning = Meaning(planner, postbox, stats)
         self._judge = Judge(postbox)
+        self._volume = VolumeDesk(store, stats)
+        self.hand_over = HandOver(
+            store, registry, horizon, planner, self._volume, postbox, clock, stats
+        )
         self._timers = timers
         self._postbox = postbox
         self._clock = clock
@@ -99,10 +99,12 @@ class Dispatcher:
                 ready, revision = await self._read_and_judge(fired)
                 await self._claiming.acquire()
             try:
-                claims = await self._claim_all(ready, revision)
+                claims, left = await self._claim_all(ready, revision)
             finally:
                 self._claiming.release()
-            await asyncio.gather(*(self._deliver(claim) for claim in claims))
+            await asyncio.gather(
+                *(self.hand_over.deliver(claim) for claim in claims), self._put_back_soon(left)
+            )
         except StoreUnavailable:
             self._stats.store_errors += 1
             await self._put_back_soon(fired)
@@ -123,6 +125,8 @@ class Dispatcher:
 
     async def _put_back_soon(self, fired: Sequence[Fired]) -> None:
         """Look again a little later. What was claimed meanwhile answers GONE, which is harmless."""
+        if not fired:
+            return
         if not self._clock.is_virtual:
             await asyncio.sleep(_PAUSE_MS / 1_000)
         for due_ms, member, (partition, source) in fired:
@@ -139,8 +143,9 @@ class Dispatcher:
         read = await self._store.read({
             p: [member for _, member, _ in entries] for p, entries in by_partition.items()
         })  # fmt: skip
+        ledgers = await self._ledgers(read)
         try:
-            ready, revision = self._judge_all(by_partition, read)
+            ready, revision = self._judge_all(by_partition, read, ledgers)
             if all(one.item.action != ClaimAction.END for one in ready):
                 return ready, revision
         except StaleRegistry:
@@ -148,14 +153,26 @@ class Dispatcher:
             pass
         # A no is final: it is said only by the newest configuration.
         await self._registry.refresh()
-        return self._judge_all(by_partition, read)
+        return self._judge_all(by_partition, read, ledgers)
+
+    async def _ledgers(self, read: dict[int, list[Waiting | None]]) -> dict[bytes, bytes]:
+        """Return for entries that come back from a cap which may want a time of day: member -> the
+        ledger they waited for, by the gate's last note (R27)."""
+        found: dict[bytes, bytes] = {}
+        for partition, entries in read.items():
+            members = capped_members(self._registry.snapshot, entries)
+            if members:
+                notes = await self._store.notes(partition, members)
+                found |= {m: last_ledger(raw) for m, raw in zip(members, notes, strict=True)}
+        return found
 
     def _judge_all(
-        self, by_partition: dict[int, list[Fired]], read: dict[int, list[Waiting | None]]
-    ) -> tuple[list[Ready], int]:
+        self, by_partition: dict[int, list[Fired]], read: dict[int, list[Waiting | None]],
+        ledgers: dict[bytes, bytes],
+    ) -> tuple[list[Ready], int]:  # fmt: skip
         snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
         ready = [
-            self._judged(snapshot, entry, waiting, now_ms)
+            self._judged(snapshot, entry, waiting, now_ms, ledgers.get(entry[1], b""))
             for p, entries in by_partition.items()
             for entry, waiting in zip(entries, read[p], strict=True)
         ]
@@ -163,11 +180,11 @@ class Dispatcher:
         return ready, snapshot.revision
 
     def _judged(
-        self, snapshot: Snapshot, entry: Fired, waiting: Waiting | None, now_ms: int
+        self, snapshot: Snapshot, entry: Fired, waiting: Waiting | None, now_ms: int, ledger: bytes
     ) -> Ready:
         """Judge one entry. One that cannot be understood waits, and does not hold up the others."""
         try:
-            return self._judge.judge(snapshot, entry, waiting, now_ms)
+            return self._judge.judge(snapshot, entry, waiting, now_ms, ledger)
         except StaleRegistry:
             raise
         except Exception:
@@ -182,7 +199,34 @@ class Dispatcher:
 
     # Claim --------------------------------------------------------------------------------------
 
-    async def _claim_all(self, ready: Sequence[Ready], revision: int) -> list[Claimed]:
+    async def _claim_all(
+        self, ready: list[Ready], revision: int
+    ) -> tuple[list[Claimed], list[Fired]]:
+        """Claim; return what was claimed, and what is to be looked at once more a little later: it was
+        judged anew a few times, and what it was judged by had changed each time."""
+        claims: list[Claimed] = []
+        left: list[Fired] = []
+        for _ in range(LOOKS_MAX):
+            try:
+                if left:
+                    ready, revision = await self._read_and_judge(left)
+                await self._volume.take(ready, self._clock.now_ms())
+            except Exception:
+                if not claims:
+                    raise
+                # What was claimed before goes out all the same.
+                self._stats.round_errors += 1
+                _LOG.exception("%d entries could not be judged anew", len(left))
+                break
+            claims += await self._claim_once(ready, revision)
+            left = [_fired(one) for claim in claims for one in claim.again]
+            for claim in claims:
+                claim.again = []
+            if not left:
+                break
+        return claims, left
+
+    async def _claim_once(self, ready: Sequence[Ready], revision: int) -> list[Claimed]:
         by_partition: dict[int, list[Ready]] = {}
         for one in ready:
             by_partition.setdefault(one.where[0], []).append(one)
@@ -191,7 +235,12 @@ class Dispatcher:
             for p, entries in by_partition.items()
             for at in range(0, len(entries), bounds.CLAIM_BATCH_MAX)
         ]
-        return await asyncio.gather(*(self._claim(p, entries, revision) for p, entries in batches))
+        claims = await asyncio.gather(
+            *(self._claim(p, entries, revision) for p, entries in batches)
+        )
+        taken = {one.item.member for claim in claims for one in claim.entries}
+        await self._volume.give_back(one for one in ready if one.item.member not in taken)
+        return claims
 
     async def _claim(self, partition: int, entries: list[Ready], revision: int) -> Claimed:
         token, now_ms = secrets.token_bytes(16), self._clock.now_ms()
@@ -217,15 +266,18 @@ class Dispatcher:
             return claimed
         except StaleRegistry:
             await self._refresh()
-            await self._put_back_soon([(e.due_ms, e.item.member, e.where) for e in entries])
+            await self._put_back_soon([_fired(one) for one in entries])
             return claimed
         except StoreUnavailable:
             # It may have been claimed: then the lease brings it back.
-            await self._put_back_soon([(e.due_ms, e.item.member, e.where) for e in entries])
+            keep(entries)
+            await self._put_back_soon([_fired(one) for one in entries])
             return claimed
         self._stats.claims += 1
         for one, answer in zip(entries, answers, strict=True):
-            if self._follow(partition, one, answer, now_ms):
+            if answer.code == ClaimCode.LOOK_AGAIN:
+                claimed.again.append(one)
+            elif self._follow(partition, one, answer, now_ms):
                 claimed.entries.append(one)
         return claimed
 
@@ -248,8 +300,10 @@ class Dispatcher:
             one.letter.attempts = answer.attempts - 1
             return True
         if answer.code == ClaimCode.DEFERRED:
-            if one.item.action == ClaimAction.GATE:
+            if one.item.action == ClaimAction.GATE or one.item.wait == WaitReason.CAPPED:
                 stats.deferred_by_cap += 1
+            elif one.item.wait == WaitReason.VOLUME:
+                stats.deferred_by_volume += 1
             else:
                 stats.deferred_by_hours += 1
             self._horizon.on_deferred(partition, one.item.member, answer.due_ms)
@@ -264,76 +318,9 @@ class Dispatcher:
             stats.gone += 1
         return False
 
-    # Hand over and settle ----------------------------------------------------------------------
 
-    async def _deliver(self, claim: Claimed) -> None:
-        if not claim.entries:
-            return
-        entries = claim.entries
-        if monotonic_ns() - claim.claimed_ns > bounds.HAND_OVER_MS * 1_000_000:
-            allowed = await self._store.mark_sending(
-                claim.partition, claim.token, [e.item for e in entries], self._clock.now_ms()
-            )
-            entries = [one for one, may in zip(entries, allowed, strict=True) if may]
-        letters = [(one.letter, one.rendered) for one in entries if one.letter is not None]
-        deliveries = await self._postbox.send(letters)
-        now_ms = self._clock.now_ms()
-        settlements = [
-            self._settlement(one, delivery, now_ms)
-            for one, delivery in zip(entries, deliveries, strict=True)
-        ]
-        await self._settle(claim, entries, settlements, now_ms)
-
-    def _settlement(self, one: Ready, delivery: Delivery, now_ms: int) -> Settlement:
-        assert one.waiting is not None and one.detail is not None and one.letter is not None
-        try:
-            return self._meaning.of(
-                self._registry.snapshot, one.item.member, one.waiting.reference, one.detail,
-                one.letter, delivery, now_ms,
-            )  # fmt: skip
-        except Exception:
-            if delivery.kind is not Delivery.Kind.ACCEPTED:
-                raise
-            # What was sent must be settled, or its lease would bring it back.
-            self._stats.round_errors += 1
-            _LOG.exception("no next step can be planned after %s", one.item.member.hex())
-            revision = one.letter.revision
-            return Settlement(one.item.member, State.SENT, content_revision=revision)
-
-    async def _settle(
-        self, claim: Claimed, entries: list[Ready], settlements: list[Settlement], now_ms: int
-    ) -> None:
-        """Record the outcomes; knowledge of a send is not given up while the lease stands."""
-        while True:
-            try:
-                answers = await self._store.settle(
-                    claim.partition, claim.token, settlements, now_ms
-                )
-                break
-            except StoreUnavailable:
-                self._stats.store_errors += 1
-                age_ms = (monotonic_ns() - claim.claimed_ns) // 1_000_000
-                if age_ms > bounds.CLAIM_LEASE_MS:
-                    _LOG.error(
-                        "%d outcomes were lost with the store; the lease brings the entries back",
-                        len(settlements),
-                    )
-                    return
-                await asyncio.sleep(_PAUSE_MS / 1_000)
-        horizon, stats = self._horizon, self._stats
-        for settlement, answer in zip(settlements, answers, strict=True):
-            if not answer.is_settled:
-                stats.settled_too_late += 1
-                continue
-            if settlement.state == State.SENT:
-                stats.sent += 1
-            elif settlement.state == State.SCHEDULED:
-                horizon.on_deferred(claim.partition, settlement.member, settlement.due_ms)
-            for plan in answer.next_plans:
-                if plan.lane == Lane.NEAR and plan.state == State.SCHEDULED:
-                    horizon.on_near(claim.partition, plan)
-            for member, due_ms in answer.woken:
-                horizon.on_deferred(claim.partition, member, due_ms)
+def _fired(one: Ready) -> Fired:
+    return one.due_ms, one.item.member, one.where
 
 
 def _turn(one: Ready) -> tuple[int, int, int, bytes]:

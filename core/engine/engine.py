@@ -15,20 +15,32 @@ import logging
 from core import bounds
 from core.clock import Clock, ManualClock, SystemClock
 from core.engine.accept import Acceptor
+from core.engine.breaker import ComplaintBreaker
+from core.engine.consent_tokens import ConsentTokens
 from core.engine.consents import ConsentBook
 from core.engine.dispatch import Dispatcher
+from core.engine.diversion_audit import DiversionAudit
+from core.engine.dossier import Dossiers
+from core.engine.double_opt_in import DoubleOptIn
+from core.engine.erasure import Eraser
 from core.engine.explain import Explainer
+from core.engine.explain_now import Rehearsal
+from core.engine.explain_replan import Replanner
+from core.engine.feedback import FeedbackBook
 from core.engine.horizon import Horizon
 from core.engine.identity import Identity
+from core.engine.judge import Judge
 from core.engine.manual import ByHand
 from core.engine.ownership import Ownership
 from core.engine.pending import Pending
 from core.engine.placement import Placement
 from core.engine.planner import Planner
+from core.engine.reach import Reach
 from core.engine.reader import Reader
 from core.engine.refusals import Refusals
 from core.engine.reinstate import SecondThoughts
 from core.engine.rule_counts import RuleCounts
+from core.engine.stop_words import Inbox
 from core.engine.timers import TimerRunner
 from core.errors import StoreUnavailable
 from core.model import Medium
@@ -99,18 +111,37 @@ class Engine:
             store, registry, self.identity, planner, clock, self.stats, on_near, on_timer,
             self.pending.follow_contact,
         )  # fmt: skip
-        self.consents = ConsentBook(store, registry, clock)
-        self.reader = Reader(store, registry, self.identity, clock)
-        self.rule_counts = RuleCounts(store)
+        self._open_books(store, registry, clock)
         self.explainer = Explainer(
-            store, registry, self.identity, self.reader, clock, self.refusals
-        )
+            store, registry, self.identity, self.reader, clock, self.refusals,
+            Rehearsal(Judge(postbox)), Replanner(self.identity, held, self.acceptor.incoming),
+        )  # fmt: skip
         placement = Placement(store, self.identity, clock, self.stats, on_near)
         self.by_hand = ByHand(registry, self.identity, planner, placement, self.reader, clock)
+        self.opt_in = DoubleOptIn(
+            ConsentTokens((store.meta.secret,)), self.consents, self.by_hand, registry, clock
+        )
         self.second_thoughts = SecondThoughts(
             store, registry, self.identity, placement, self.pending, self.horizon, self.reader,
             clock, self._wakeup.set,
         )  # fmt: skip
+
+    def _open_books(self, store: Store, registry: Registry, clock: Clock) -> None:
+        """Make what keeps and tells things about people and messages."""
+        reach = Reach(store, self.identity, clock)
+        self.consents = ConsentBook(store, registry, reach, clock)
+        self.inbox = Inbox(self.consents)
+        self.reader = Reader(store, registry, self.identity, clock)
+        self.dossiers = Dossiers(store, registry, self.identity, clock)
+        self.eraser = Eraser(store, self.dossiers, self.identity, self.refusals, clock, self.stats)
+        self.rule_counts = RuleCounts(store)
+        self.diversion_audit = DiversionAudit(store, registry)
+        self.breaker = ComplaintBreaker(store, registry, clock, self.stats)
+        self.breaker.on_reset = self.tend
+        self.feedback = FeedbackBook(
+            store, registry, self.identity, self.breaker, clock, self.stats
+        )
+        self.dispatcher.hand_over.on_bad_address = self.feedback.refused
 
     # Life ---------------------------------------------------------------------------------------
 
@@ -240,6 +271,7 @@ class Engine:
                 await self._recover(lease_clock.now_ms())
                 await self.registry.refresh()
                 await self.tend()
+                await self.breaker.catch_up()
             except Exception as error:
                 self._went_wrong("recovering and following the configuration", error)
 

@@ -62,6 +62,7 @@ WAITS = {
     WaitReason.QUIET_HOURS: ", held back by closed hours",
     WaitReason.VOLUME: ", held back by a volume limit",
     WaitReason.FROZEN: ", held because its rule is frozen",
+    WaitReason.COMPLAINTS: ", held because too many called messages of its channel unwanted",
 }
 """Why it waits longer."""
 
@@ -76,7 +77,7 @@ ASKED = {
 STOPS = frozenset({
     Reason.ORDER_CANCELLED, Reason.RETURNED, Reason.PURCHASED, Reason.REVIEWED,
     Reason.UNSUBSCRIBED, Reason.BY_CLIENT, Reason.SUPPRESSED, Reason.RULE_STOPPED,
-    Reason.CONDITION_CHANGED, Reason.ERASED, Reason.REPLACED,
+    Reason.CONDITION_CHANGED, Reason.ERASED, Reason.REPLACED, Reason.PARENT_NOT_DELIVERED,
 })  # fmt: skip
 """Reasons that come from somebody or something, at any time."""
 
@@ -101,3 +102,32 @@ def span(ms: int) -> str:
             count = ms // unit
             return f"{count} {name}{'s' if count != 1 else ''}"
     return f"{ms / 1_000:g} seconds"
+
+
+def masked(address: str) -> str:
+    """Return an address as far as it may be told: first letter and domain, or the last two digits."""
+    name, at, domain = address.rpartition("@")
+    if at:
+        return f"{name[:1]}...@{domain}"
+    return f"...{address[-2:]}" if address else ""
+
+
+def plain(name: str, value: object) -> str:
+    """Return a value that a condition read, as text; addresses are masked."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return masked(value) if _is_address(name) else value[:_VALUE_CHARS]
+    return f"{value!r:.{_VALUE_CHARS}}"
+
+
+def quoted(name: str, value: object) -> str:
+    """Return the same as part of a sentence."""
+    return repr(masked(str(value))) if _is_address(name) else f"{value!r:.{_VALUE_CHARS}}"
+
+
+def _is_address(name: str) -> bool:
+    return name.endswith((".email", ".phone"))
+
+
+_VALUE_CHARS = 80

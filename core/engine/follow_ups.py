@@ -13,7 +13,7 @@ from core.engine.planner import Planner
 from core.engine.plans import address_for, carrier_of, step_index, wait_for
 from core.model import CONSENT_PURPOSES
 from core.ports import Plan
-from core.records import PlanDetail, Reference
+from core.records import FLAG_FELL_BACK, PlanDetail, Reference
 from core.registry.resources import Channel, Rule
 from core.registry.rule_parts import Action, Recipient, Step, Wait, WaitBase
 from core.registry.snapshot import Snapshot
@@ -85,13 +85,18 @@ def _plan(
         detail, step=step.id, base_ms=sent_ms, first_due_ms=due, accept_ms=sent_ms,
         parent_sequence=ref.sequence, address=address, carrier=carrier, generation=0,
         is_hurried=False, content_revision=letter.revision,
+        platform_template=letter.template if letter.platform else "",
     )  # fmt: skip
+    flags = planner.maker.flags(action.medium, index, is_carrier)
+    if detail.platform and not letter.platform:
+        # What was meant for another platform and stayed is not sent there by its reminder (R47).
+        flags |= FLAG_FELL_BACK
     return Plan(
         medium=action.medium, purpose=rule.purpose, step=number,
         channel_number=ref.channel_number, rule_number=rule.number, due_ms=due,
         expire_ms=expiry_ms(due, rule, index), order_key=ref.order_key,
         message_key=message_key, detail=_encode(next_detail),
-        flags=planner.maker.flags(action.medium, index), priority=rule.priority,
+        flags=flags, priority=rule.priority,
         needs_consent=rule.purpose in CONSENT_PURPOSES and not is_carrier,
         stop_types=stop_types, stop_reasons=stop_reasons, kinds=ref.kinds,
     )  # fmt: skip

@@ -12,104 +12,42 @@ from __future__ import annotations
 
 import msgspec
 
-from core.engine.facts import Known
-from core.engine.horizon import Where
+from core.engine.blocked import block_of
+from core.engine.caps_due import caps_of, next_time_of_day_ms, not_asked_yet, step_now
+from core.engine.destinations import destination
+from core.engine.due_case import Case, Fired, Ready, case_of
 from core.engine.opening import Hours, may_be_closed
 from core.engine.plans import NO_CARRIER, address_for, carrier_of, passes, step_index
-from core.engine.stand_in import MODE_BY_HAND, caps_by_hand, stand_in
+from core.engine.stand_in import MODE_BY_HAND
 from core.errors import RenderingFailed
-from core.gate import ClaimAction, ClaimItem
+from core.gate import CapRule, ClaimAction, ClaimItem
 from core.model import (
     CONSENT_PURPOSES,
-    REVIEW_FAMILIES,
     Contact,
     Event,
     Family,
+    Order,
     Reason,
     State,
     WaitReason,
 )
 from core.ports import Waiting
-from core.records import FLAG_FOLLOW_UP, KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
-from core.registry.resources import Channel, Rule
+from core.records import KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
+from core.registry.cap_rules import MessageCaps
+from core.registry.resources import DeferTo, Rule
 from core.registry.rule_content import as_said
-from core.registry.rule_parts import Action, Step
 from core.registry.snapshot import FROZEN, RULE_INACTIVE, Snapshot
 from core.sending import Letter, Postbox
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 
-Fired = tuple[int, bytes, Where]
 No = tuple[State, Reason]
 
 _CONDITION_FALSE: No = (State.SKIPPED, Reason.CONDITION_FALSE)
 _COMBINED = KIND_SERVICE | KIND_PRODUCT
 _RETURNED: No = (State.CANCELLED, Reason.RETURNED)
-
-
-class Ready(msgspec.Struct):
-    """One due entry, judged and rendered."""
-
-    due_ms: int
-    where: Where
-    item: ClaimItem
-    waiting: Waiting | None = None
-    detail: PlanDetail | None = None
-    letter: Letter | None = None
-    rendered: bytes = b""
-
-
-class Case:
-    """One entry with all that its judgement needs; what later events told is looked at once."""
-
-    __slots__ = (
-        "_known",
-        "channel",
-        "detail",
-        "kinds",
-        "planned",
-        "ref",
-        "rule",
-        "step",
-        "waiting",
-    )
-
-    def __init__(
-        self, waiting: Waiting, detail: PlanDetail, channel: Channel, planned: Rule, rule: Rule
-    ) -> None:
-        self.waiting = waiting
-        self.ref: Reference = waiting.reference
-        self.detail = detail
-        self.channel = channel
-        self.planned = planned
-        """The rule in the revision it was planned with: what counts for conditions."""
-        self.rule = rule
-        """The rule as it is now, or, for a reminder of a review request, as it was."""
-        self.kinds: int = waiting.reference.kinds
-        """What a review request asks about now."""
-        index = step_index(planned, detail.step, waiting.reference.step)
-        self.step: Step = planned.steps[index]
-        """The step as it was planned."""
-        self._known: Known | None = None
-
-    @property
-    def known(self) -> Known:
-        """What is known by now; decoded when something asks for it."""
-        if self._known is None:
-            self._known = Known(self.waiting.body, self.waiting.facts, self.ref.order_key)
-        return self._known
-
-    @property
-    def action(self) -> Action:
-        """What is said: by the rule as it is now, where it still has the step and medium."""
-        planned, medium = self.step, self.ref.medium
-        index = step_index(self.rule, planned.id, -1)
-        step = self.rule.steps[index] if index >= 0 else planned
-        for actions in (step.actions, planned.actions):
-            for action in actions:
-                if action.medium == medium:
-                    return action
-        raise RenderingFailed("the step has no action over this medium")
+_CAPPED: No = (State.SKIPPED, Reason.CAPPED)
+_ALREADY_ASKED: No = (State.SKIPPED, Reason.PRODUCT_ALREADY_ASKED)
 
 
 class Judge:
@@ -119,9 +57,13 @@ class Judge:
         self._postbox = postbox
 
     def judge(
-        self, snapshot: Snapshot, fired: Fired, waiting: Waiting | None, now_ms: int
-    ) -> Ready:
+        self, snapshot: Snapshot, fired: Fired, waiting: Waiting | None, now_ms: int,
+        ledger: bytes = b"",
+    ) -> Ready:  # fmt: skip
         """Return what to ask of the gate for an entry, and its message if it may go.
+
+        Args:
+            ledger: of the cap that it has waited for, empty for none.
 
         Raises:
             StaleRegistry: it was planned with something newer than this snapshot; refresh.
@@ -132,7 +74,7 @@ class Judge:
             return Ready(due_ms, where, ClaimItem(member, where[1]), waiting)
         detail = _detail.decode(waiting.detail)
         ready = Ready(due_ms, where, ClaimItem(member, where[1]), waiting, detail)
-        case = _case(snapshot, waiting, detail)
+        case = case_of(snapshot, waiting, detail)
         verdict = verdict_of(snapshot, waiting.reference, detail)
         if verdict == RULE_INACTIVE and case is not None and _is_for_products(snapshot, case):
             verdict = None
@@ -144,17 +86,24 @@ class Judge:
             ready.item = _ended(ready, (State.EXPIRED, Reason.TOO_LATE))
         elif case is None:
             ready.item = _ended(ready, (State.FAILED, Reason.RENDERING_ERROR))
+        elif _is_held_back(snapshot, case):
+            ready.item = ClaimItem(member, where[1], ClaimAction.PARK, wait=WaitReason.COMPLAINTS)
         else:
-            ready.item = self._item(snapshot, case, ready, now_ms)
+            ready.item = self._item(snapshot, case, ready, now_ms, ledger)
         return ready
 
-    def _item(self, snapshot: Snapshot, case: Case, ready: Ready, now_ms: int) -> ClaimItem:
+    def _item(
+        self, snapshot: Snapshot, case: Case, ready: Ready, now_ms: int, ledger: bytes
+    ) -> ClaimItem:
         address = self._address(snapshot, case)
         no = self._objection(snapshot, case, address)
         if no is not None:
             return _ended(ready, no)
         needs_consent = case.ref.purpose in CONSENT_PURPOSES and not case.detail.carrier
-        later = self._hours(case, now_ms)
+        wait = WaitReason.CAPPED
+        later: int | No | None = _time_of_day(snapshot, case, ledger, now_ms)
+        if later is None:
+            later, wait = self._hours(case, now_ms), WaitReason.QUIET_HOURS
         no = later if isinstance(later, tuple) else None
         if not self._holds(case):
             no = _CONDITION_FALSE
@@ -163,20 +112,46 @@ class Judge:
         if isinstance(later, int):
             return ClaimItem(
                 ready.item.member, ready.where[1], ClaimAction.DEFER, needs_consent,
-                due_ms=later, wait=WaitReason.QUIET_HOURS,
+                due_ms=later, wait=wait, heeds_suppression=not case.detail.carrier,
             )  # fmt: skip
+        caps, products = self._caps(snapshot, case, now_ms)
+        if isinstance(caps, tuple):
+            return _ended(ready, caps, needs_consent=needs_consent)
+        ready.caps = caps
         try:
             self._render(snapshot, case, ready, address, now_ms)
         except RenderingFailed:
             return _ended(ready, (State.FAILED, Reason.RENDERING_ERROR))
-        ref = case.ref
-        caps = snapshot.caps_for(
-            case.detail.account, ref.channel_number, ref.rule_number, ref.purpose, ref.medium,
-            bool(ref.flags & FLAG_FOLLOW_UP),
+        return ClaimItem(
+            ready.item.member, ready.where[1], ClaimAction.GATE, needs_consent,
+            caps.gate + products if products else caps.gate,
+            heeds_suppression=not case.detail.carrier,
+            forwards_data=case.destination.forwards_data, fell_back=case.destination.fell_back,
         )  # fmt: skip
-        if case.detail.mode == MODE_BY_HAND:
-            caps = caps_by_hand(snapshot, caps)
-        return ClaimItem(ready.item.member, ready.where[1], ClaimAction.GATE, needs_consent, caps)
+
+    def _caps(
+        self, snapshot: Snapshot, case: Case, now_ms: int
+    ) -> tuple[MessageCaps | No, tuple[CapRule, ...]]:
+        """Return the caps that look at it, or how they end it; and those of the products it asks
+        about, of which the others are left out."""
+        step = step_now(snapshot, case.ref, case.step)
+        caps = caps_of(snapshot, case.ref, case.detail, step)
+        if caps.is_blocked:
+            return _CAPPED, ()
+        case.kinds = _kinds(snapshot, case)
+        if not caps.products or not case.kinds & KIND_PRODUCT:
+            return caps, ()
+        order = case.known.event_of_kept.order
+        items, rules = not_asked_yet(
+            caps.products, step, order.items if order is not None else (), case.waiting.record,
+            case.ref, now_ms,
+        )  # fmt: skip
+        if not items:
+            if not case.kinds & KIND_SERVICE:
+                return _ALREADY_ASKED, ()
+            case.kinds = KIND_SERVICE
+        case.items = items
+        return caps, rules
 
     def _address(self, snapshot: Snapshot, case: Case) -> str:
         """Return where it goes: the carrier as the directory has it now, else the contact."""
@@ -204,6 +179,11 @@ class Judge:
         lacking = snapshot.lacks(case.rule, case.channel)
         if lacking is not None:
             return State.SKIPPED, lacking
+        detail, ref = case.detail, case.ref
+        if not detail.carrier and block_of(
+            snapshot, detail.account, address, ref.purpose, ref.medium
+        ):
+            return State.SKIPPED, Reason.SUPPRESSED
         if case.ref.kinds and case.waiting.facts and case.known.is_all_returned:
             return _RETURNED
         return None
@@ -245,6 +225,7 @@ class Judge:
         )  # fmt: skip
         review = case.rule.review
         case.kinds = _kinds(snapshot, case)
+        leads = case.destination = destination(snapshot, waiting, detail, case.kinds, now_ms)
         ready.letter = Letter(
             delivery_id=waiting.member.hex(),
             medium=ref.medium,
@@ -263,32 +244,33 @@ class Judge:
             kinds=case.kinds,
             questionnaire=review.questionnaire if review is not None else "",
             comment_required=_is_comment_required(snapshot, case),
-            template=action.template,
+            template=detail.template or leads.template(ref, detail, action.template),
             purpose=ref.purpose,
             # A carrier must not unsubscribe the customer.
             member=b"" if detail.carrier else waiting.member,
             revision=case.rule.revision,
+            platform=leads.id,
+            review_url=leads.link(case.known.event, case.channel) if leads.id else "",
+            confirm_url=detail.link,
         )
         ready.rendered = self._postbox.prepare(ready.letter)
 
 
-def _case(snapshot: Snapshot, waiting: Waiting, detail: PlanDetail) -> Case | None:
-    ref = waiting.reference
-    planned: Rule | None
-    newest: Rule | None
-    if detail.mode == MODE_BY_HAND:
-        planned = newest = stand_in(detail.account, ref.kinds, ref.purpose, ref.medium)
-    else:
-        planned = snapshot.rule_revision(ref.rule_number, detail.revision)
-        newest = snapshot.rule_by_number(ref.rule_number)
-    channel = snapshot.channel_by_number.get(ref.channel_number)
-    if planned is None or newest is None or channel is None:
+def _time_of_day(snapshot: Snapshot, case: Case, ledger: bytes, now_ms: int) -> int | None:
+    """Return until when what comes back from a cap waits for its time of day; None if it does not."""
+    cap = snapshot.cap_by_ledger(ledger) if ledger else None
+    if cap is None or cap.defer_to is not DeferTo.NEXT_TIME_OF_DAY:
         return None
-    if planned.family in REVIEW_FAMILIES and ref.step > 0:
-        # A reminder repeats what was sent, whatever the rule says by now (B19).
-        sent = snapshot.rule_revision(ref.rule_number, detail.content_revision)
-        newest = sent or planned
-    return Case(waiting, detail, channel, planned, newest)
+    due_ms = next_time_of_day_ms(case.planned, case.step, case.ref, case.detail, case.known.event)
+    return due_ms if due_ms > now_ms else None
+
+
+def _is_held_back(snapshot: Snapshot, case: Case) -> bool:
+    """Return whether complaints hold it back (g6); never what goes to a carrier."""
+    ref = case.ref
+    return not case.detail.carrier and snapshot.is_held_back(
+        ref.channel_number, ref.medium, ref.purpose
+    )
 
 
 def verdict_of(snapshot: Snapshot, ref: Reference, detail: PlanDetail) -> No | None:
@@ -325,7 +307,12 @@ def _kinds(snapshot: Snapshot, case: Case) -> int:
 
 
 def _body(case: Case) -> Event | bytes:
-    """Return the event as a message tells it: about products, with those that were kept."""
+    """Return the event as a message tells it: about products, with those that were kept and that
+    caps have not left out."""
+    if case.items is not None and case.kinds & KIND_PRODUCT:
+        event = case.known.event
+        order = msgspec.structs.replace(event.order or Order(), items=case.items)
+        return msgspec.structs.replace(event, order=order)
     if not case.waiting.facts:
         return case.waiting.body
     return case.known.event_of_kept if case.kinds & KIND_PRODUCT else case.known.event

@@ -14,6 +14,7 @@ import msgspec
 
 from core.antispam import consent
 from core.clock import Clock
+from core.engine.destinations import drawn_for
 from core.engine.identity import Identity
 from core.engine.incoming import Incoming
 from core.engine.opening import Hours, may_be_closed
@@ -58,6 +59,10 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
     """0: now."""
     allows_repeat: bool = False
     """Also if the order was asked before."""
+    template: str = ""
+    """Id of the template; "": the default."""
+    link: str = ""
+    """Where the recipient confirms something."""
 
 
 class ByHand:
@@ -179,15 +184,19 @@ class ByHand:
             state, reason = State.EXPIRED, Reason.NO_SLOT
         elif state is State.SCHEDULED and kinds == KIND_PRODUCT and not has_items(event):
             state, reason = State.SKIPPED, Reason.PRODUCT_ALREADY_ASKED
+        reference = event.order.reference if event.order is not None else ""
+        drawn = drawn_for(case.snapshot, channel, reference, event.id, kinds)
         detail = PlanDetail(
             account=channel.account, channel=channel.id, rule="", revision=0, step="",
             event_id=event.id, event_type=event.type,
-            order_reference=event.order.reference if event.order is not None else "",
+            order_reference=reference,
             address=address_for(event.contact, wish.medium),
             locale=event.locale or event.contact.locale or channel.locale, zone=case.zone,
             zone_source=case.zone_source, base_ms=now_ms, first_due_ms=due_ms, accept_ms=now_ms,
             registry_revision=case.snapshot.revision, mode=MODE_BY_HAND,
-            content=(wish.subject, wish.text),
+            content=(wish.subject, wish.text), platform=drawn.platform, bucket=drawn.bucket,
+            shares=drawn.shares, salt_number=drawn.salt_number, template=wish.template,
+            link=wish.link,
         )  # fmt: skip
         return Plan(
             medium=wish.medium, purpose=wish.purpose, step=0, channel_number=channel.number,
@@ -240,7 +249,7 @@ class ByHand:
         one.event = self._at_once(one.event)
         record = await place.record(one.contact_key)
         commit = self._commit(snapshot, one, order, wish, record)
-        return _would_be(commit, record)
+        return _would_be(commit, record, self._clock.now_ms())
 
     async def _made_before(self, one: Incoming) -> InvitationView | None:
         for ref in (await self._placement.record(one.contact_key)).references:
@@ -250,14 +259,14 @@ class ByHand:
         return None
 
 
-def _would_be(commit: Commit, record: ContactRecord) -> InvitationView:
+def _would_be(commit: Commit, record: ContactRecord, now_ms: int) -> InvitationView:
     """Return what would be born of a commit of one plan, as the store decides on it."""
     (plan,) = commit.plans
     consents = record.consents
     for entry in commit.consents:
-        consents = consent.merge(consents, ConsentEntry(*entry))
+        consents = consent.merge(consents, ConsentEntry(*entry[:7]))
     known = msgspec.structs.replace(record, consents=consents)
-    state, reason, kinds = contacts.birth(known, plan, is_consent_checked=True)
+    state, reason, kinds = contacts.birth(known, plan, True, now_ms)
     ref = Reference(
         sequence=0, state=state, reason=reason, medium=plan.medium, purpose=plan.purpose,
         step=plan.step, channel_number=plan.channel_number, rule_number=plan.rule_number,

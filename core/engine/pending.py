@@ -26,10 +26,11 @@ from core.gate import Lane, Source
 from core.model import REVIEW_FAMILIES, Event, Reason, State, WaitReason
 from core.partitions import partition_of
 from core.ports import DueEntry, Move, Store, Waiting
-from core.records import PlanDetail, member_of
+from core.records import PlanDetail, Reference, member_of
 from core.registry.registry import Registry
 from core.registry.resources import Channel, Rule
 from core.registry.rule_parts import WaitBase
+from core.registry.snapshot import Snapshot
 from core.rules.schedule import due_ms, expiry_ms
 from core.rules.zones import resolve_zone
 
@@ -300,16 +301,14 @@ class Pending:
         return ended
 
     async def thaw(self) -> int:
-        """Let go what is held though its rule is frozen no more; return how many."""
+        """Let go what is held though what held it does not any more; return how many."""
         snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
         thawed = 0
         async for found in self.walk((Lane.PARKED,)):
             moves = [
                 Move(one.waiting.member, one.source, max(now_ms, one.waiting.reference.due_ms))
                 for one in found
-                if not snapshot.is_frozen(
-                    one.waiting.reference.rule_number, one.waiting.reference.channel_number
-                )
+                if not _is_held(snapshot, one.waiting.reference)
             ]
             if moves:
                 await self.move(found[0].partition, moves)
@@ -324,3 +323,10 @@ class Pending:
         for move, waits in zip(moves, answers, strict=True):
             if waits:
                 self._horizon.on_deferred(partition, move.member, move.due_ms)
+
+
+def _is_held(snapshot: Snapshot, ref: Reference) -> bool:
+    """Return whether what an entry was parked for still stands; the rest is judged when due."""
+    if ref.wait == WaitReason.COMPLAINTS:
+        return snapshot.is_held_back(ref.channel_number, ref.medium, ref.purpose)
+    return snapshot.is_frozen(ref.rule_number, ref.channel_number)

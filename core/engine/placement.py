@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.clock import Clock
+from core.engine.erasure import contact_erased
 from core.engine.identity import Identity, body_hash
 from core.engine.incoming import Incoming
 from core.engine.patience import PATIENCE_MS, patiently
 from core.errors import EventIdReused
 from core.gate import Lane
+from core.model import Disposition
 from core.partitions import partition_of
 from core.ports import Commit, CommitAnswer, CommittedPlan, EventMark, OrderAnswer, OrderNote, Store
 from core.records import NO_KEY, ContactRecord
@@ -93,7 +95,11 @@ class Placement:
                 return
 
     async def commit(self, commit: Commit) -> CommitAnswer:
-        """Apply a commit, and tell the wheel of what is due soon."""
+        """Apply a commit, and tell the wheel of what is due soon.
+
+        Raises:
+            FailedPrecondition: the contact was erased after the event occurred (R22).
+        """
         partition = self.partition(commit.contact_key)
         answers = await patiently(
             lambda: self._store.commit({partition: [commit]}, self._clock.now_ms()),
@@ -101,6 +107,10 @@ class Placement:
             PATIENCE_MS,
         )
         answer = answers[partition][0]
+        if answer.disposition == Disposition.REFUSED:
+            mark = {self.partition(commit.event_key): [commit.event_key]}
+            await self._store.forget_events(mark, self._clock.now_ms())
+            raise contact_erased()
         if not answer.is_duplicate:
             self._stats.invitations_planned += len(answer.plans)
             for plan in answer.plans:

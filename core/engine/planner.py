@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from core.engine.consent_documents import SOURCE_EVENT, ConsentDocument, packed
 from core.engine.identity import Identity
 from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.plans import Asked, Case, PlanMaker, has_items, kinds_of, passes
@@ -18,6 +21,7 @@ from core.engine.refusals import Refusals
 from core.engine.triggers import guards_of, history_of, timers_of
 from core.errors import InvalidField, NotFound
 from core.model import ConsentScope, ConsentStatus, Disposition, Event, Family
+from core.model import Evidence as Told
 from core.ports import Commit, OrderAnswer, Plan, Stop
 from core.records import BY_HAND, KIND_PRODUCT, KIND_SERVICE, NO_KEY
 from core.registry.matchers import EventMatcher
@@ -29,15 +33,16 @@ from core.registry.resources import (
     HistoryScope,
     Rule,
 )
-from core.registry.rule_events import REVIEW_KINDS_SHIFT, stop_reason
+from core.registry.rule_events import REVIEW_KINDS_SHIFT, SHARED_ORDER, stop_reason
 from core.registry.rule_parts import ProductTiming, StopKey
 from core.registry.snapshot import Snapshot
 from core.timer_records import Timer
 
-Evidence = tuple[int, int, int, int, bytes, int]
+Evidence = tuple[int, int, int, int, bytes, int, int, bytes]
 
 _EMPTY_ORDER = OrderAnswer((), ())
 _ORDER, _CHANNEL = int(ConsentScope.ORDER), int(ConsentScope.CHANNEL)
+_ATTESTED = packed(ConsentDocument(source=SOURCE_EVENT, method="attested by the shop"))
 _GRANTED, _DENIED = int(ConsentStatus.GRANTED), int(ConsentStatus.DENIED)
 
 
@@ -103,23 +108,28 @@ class Planner:
         )
         if order is None or not (stops or tombstone or history or facts_key is not None):
             return [first]
-        return [first] + [
-            Commit(
-                event_key=incoming.event_key,
-                contact_key=key,
-                disposition=disposition,
-                body=incoming.body if facts_key is not None else b"",
-                event_time_ms=event.occur_ms,
-                stops=stops,
-                tombstone_order=first.tombstone_order,
-                tombstone_type=tombstone,
-                history=history if incoming.is_refund or not incoming.has_contact else (),
-                facts_key=facts_key,
-                is_primary=False,
-            )
-            for key in order.contact_keys
-            if key != incoming.contact_key
-        ]
+        others = [key for key in order.contact_keys if key != incoming.contact_key]
+        if others and not tombstone and facts_key is not None and incoming.has_contact:
+            shared = {"tombstone_order": incoming.order_key, "tombstone_type": SHARED_ORDER}
+            first = msgspec.structs.replace(first, **shared)
+        return [first, *(self._told_too(incoming, first, key) for key in others)]
+
+    def _told_too(self, incoming: Incoming, first: Commit, contact_key: bytes) -> Commit:
+        """Return what an event does to another contact of its order."""
+        tells = incoming.is_refund or not incoming.has_contact
+        return Commit(
+            event_key=incoming.event_key,
+            contact_key=contact_key,
+            disposition=first.disposition,
+            body=incoming.body if first.facts_key is not None else b"",
+            event_time_ms=first.event_time_ms,
+            stops=first.stops,
+            tombstone_order=incoming.order_key if incoming.stop_number else NO_KEY,
+            tombstone_type=incoming.stop_number,
+            history=first.history if tells else (),
+            facts_key=first.facts_key,
+            is_primary=False,
+        )
 
     def run_plans(self, case: Case, rule: Rule) -> tuple[Plan, ...]:
         """Return the plans of a run that a timer starts, if the rule's condition holds (D5, D13)."""
@@ -206,21 +216,32 @@ class Planner:
         places: list[tuple[int, bytes]] = [(_ORDER, key) for key in keys]
         if not places:
             places = [(_CHANNEL, incoming.channel.number.to_bytes(8, "little"))]
-        said: list[tuple[int, int, int, int]] = []
+        said: list[tuple[int, int, int, int, int, bytes]] = []
         for one in event.consents:
             status = _GRANTED if one.given else _DENIED
             time_ms = min(one.time_ms or event.occur_ms, now_ms)
-            said.append((one.purpose, one.medium, status, time_ms))
+            document = _document(one)
+            said.append((one.purpose, one.medium, status, time_ms, one.expire_ms, document))
         if attests:
-            told = {(purpose, medium) for purpose, medium, _, _ in said}
+            told = {(one.purpose, one.medium) for one in event.consents}
             wanted = {(plan.purpose, plan.medium) for plan in plans if plan.needs_consent}
             time_ms = min(event.occur_ms, now_ms)
-            said += [(*what, _GRANTED, time_ms) for what in sorted(wanted - told)]
+            said += [(*what, _GRANTED, time_ms, 0, _ATTESTED) for what in sorted(wanted - told)]
         return tuple([
-            (scope, purpose, medium, status, key, time_ms)
-            for purpose, medium, status, time_ms in said
+            (scope, purpose, medium, status, key, time_ms, expire_ms, document)
+            for purpose, medium, status, time_ms, expire_ms, document in said
             for scope, key in places
         ])  # fmt: skip
+
+
+def _document(one: Told) -> bytes:
+    return packed(
+        ConsentDocument(
+            collection_point=one.source, text_version=one.text_version, source=SOURCE_EVENT,
+            legal_basis=one.legal_basis, text_sha256=one.text_sha256, locale=one.locale,
+            ip_address=one.ip_address, user_agent=one.user_agent,
+        )
+    )  # fmt: skip
 
 
 def _facts_key(incoming: Incoming) -> bytes | None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from core import bounds
+from core.engine.destinations import NOTHING_DRAWN, drawn_for
 from core.engine.identity import Identity
 from core.engine.incoming import Incoming
 from core.engine.opening import Hours, may_be_closed
@@ -30,6 +31,7 @@ from core.model import (
 )
 from core.ports import OrderAnswer, Plan
 from core.records import (
+    FLAG_ELSEWHERE,
     FLAG_FOLLOW_UP,
     FLAG_HOLD_UNKNOWN,
     KIND_PRODUCT,
@@ -130,27 +132,34 @@ class PlanMaker:
                 state, reason = State.CANCELLED, Reason(stop_reasons[stop_types.index(number)])
         is_carrier = action.recipient is Recipient.CARRIER
         contact = event.contact
+        reference = event.order.reference if event.order is not None else ""
+        drawn = NOTHING_DRAWN
+        if kinds and channel.diversion is not None:
+            drawn = drawn_for(snapshot, channel, reference, event.id, kinds)
         detail = PlanDetail(
             rule.account, channel.id, rule.id, rule.revision, step.id, event.id, event.type,
-            event.order.reference if event.order is not None else "",
+            reference,
             "" if is_carrier else address_for(contact, medium),
             event.locale or contact.locale or channel.locale, case.zone, case.zone_source,
             case.base_ms, due_at, case.now_ms,
             rule.condition.source if rule.condition is not None else "", 0, 0, snapshot.revision,
             carrier_of(event) if is_carrier else "",
+            platform=drawn.platform, bucket=drawn.bucket, shares=drawn.shares,
+            salt_number=drawn.salt_number,
         )  # fmt: skip
         # Positional: by keyword this alone costs a microsecond more.
         return Plan(
             medium, rule.purpose, index, channel.number, rule.number, due_at,
             expiry_ms(due_at, rule, index), self._subject_key(rule, incoming), message_key,
-            _encode(detail), self.flags(medium, index), rule.priority,
+            _encode(detail), self.flags(medium, index, is_carrier), rule.priority,
             rule.purpose in CONSENT_PURPOSES and not is_carrier, stop_types, stop_reasons, state,
             reason, kinds,
         )  # fmt: skip
 
-    def flags(self, medium: int, index: int) -> int:
-        """Return the flags of an invitation over a medium at a step."""
+    def flags(self, medium: int, index: int, is_carrier: bool = False) -> int:
+        """Return the flags of an invitation over a medium at a step, to the contact or a carrier."""
         flags = FLAG_HOLD_UNKNOWN if medium in self._holds_unknown else 0
+        flags |= FLAG_ELSEWHERE if is_carrier else 0
         return flags | (FLAG_FOLLOW_UP if index else 0)
 
     def _subject_key(self, rule: Rule, incoming: Incoming) -> bytes:

@@ -6,11 +6,14 @@ Never: shows what belongs to another account: that is answered like what does no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
 from core import bounds
 from core.clock import Clock
+from core.engine.heard import times_of
 from core.engine.identity import Identity
 from core.errors import FailedPrecondition, InvalidField, NotFound
 from core.gate import Lane, Source
@@ -41,6 +44,9 @@ class InvitationView(msgspec.Struct):
     detail: PlanDetail
     review: ReviewSettings = ReviewSettings()
     """Of the rule of a review request: as it is now, of reminders as it was."""
+    heard: Mapping[int, int] = {}
+    """Kind of feedback -> when it was first heard, epoch ms. Only of one that is read by its name: in
+    lists it would cost a read each."""
 
 
 class Reader:
@@ -96,6 +102,9 @@ class Reader:
             view = self._view(account, found[partition][0])
         if view is None:
             raise NotFound("no such invitation in this account", field="name")
+        if view.reference.attempts and State(view.reference.state).is_ended:
+            (notes,) = await self._store.notes(partition, [member])
+            view.heard = times_of(notes)
         return view
 
     async def by_contact(self, account: str, contact_key: bytes) -> list[InvitationView]:

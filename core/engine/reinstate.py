@@ -26,6 +26,8 @@ from core.gate import Lane, Source
 from core.model import CONSENT_PURPOSES, Disposition, Event, Reason, State, WaitReason
 from core.ports import Commit, Move, Plan, Store, Waiting
 from core.records import (
+    FLAG_ELSEWHERE,
+    FLAG_FELL_BACK,
     FLAG_FOLLOW_UP,
     FLAG_HOLD_UNKNOWN,
     FLAG_STOPPED,
@@ -44,6 +46,8 @@ _HANDED_OVER = frozenset({
 })  # fmt: skip
 _FINAL = frozenset({Reason.RULE_DELETED, Reason.RULE_STOPPED})
 """What ends a rule's invitations for good; what else configuration says is asked again when due."""
+
+_FLAGS_KEPT = FLAG_HOLD_UNKNOWN | FLAG_FOLLOW_UP | FLAG_ELSEWHERE | FLAG_FELL_BACK
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
 _event = msgspec.msgpack.Decoder(Event)
@@ -200,7 +204,7 @@ class SecondThoughts:
             channel_number=ref.channel_number, rule_number=ref.rule_number,
             due_ms=detail.first_due_ms, expire_ms=ref.expire_ms, order_key=ref.order_key,
             message_key=self._identity.next_generation_key(ref.message_key, generation),
-            detail=_encode(new), flags=ref.flags & (FLAG_HOLD_UNKNOWN | FLAG_FOLLOW_UP),
+            detail=_encode(new), flags=ref.flags & _FLAGS_KEPT,
             priority=ref.priority,
             needs_consent=ref.purpose in CONSENT_PURPOSES and not detail.carrier,
             stop_types=stops[0], stop_reasons=stops[1], kinds=ref.kinds,
@@ -254,6 +258,15 @@ class SecondThoughts:
         if verdict is FROZEN or ref.wait == WaitReason.FROZEN:
             raise FailedPrecondition(
                 f"its rule {detail.rule} is FROZEN; resume it first", field="name"
+            )
+        is_complained = self._registry.snapshot.is_held_back(
+            ref.channel_number, ref.medium, ref.purpose
+        )
+        if ref.wait == WaitReason.COMPLAINTS or (is_complained and not detail.carrier):
+            raise FailedPrecondition(
+                f"too many complaints hold back channel {detail.channel}; reset its breaker first "
+                "(ResetComplaintBreaker)",
+                field="name",
             )
         if verdict is not None:
             raise FailedPrecondition(

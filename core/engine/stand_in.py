@@ -1,19 +1,14 @@
 """What stands in for the rule of an invitation that was made by hand (A3, R45).
 
-Decides: the family, steps and stops that it has without a rule, and the caps that look at it.
+Decides: the family, steps and stops that it has without a rule.
 Never: whether it goes out; it passes the gates of all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import msgspec
-
-from core.gate import CapRule
 from core.model import Family, Medium, Purpose
 from core.records import BY_HAND, KIND_PRODUCT, KIND_SERVICE
-from core.registry.resources import DEFAULT_REVIEW_STOPS, CapScope, OnCap, Rule
+from core.registry.resources import DEFAULT_REVIEW_STOPS, Rule
 from core.registry.rule_events import stop_reason, tombstone_numbers
 from core.registry.rule_parts import Action, Step, Wait
 from core.registry.snapshot import Snapshot
@@ -55,14 +50,3 @@ def stops_by_hand(
         for number in tombstone_numbers(found.number, stop, kinds)
     ]
     return tuple(number for number, _ in pairs), tuple(reason for _, reason in pairs)
-
-
-def caps_by_hand(snapshot: Snapshot, caps: Sequence[CapRule]) -> tuple[CapRule, ...]:
-    """Return the caps as they hold for what was made by hand: a full one defers, whatever the purpose,
-    unless it says skip itself (R45). Those that count per rule do not look at it."""
-    found: list[CapRule] = []
-    for one in caps:
-        cap = snapshot.cap_by_ledger(one.ledger)
-        if cap is not None and cap.scope is not CapScope.RULE:
-            found.append(msgspec.structs.replace(one, is_skip=cap.on_cap is OnCap.SKIP))
-    return tuple(found)

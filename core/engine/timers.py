@@ -96,7 +96,7 @@ class TimerRunner:
     async def _start(self, partition: int, commits: Sequence[Commit], now_ms: int) -> None:
         answers = (await self._store.commit({partition: commits}, now_ms))[partition]
         for answer in answers:
-            if answer.is_duplicate:
+            if answer.is_duplicate or answer.disposition == Disposition.REFUSED:
                 continue
             self._stats.timers_fired += 1
             self._stats.invitations_planned += len(answer.plans)

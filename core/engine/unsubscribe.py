@@ -1,6 +1,7 @@
 """A contact's own withdrawal, by the link in a message.
 
-Decides: which withdrawals a choice means (R19), and what is written down as evidence.
+Decides: which withdrawals a choice means (R19), and what is written down as evidence. Each is a
+withdrawal and a suppression in one write (R18): a box ticked later ends the one, not the other.
 Never: who may ask: whoever holds a link speaks for its contact, in that nobody else was sent it.
 
 Every withdrawal is repeated without harm, so one that was not answered is simply made again.
@@ -12,8 +13,10 @@ import enum
 from functools import partial
 
 from core.bounds import SECOND_MS
-from core.engine.consents import ConsentBook
+from core.engine.consent_documents import SOURCE_LINK, ConsentDocument
+from core.engine.consents import ConsentBook, Statement
 from core.engine.patience import patiently
+from core.engine.reach import Whom
 from core.engine.unsubscribe_tokens import Ticket, UnsubscribeTokens
 from core.model import CONSENT_PURPOSES
 from core.registry.registry import Registry
@@ -52,13 +55,13 @@ class Unsubscriber:
         self._tokens = tokens
         self._consents = consents
         self._registry = registry
-        self._stats = stats
+        self.stats = stats
 
     def read(self, token: str) -> Ticket | None:
         """Return what a link stands for, None (and counted) if it was not made here."""
         ticket = self._tokens.read(token)
         if ticket is None:
-            self._stats.unsubscribe_tokens_refused += 1
+            self.stats.unsubscribe_tokens_refused += 1
         return ticket
 
     def channel(self, ticket: Ticket) -> Channel | None:
@@ -79,15 +82,19 @@ class Unsubscriber:
         if choice is Choice.CHANNEL and channel is None:
             choice = Choice.ACCOUNT
         name = channel.name if choice is Choice.CHANNEL and channel is not None else ""
+        document = ConsentDocument(
+            actor=ACTOR, method=str(way), source=SOURCE_LINK, invitation=ticket.member
+        )
         everything = sorted({*CONSENT_PURPOSES, ticket.purpose})
-        for purpose in everything if choice is Choice.EVERYTHING else [ticket.purpose]:
-            call = partial(
-                self._consents.withdraw, ticket.account, ticket.contact_key, int(purpose),
-                ticket.medium, name, ACTOR, str(way), ticket.member,
-            )  # fmt: skip
-            await patiently(call, self._stats, PATIENCE_MS)
+        said = [
+            Statement(int(purpose), ticket.medium, name, document=document)
+            for purpose in (everything if choice is Choice.EVERYTHING else [ticket.purpose])
+        ]
+        whom = Whom(ticket.contact_key)
+        call = partial(self._consents.unsubscribe, ticket.account, whom, said)
+        await patiently(call, self.stats, PATIENCE_MS)
         if way is Way.PAGE:
-            self._stats.unsubscribes_page += 1
+            self.stats.unsubscribes_page += 1
         else:
-            self._stats.unsubscribes_one_click += 1
+            self.stats.unsubscribes_one_click += 1
         return choice

@@ -19,17 +19,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.model import ActivationState, Family
+from core.model import CONSENT_PURPOSES, ActivationState, Family
+from core.registry.blocks import NO_BLOCKS, Block, BlockList
+from core.registry.breakers import Breaker, breaker_name
 from core.registry.documents import (
     Documents,
-    HistoryEntry,
     account_name,
     activation_name,
+    block_name,
     cap_name,
     carrier_name,
     channel_name,
     decode,
     event_type_name,
+    platform_name,
     revision_key,
     rule_name,
 )
@@ -41,6 +44,7 @@ from core.registry.resources import (
     Channel,
     Entitlement,
     EventType,
+    Platform,
     ProductExclusivity,
     Rule,
 )
@@ -89,6 +93,10 @@ class Catalogue:
         self.state = state
         self.revision: int = state.revision
         self._documents: Documents = decode(state, before._documents if before else None)
+        is_same = before is not None and before._documents.blocks is self._documents.blocks
+        self._block_lists: dict[str, BlockList] = (
+            before._block_lists if before is not None and is_same else {}
+        )
         self.channel_by_name: Mapping[str, Channel] = self._documents.channels.values
         self.channel_by_number: Mapping[int, Channel] = {
             channel.number: channel for channel in self.channel_by_name.values()
@@ -101,6 +109,13 @@ class Catalogue:
         self._holders: dict[Slot, list[Activation]] = {}
         self._frozen: dict[Slot, list[Activation]] = {}
         self._index_activations()
+        self._tripped = frozenset(
+            (channel.number, breaker.medium)
+            for breaker in self.breakers
+            if breaker.is_open
+            and (channel := self.channel(breaker.account, breaker.channel)) is not None
+            and not channel.complaint_breaker.is_off
+        )
 
     def _index_activations(self) -> None:
         rules = self._documents.rules.values
@@ -160,6 +175,31 @@ class Catalogue:
         """Return an account's carriers by id."""
         return self._documents.carriers.of_account(account)
 
+    def block(self, account: str, block: str) -> Block | None:
+        """Return a block."""
+        return self._documents.blocks.values.get(block_name(account, block))
+
+    def blocks(self, account: str) -> tuple[Block, ...]:
+        """Return an account's blocks by id."""
+        return self._documents.blocks.of_account(account)
+
+    def block_list(self, account: str) -> BlockList:
+        """Return an account's blocks, compiled at first use."""
+        if not self._documents.blocks.values:
+            return NO_BLOCKS
+        found = self._block_lists.get(account)
+        if found is None:
+            found = self._block_lists[account] = BlockList(self.blocks(account))
+        return found
+
+    def platform(self, account: str, platform: str) -> Platform | None:
+        """Return a platform."""
+        return self._documents.platforms.values.get(platform_name(account, platform))
+
+    def platforms(self, account: str) -> tuple[Platform, ...]:
+        """Return an account's platforms by id."""
+        return self._documents.platforms.of_account(account)
+
     def rule(self, account: str, rule: str) -> Rule | None:
         """Return a rule in its newest revision; None for a deleted one."""
         found = self._documents.rules.values.get(rule_name(account, rule))
@@ -211,6 +251,37 @@ class Catalogue:
         """Return how rules stand on a channel, deleted ones included, in no order."""
         return self._on_channel.get(channel.name, ())
 
+    def breaker(self, account: str, channel: str, medium: int) -> Breaker | None:
+        """Return how complaints stand on a channel (its id) for a medium; None: never too many."""
+        return self._documents.breakers.values.get(breaker_name(account, channel, medium))
+
+    def breakers_of(self, account: str, channel: str) -> tuple[Breaker, ...]:
+        """Return the breakers of a channel (its id) that ever tripped, by medium."""
+        found = self._documents.breakers.of_account(account)
+        return tuple(each for each in found if each.channel == channel)
+
+    def tripped(self, channel: Channel) -> tuple[Breaker, ...]:
+        """Return the breakers by which complaints hold a channel back, by medium."""
+        if channel.complaint_breaker.is_off:
+            return ()
+        found = self.breakers_of(channel.account, channel.id)
+        return tuple(each for each in found if each.is_open)
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Return the breakers of all channels that ever tripped."""
+        return tuple(self._documents.breakers.values.values())
+
+    def is_tripped(self, channel_number: int, medium: int) -> bool:
+        """Return whether complaints hold back what a channel sends over a medium (g6)."""
+        return (channel_number, medium) in self._tripped
+
+    def is_held_back(self, channel_number: int, medium: int, purpose: int) -> bool:
+        """Return whether complaints hold back such a message: transactional ones go on."""
+        return bool(self._tripped) and (
+            purpose in CONSENT_PURPOSES and self.is_tripped(channel_number, medium)
+        )
+
     def holders(self, slot: Slot) -> tuple[Activation, ...]:
         """Return who holds an exclusive slot: none or one (invariant 2)."""
         return tuple(self._holders.get(slot, ()))
@@ -222,8 +293,3 @@ class Catalogue:
     def counter(self, name: str) -> int:
         """Return the last number that a counter has given, 0 if none."""
         return self._documents.counters.values.get(name, 0)
-
-    def history(self) -> tuple[HistoryEntry, ...]:
-        """Return who wrote what: the newest writes, oldest first."""
-        entries = self._documents.history.values.values()
-        return tuple(sorted(entries, key=lambda entry: entry.revision))

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from core.registry.blocks import Block
+from core.registry.breakers import Breaker
 from core.registry.resources import (
     Account,
     Activation,
@@ -19,22 +21,12 @@ from core.registry.resources import (
     Carrier,
     Channel,
     EventType,
+    Platform,
     Rule,
 )
 from core.registry.store import Kind, RegistryState
 
 ValueT = TypeVar("ValueT")
-
-
-class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One write: who did what to which resource, and when (epoch ms)."""
-
-    revision: int
-    time_ms: int
-    actor: str
-    """Who asked; "" for the daemon itself."""
-    call: str
-    """The method and the resource, "activate accounts/a/rules/r"."""
 
 
 class Table(Generic[ValueT]):
@@ -90,10 +82,12 @@ _EVENT_TYPE = msgspec.json.Decoder(EventType)
 _CHANNEL = msgspec.json.Decoder(Channel)
 _CAP = msgspec.json.Decoder(Cap)
 _CARRIER = msgspec.json.Decoder(Carrier)
+_BLOCK = msgspec.json.Decoder(Block)
+_PLATFORM = msgspec.json.Decoder(Platform)
 _RULE = msgspec.json.Decoder(Rule)
 _ACTIVATION = msgspec.json.Decoder(Activation)
+_BREAKER = msgspec.json.Decoder(Breaker)
 _COUNTER = msgspec.json.Decoder(int)
-_HISTORY = msgspec.json.Decoder(HistoryEntry)
 
 
 class Documents(msgspec.Struct, frozen=True):
@@ -104,11 +98,13 @@ class Documents(msgspec.Struct, frozen=True):
     channels: Table[Channel]
     caps: Table[Cap]
     carriers: Table[Carrier]
+    blocks: Table[Block]
+    platforms: Table[Platform]
     rules: Table[Rule]
     rule_revisions: Table[Rule]
     activations: Table[Activation]
+    breakers: Table[Breaker]
     counters: Table[int]
-    history: Table[HistoryEntry]
 
 
 def decode(state: RegistryState, before: Documents | None) -> Documents:
@@ -120,11 +116,13 @@ def decode(state: RegistryState, before: Documents | None) -> Documents:
         channels=decoded(_CHANNEL, raw[Kind.CHANNEL], old.channels if old else None),
         caps=decoded(_CAP, raw[Kind.CAP], old.caps if old else None),
         carriers=decoded(_CARRIER, raw[Kind.CARRIER], old.carriers if old else None),
+        blocks=decoded(_BLOCK, raw[Kind.BLOCK], old.blocks if old else None),
+        platforms=decoded(_PLATFORM, raw[Kind.PLATFORM], old.platforms if old else None),
         rules=decoded(_RULE, raw[Kind.RULE], old.rules if old else None),
         rule_revisions=decoded(_RULE, raw[Kind.RULE_REVISION], old.rule_revisions if old else None),
         activations=decoded(_ACTIVATION, raw[Kind.ACTIVATION], old.activations if old else None),
+        breakers=decoded(_BREAKER, raw[Kind.BREAKER], old.breakers if old else None),
         counters=decoded(_COUNTER, raw[Kind.COUNTER], old.counters if old else None),
-        history=decoded(_HISTORY, raw[Kind.HISTORY], old.history if old else None),
     )
 
 
@@ -153,6 +151,16 @@ def carrier_name(account: str, carrier: str) -> str:
     return f"accounts/{account}/carriers/{carrier}"
 
 
+def block_name(account: str, block: str) -> str:
+    """Return the full name of a block."""
+    return f"accounts/{account}/blocks/{block}"
+
+
+def platform_name(account: str, platform: str) -> str:
+    """Return the full name of a platform."""
+    return f"accounts/{account}/platforms/{platform}"
+
+
 def rule_name(account: str, rule: str) -> str:
     """Return the full name of a rule."""
     return f"accounts/{account}/rules/{rule}"
@@ -171,6 +179,8 @@ def revision_key(rule_number: int, revision: int) -> str:
 CHANNEL_COUNTER = "channel"
 CAP_COUNTER = "cap"
 CARRIER_COUNTER = "carrier"
+BLOCK_COUNTER = "block"
+PLATFORM_COUNTER = "platform"
 RULE_COUNTER = "rule"
 
 

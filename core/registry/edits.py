@@ -1,4 +1,4 @@
-"""Changes to accounts, event types, channels, carriers and caps.
+"""Changes to accounts, event types, channels and carriers.
 
 Decides: which are allowed, and all that one brings about elsewhere.
 Never: reads or writes a store, asks the time, or checks what a request can be checked for by itself
@@ -10,20 +10,19 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from core.bounds import (
-    CAPS_PER_ACCOUNT_MAX,
     CARRIERS_PER_ACCOUNT_MAX,
     CHANNELS_PER_ACCOUNT_MAX,
     DAY_MS,
 )
 from core.errors import FailedPrecondition, InvalidField
 from core.model import Medium, Purpose
+from core.registry import breaker_edits
 from core.registry.catalogue import HOLDING, STANDING, Catalogue, Slot, slot_of
 from core.registry.documents import (
     CAP_COUNTER,
     CARRIER_COUNTER,
     CHANNEL_COUNTER,
     account_name,
-    cap_name,
     carrier_name,
     channel_name,
     event_type_counter,
@@ -43,6 +42,7 @@ from core.registry.drafts import (
     require_account,
     require_free,
 )
+from core.registry.platform_edits import diverted
 from core.registry.readiness import check_sender
 from core.registry.resources import (
     SHIPPED_EVENT_TYPES,
@@ -54,9 +54,9 @@ from core.registry.resources import (
     Carrier,
     Channel,
     EventType,
-    OnCap,
     Rule,
 )
+from core.registry.rule_parts import OnCap
 from core.registry.store import Kind
 
 # --- accounts -----------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def create_channel(draft: Draft, new: Channel) -> Channel:
     check_count(draft.base.channels(new.account), CHANNELS_PER_ACCOUNT_MAX, "channels")
     _check_types_off(draft.base, new)
     number = draft.next_number(CHANNEL_COUNTER, TWO_BYTES_MAX)
-    return draft.create(Kind.CHANNEL, new.name, new, number)
+    return draft.create(Kind.CHANNEL, new.name, diverted(draft, new, None), number)
 
 
 def update_channel(draft: Draft, new: Channel, etag: str) -> Channel:
@@ -210,7 +210,7 @@ def update_channel(draft: Draft, new: Channel, etag: str) -> Channel:
     product rules go together.
     """
     present = found(draft.base.channel(new.account, new.id), new.name)
-    changed = edited(draft, present, new, etag)
+    changed = edited(draft, present, diverted(draft, new, present), etag)
     if changed is present:
         return present
     _check_types_off(draft.base, changed)
@@ -222,6 +222,7 @@ def update_channel(draft: Draft, new: Channel, etag: str) -> Channel:
         changed.features != present.features
         or changed.review_event_types_off != present.review_event_types_off
         or changed.product_exclusivity != present.product_exclusivity
+        or changed.complaint_breaker != present.complaint_breaker
     )
     draft.put(Kind.CHANNEL, changed.name, changed)
     return changed
@@ -264,6 +265,7 @@ def delete_channel(draft: Draft, account: str, channel: str, etag: str) -> None:
     # A later channel with this id is another one: no rule may seem to have been active there.
     for activation in activations:
         draft.drop(Kind.ACTIVATION, activation.name)
+    breaker_edits.drop_all(draft, account, channel)
     draft.drop(Kind.CHANNEL, name)
 
 
@@ -295,35 +297,4 @@ def delete_carrier(draft: Draft, account: str, carrier: str, etag: str) -> None:
     name = carrier_name(account, carrier)
     check_etag(found(draft.base.carrier(account, carrier), name), etag)
     draft.drop(Kind.CARRIER, name)
-    draft.bites = True
-
-
-# --- caps ---------------------------------------------------------------------------------------
-
-
-def create_cap(draft: Draft, new: Cap) -> Cap:
-    """Add a cap; it holds from the next send on, so it bites."""
-    require_account(draft.base, new.account)
-    require_free(draft.base.cap(new.account, new.id), new.name)
-    check_count(draft.base.caps(new.account), CAPS_PER_ACCOUNT_MAX, "caps")
-    draft.bites = True
-    number = draft.next_number(CAP_COUNTER, FOUR_BYTES_MAX)
-    return draft.create(Kind.CAP, new.name, new, number)
-
-
-def update_cap(draft: Draft, new: Cap, etag: str) -> Cap:
-    """Change a cap; what was sent before counts against the new limit, from the next send on."""
-    present = found(draft.base.cap(new.account, new.id), new.name)
-    changed = edited(draft, present, new, etag)
-    if changed is not present:
-        draft.bites = True
-        draft.put(Kind.CAP, changed.name, changed)
-    return changed
-
-
-def delete_cap(draft: Draft, account: str, cap: str, etag: str) -> None:
-    """Remove a cap; a later one with this id starts with empty ledgers."""
-    name = cap_name(account, cap)
-    check_etag(found(draft.base.cap(account, cap), name), etag)
-    draft.drop(Kind.CAP, name)
     draft.bites = True

@@ -1,6 +1,6 @@
 """One write of the registry as it was asked for, and what is remembered of it.
 
-Decides: what a repeated request id means, and what the history notes.
+Decides: what a repeated request id means.
 Never: what is written (`edits.py`, `rule_edits.py`) or how (`registry.py`).
 """
 
@@ -11,25 +11,26 @@ from typing import Final, TypeVar
 import msgspec
 
 from core.errors import InvalidField
-from core.registry.documents import HistoryEntry
 from core.registry.drafts import Draft
-from core.registry.store import Change, Kind
 
 AnswerT = TypeVar("AnswerT")
-
-HISTORY_ENTRIES_MAX = 1_024
-"""Writes that the history remembers; about 150 bytes each, loaded with every snapshot."""
 
 
 class Call(msgspec.Struct, frozen=True):
     """One write as it was asked for."""
 
-    text: str
-    """The method and the full name of the resource."""
+    method: str
+    name: str
+    """Full name of the resource."""
     account: str
     actor: str
     op_id: str
     validate_only: bool
+
+    @property
+    def text(self) -> str:
+        """The method and the full name of the resource."""
+        return f"{self.method} {self.name}"
 
 
 class _Operation(msgspec.Struct, frozen=True):
@@ -53,16 +54,7 @@ def call(
     validate_only: bool = False,
 ) -> Call:
     """Return a call of a method on a resource, given by its full name."""
-    return Call(f"{method} {name}", account, actor, op_id, validate_only)
-
-
-def note(asked: Call, draft: Draft) -> Change:
-    """Return the note of a write: a ring, so that the newest takes the place of the oldest."""
-    entry = HistoryEntry(
-        revision=draft.revision, time_ms=draft.now_ms, actor=asked.actor, call=asked.text
-    )
-    place = str(draft.revision % HISTORY_ENTRIES_MAX)
-    return Change(Kind.HISTORY, place, msgspec.json.encode(entry))
+    return Call(method, name, account, actor, op_id, validate_only)
 
 
 def result_of(asked: Call, draft: Draft, answer: object) -> bytes:

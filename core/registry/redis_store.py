@@ -17,12 +17,24 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from core.bounds import AUDIT_LINES_MAX, AUDIT_RETENTION_MS
+from core.clock import SystemClock
 from core.errors import Conflict, StoreUnavailable
-from core.redis_keys import registry_documents, registry_meta, registry_op
-from core.registry.store import OPERATION_RETENTION_MS, Change, Kind, RegistryState
+from core.redis_keys import registry_audit, registry_documents, registry_meta, registry_op
+from core.registry.store import (
+    NO_AUDIT,
+    OPERATION_RETENTION_MS,
+    AuditLines,
+    Change,
+    Kind,
+    LoggedAudit,
+    RegistryState,
+)
 
 _KINDS: Final = tuple(Kind)
 _SCRIPT: Final = (Path(__file__).parent / "lua" / "registry_write.lua").read_text(encoding="utf-8")
+_LINE: Final = b"line"
+_CLOCK: Final = SystemClock()
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -74,17 +86,32 @@ class RedisRegistryStore:
         return int(await _answer(self._client.hget(registry_meta(), "revision")) or 0)
 
     async def write(
-        self, expected_revision: int, changes: Sequence[Change], op_id: str, op_result: bytes
+        self,
+        expected_revision: int,
+        changes: Sequence[Change],
+        op_id: str,
+        op_result: bytes,
+        audit: AuditLines = NO_AUDIT,
     ) -> int:
-        """Run `registry_write.lua`: meta, the operation, and the hash of each kind that changes."""
-        assert changes, "a write writes something"
+        """Run `registry_write.lua`: meta, the operation, the log, and the hash of each kind that
+        changes."""
+        assert changes or op_id, "a write writes something"
         kinds = list(dict.fromkeys(change.kind for change in changes))
-        keys = [registry_meta(), registry_op(op_id), *(registry_documents(kind) for kind in kinds)]
-        index = {kind: number for number, kind in enumerate(kinds, start=3)}
+        keys = [
+            registry_meta(),
+            registry_op(op_id),
+            registry_audit(audit.account),
+            *(registry_documents(kind) for kind in kinds),
+        ]
+        index = {kind: number for number, kind in enumerate(kinds, start=4)}
         arguments: list[str | bytes | int] = [
             expected_revision,
             OPERATION_RETENTION_MS if op_id else 0,
             op_result,
+            AUDIT_LINES_MAX,
+            _oldest_audit_id(),
+            len(audit.lines),
+            *audit.lines,
         ]
         for change in changes:
             arguments += [index[change.kind], change.key, change.value or b""]
@@ -107,9 +134,34 @@ class RedisRegistryStore:
         """Read one string."""
         return cast("bytes | None", await _answer(self._client.get(registry_op(op_id))))
 
+    async def append_audit(self, audit: AuditLines) -> None:
+        """Add to the stream and trim it, in one transaction. Cost: one round trip."""
+        if not audit.lines:
+            return
+        key = registry_audit(audit.account)
+        pipeline = self._client.pipeline(transaction=True)
+        for line in audit.lines:
+            pipeline.xadd(key, {_LINE: line}, maxlen=AUDIT_LINES_MAX, approximate=False)
+        pipeline.xtrim(key, minid=_oldest_audit_id(), approximate=False)
+        await _answer(pipeline.execute())
+
+    async def audit(self, account: str, before: str, limit: int) -> list[LoggedAudit]:
+        """Read the stream backwards. Cost: one round trip, O(limit)."""
+        end = "+"
+        if before:
+            written_ms, place = (int(part) for part in before.split("-"))
+            end = f"({written_ms}-{place}"
+        found = await _answer(self._client.xrevrange(registry_audit(account), end, "-", limit))
+        return [LoggedAudit(name.decode(), fields[_LINE]) for name, fields in found]
+
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         await self._client.aclose()
+
+
+def _oldest_audit_id() -> str:
+    """Return the id from which on lines are kept: ids begin with the server's time."""
+    return f"{_CLOCK.now_ms() - AUDIT_RETENTION_MS}-0"
 
 
 async def _answer(reply: Awaitable[Any] | Any) -> Any:

@@ -6,7 +6,7 @@ is written (`writer.py`).
 
 A write reads the newest snapshot, computes the changes, and writes them if the snapshot is still the
 newest; else it begins again. So two activations of one slot at the same time leave one winner (A25).
-Every write is noted with who did what and when.
+Every change is noted with who did what and when (`audit.py`).
 
 Errors of every write, beside those of its edit: `StoreUnavailable` if the store or a callback did
 not answer. The change may then have taken effect: repeat it with the same operation id.
@@ -22,6 +22,8 @@ import msgspec
 
 from core.model import ActivationState
 from core.registry import activation_edits, copies, rule_edits
+from core.registry.block_calls import BlockCalls
+from core.registry.breaker_calls import BreakerCalls
 from core.registry.copies import CopyChange
 from core.registry.documents import activation_name, rule_name
 from core.registry.drafts import Draft
@@ -37,7 +39,7 @@ _SWAP: Final = msgspec.json.Decoder(tuple[Activation, list[Activation]])
 _NOTHING: Final = msgspec.json.Decoder(None)
 
 
-class Registry(ResourceCalls):
+class Registry(ResourceCalls, BreakerCalls, BlockCalls):
     """The configuration of all accounts, as this process knows it.
 
     Arguments that all writes share: `actor` says who asks; `op_id`, if not empty, names the request

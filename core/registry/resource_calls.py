@@ -13,22 +13,24 @@ from typing import Final
 
 import msgspec
 
-from core.registry import edits
+from core.registry import cap_edits, edits, platform_edits
 from core.registry.documents import (
     account_name,
     cap_name,
     carrier_name,
     channel_name,
     event_type_name,
+    platform_name,
 )
 from core.registry.operations import call
-from core.registry.resources import Account, Cap, Carrier, Channel, EventType
+from core.registry.resources import Account, Cap, Carrier, Channel, EventType, Platform
 from core.registry.writer import Writer
 
 _ACCOUNT: Final = msgspec.json.Decoder(Account)
 _EVENT_TYPE: Final = msgspec.json.Decoder(EventType)
 _CHANNEL: Final = msgspec.json.Decoder(Channel)
 _CARRIER: Final = msgspec.json.Decoder(Carrier)
+_PLATFORM: Final = msgspec.json.Decoder(Platform)
 _CAP: Final = msgspec.json.Decoder(Cap)
 _NOTHING: Final = msgspec.json.Decoder(None)
 
@@ -176,6 +178,48 @@ class ResourceCalls(Writer):
         edit = partial(edits.delete_carrier, account=account_id, carrier=carrier_id, etag=etag)
         await self._write(asked, _NOTHING, edit)
 
+    # Platforms -----------------------------------------------------------------------------------
+
+    async def create_platform(
+        self, new: Platform, op_id: str = "", validate_only: bool = False, *, actor: str = ""
+    ) -> Platform:
+        """Add a review platform."""
+        asked = call("create_platform", new.name, new.account, actor, op_id, validate_only)
+        edit = partial(platform_edits.create_platform, new=new)
+        return await self._write(asked, _PLATFORM, edit)
+
+    async def update_platform(
+        self,
+        new: Platform,
+        etag: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+        *,
+        actor: str = "",
+    ) -> Platform:
+        """Change a review platform."""
+        asked = call("update_platform", new.name, new.account, actor, op_id, validate_only)
+        edit = partial(platform_edits.update_platform, new=new, etag=etag)
+        return await self._write(asked, _PLATFORM, edit)
+
+    async def delete_platform(
+        self,
+        account_id: str,
+        platform_id: str,
+        etag: str = "",
+        op_id: str = "",
+        validate_only: bool = False,
+        *,
+        actor: str = "",
+    ) -> None:
+        """Remove a review platform that no channel names."""
+        name = platform_name(account_id, platform_id)
+        asked = call("delete_platform", name, account_id, actor, op_id, validate_only)
+        edit = partial(
+            platform_edits.delete_platform, account=account_id, platform=platform_id, etag=etag
+        )
+        await self._write(asked, _NOTHING, edit)
+
     # Caps ----------------------------------------------------------------------------------------
 
     async def create_cap(
@@ -183,7 +227,7 @@ class ResourceCalls(Writer):
     ) -> Cap:
         """Add a cap."""
         asked = call("create_cap", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _CAP, partial(edits.create_cap, new=new))
+        return await self._write(asked, _CAP, partial(cap_edits.create_cap, new=new))
 
     async def update_cap(
         self,
@@ -196,7 +240,7 @@ class ResourceCalls(Writer):
     ) -> Cap:
         """Change a cap."""
         asked = call("update_cap", new.name, new.account, actor, op_id, validate_only)
-        return await self._write(asked, _CAP, partial(edits.update_cap, new=new, etag=etag))
+        return await self._write(asked, _CAP, partial(cap_edits.update_cap, new=new, etag=etag))
 
     async def delete_cap(
         self,
@@ -211,5 +255,5 @@ class ResourceCalls(Writer):
         """Remove a cap."""
         name = cap_name(account_id, cap_id)
         asked = call("delete_cap", name, account_id, actor, op_id, validate_only)
-        edit = partial(edits.delete_cap, account=account_id, cap=cap_id, etag=etag)
+        edit = partial(cap_edits.delete_cap, account=account_id, cap=cap_id, etag=etag)
         await self._write(asked, _NOTHING, edit)

@@ -16,12 +16,15 @@ import enum
 import msgspec
 
 from core.model import ActivationState, Family, Medium, Purpose
+from core.registry.breakers import BreakerSettings
+from core.registry.diversion_parts import Diversion, PlatformKind
 from core.registry.rule_parts import (
     Condition,
     DebounceTrigger,
     DormantTrigger,
     EmailSender,
     MediumHours,
+    OnCap,
     OncePer,
     PurchaseTrigger,
     ReviewSettings,
@@ -76,6 +79,8 @@ class CapScope(enum.IntEnum):
     PURPOSE = 3
     RULE = 4
     MEDIUM = 5
+    PRODUCT = 6
+    """Each product that requests ask about: what was asked about is left out (R28)."""
 
 
 class CapUnit(enum.IntEnum):
@@ -85,12 +90,20 @@ class CapUnit(enum.IntEnum):
     ORDER = 2
 
 
-class OnCap(enum.IntEnum):
-    """What happens to a message over the limit (h6)."""
+class CapSubject(enum.IntEnum):
+    """Whose messages a cap counts together."""
 
-    BY_PURPOSE = 0
-    SKIP = 1
-    DEFER = 2
+    CONTACT = 1
+    """Each contact's: a frequency limit."""
+    ALL_CONTACTS = 2
+    """Those to all: a volume limit (R29)."""
+
+
+class DeferTo(enum.IntEnum):
+    """To when a cap defers (R27)."""
+
+    EXACT = 1
+    NEXT_TIME_OF_DAY = 2
 
 
 class CapSteps(enum.IntEnum):
@@ -158,6 +171,10 @@ class Channel(Resource, kw_only=True):
     """What the shop has switched on, for rules that need it (D10)."""
     review_event_types_off: tuple[str, ...] = ()
     """Event types whose review requests are switched off here, service and product alike (B9)."""
+    complaint_breaker: BreakerSettings = BreakerSettings()
+    """When complaints hold back what it sends (g6)."""
+    diversion: Diversion | None = None
+    """Which of its review requests go to other platforms; None: none ever did (A29)."""
 
     @property
     def name(self) -> str:
@@ -166,7 +183,7 @@ class Channel(Resource, kw_only=True):
 
 
 class Cap(Resource, kw_only=True):
-    """A frequency cap (R23-R28)."""
+    """A frequency cap (R23-R28), or, for the subject ALL_CONTACTS, a volume limit (R29)."""
 
     scope: CapScope
     window_ms: int
@@ -181,6 +198,8 @@ class Cap(Resource, kw_only=True):
     on_cap: OnCap = OnCap.BY_PURPOSE
     longest_deferral_ms: int = 0
     """0: bounded by the invitation's expiry alone."""
+    defer_to: DeferTo = DeferTo.EXACT
+    subject: CapSubject = CapSubject.CONTACT
 
     @property
     def name(self) -> str:
@@ -278,6 +297,27 @@ class Carrier(Resource, kw_only=True):
     def name(self) -> str:
         """Full resource name."""
         return f"accounts/{self.account}/carriers/{self.id}"
+
+
+class Platform(Resource, kw_only=True):
+    """A place where reviews are written, other than the own one (A28, A29, R47)."""
+
+    kind: PlatformKind
+    review_types: tuple[Family, ...]
+    """Of SERVICE_REVIEW and PRODUCT_REVIEW, what it takes."""
+    review_url: str
+    """Where reviews are written, with placeholders (`core.engine.review_links`)."""
+    templates: dict[Medium, str] = {}
+    """Id of the template of messages that lead there, where it is not the rule's."""
+    reports_reviews: bool = False
+    """It tells when somebody has reviewed; else a click on the link counts as that (R47)."""
+    needs_data_forwarding: bool = True
+    """Leading there takes the contact's consent to DATA_FORWARDING."""
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"accounts/{self.account}/platforms/{self.id}"
 
 
 SHIPPED_EVENT_TYPES = (

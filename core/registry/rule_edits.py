@@ -16,6 +16,8 @@ from core.bounds import RULES_PER_ACCOUNT_MAX
 from core.errors import AlreadyExists, FailedPrecondition, InvalidField
 from core.model import REVIEW_FAMILIES, ActivationState
 from core.registry.activation_edits import switch_on
+from core.registry.cap_edits import check_named_caps
+from core.registry.cap_rules import said_of_caps
 from core.registry.catalogue import HOLDING, STANDING, Catalogue
 from core.registry.documents import (
     RULE_COUNTER,
@@ -111,6 +113,7 @@ def add(draft: Draft, new: Rule) -> Rule:
             f"{new.name} was deleted, and invitations may still refer to it; choose another id"
         )
     _check_trigger(draft.base, new)
+    check_named_caps(draft.base, new)
     number = draft.next_number(RULE_COUNTER, FOUR_BYTES_MAX)
     first = replace(new, revision=1, is_deleted=False)
     return draft.put_rule(draft.created(first, number))
@@ -132,6 +135,7 @@ def revise(draft: Draft, present: Rule, new: Rule, etag: str) -> Rule:
     if changed.family != present.family:
         raise InvalidField("the family of a rule cannot be changed", field="rule.family")
     _check_trigger(draft.base, changed)
+    check_named_caps(draft.base, changed)
     if _ends_what_waits(present, changed):
         draft.bites = True
     draft.put(Kind.RULE_REVISION, revision_key(present.number, present.revision), present)
@@ -169,11 +173,16 @@ def _switch_on_all(draft: Draft, rule: Rule, channel_ids: Sequence[str]) -> None
 
 
 def _ends_what_waits(present: Rule, changed: Rule) -> bool:
+    """Return whether a change holds for what waits: it ends some of it, or caps look at it otherwise."""
     enabled = {step.id: step.enabled for step in present.steps}
+    said = {step.id: said_of_caps(step) for step in present.steps}
     return (
         changed.event_type != present.event_type
         or changed.required_features != present.required_features
         or any(enabled.get(step.id, step.enabled) != step.enabled for step in changed.steps)
+        or any(
+            said.get(step.id, said_of_caps(step)) != said_of_caps(step) for step in changed.steps
+        )
     )
 
 

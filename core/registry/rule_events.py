@@ -23,6 +23,10 @@ REVIEW_KINDS_SHIFT: Final = 14
 """A tombstone of a review is numbered by event type and, in the two bits above, kind of review (R38).
 Event types are numbered below these bits."""
 
+SHARED_ORDER: Final = 2**16 - 1
+"""In a tombstone, no event type and no end: other contacts of the order were told of an event of this
+one, so whoever erases it must look there (R22)."""
+
 _STOP_REASONS: Final = {
     "order_cancelled": Reason.ORDER_CANCELLED,
     "return": Reason.RETURNED,

@@ -41,6 +41,16 @@ class OnClosed(enum.IntEnum):
     """It ends SKIPPED (QUIET_HOURS)."""
 
 
+class OnCap(enum.IntEnum):
+    """What happens to a message over the limit (h6)."""
+
+    BY_PURPOSE = 0
+    SKIP = 1
+    DEFER = 2
+    REPLACE = 3
+    """As DEFER, but of all that waits for the cap only the best stays (R28)."""
+
+
 class Rearm(enum.IntEnum):
     """When a rule on a number of purchases fires for the same contact again (D12, R43)."""
 
@@ -177,6 +187,12 @@ class Step(msgspec.Struct):
     """Looked at when the step is due, on what is known by then."""
     wait_overrides: list[WaitOverride] = []
     """The first that passes replaces the wait."""
+    exempt_from_caps: list[str] = []
+    """Ids of caps that do not hold it back (R24)."""
+    not_counted_by_caps: list[str] = []
+    """Ids of caps in which it does not count."""
+    on_cap: OnCap = OnCap.BY_PURPOSE
+    """Over what caps say, unless BY_PURPOSE (R28)."""
 
 
 class StopEvent(msgspec.Struct, frozen=True):

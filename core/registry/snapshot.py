@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from core.errors import StaleRegistry
-from core.gate import CapRule
 from core.model import REVIEW_FAMILIES, ActivationState, Family, Reason, State
 from core.registry import cap_rules
+from core.registry.cap_rules import MessageCaps
 from core.registry.catalogue import HOLDING, Catalogue, slot_of
 from core.registry.documents import CHANNEL_COUNTER, RULE_COUNTER
 from core.registry.matchers import EventMatcher, MatcherFactory, default_matcher
@@ -31,6 +31,7 @@ from core.registry.rule_events import (
     tombstone_numbers,
     trigger_type,
 )
+from core.registry.rule_parts import Step
 from core.registry.store import RegistryState
 
 PURCHASES: Final = "\0purchase"
@@ -74,7 +75,7 @@ class Snapshot(Catalogue):
         self._timer_rules: dict[str, dict[str, tuple[Rule, ...]]] = {}
         self._stop_revisions: dict[tuple[int, int], int] = {}
         self._verdicts: dict[tuple[int, int, int, int], Verdict | None] = {}
-        self._caps: dict[tuple[str, int, int, int, int, bool], tuple[CapRule, ...]] = {}
+        self._caps: dict[tuple[object, ...], MessageCaps] = {}
         self._cap_by_ledger: dict[bytes, Cap] = {}
         self._are_ledgers_complete = False
 
@@ -347,28 +348,24 @@ class Snapshot(Catalogue):
             raise StaleRegistry(f"{counter} number {number} is newer than this snapshot")
 
     def caps_for(
-        self,
-        account: str,
-        channel_number: int,
-        rule_number: int,
-        purpose: int,
-        medium: int,
-        is_follow_up: bool,
-    ) -> tuple[CapRule, ...]:
-        """Return the caps that hold for a message, by id (R24)."""
-        key = (account, channel_number, rule_number, purpose, medium, is_follow_up)
+        self, account: str, channel_number: int, rule_number: int, purpose: int, medium: int,
+        is_follow_up: bool, step: Step | None = None,
+    ) -> MessageCaps:  # fmt: skip
+        """Return the caps that look at a message, by id (R24).
+
+        Args:
+            step: of the message; None: it says nothing about caps.
+        """
+        said = cap_rules.said_of_caps(step)
+        key = (account, channel_number, rule_number, purpose, medium, is_follow_up, said)
         found = self._caps.get(key)
         if found is None:
-            rules: list[CapRule] = []
-            for cap in self.caps(account):
-                if cap_rules.looks_at(cap, purpose, medium, is_follow_up):
-                    value = cap_rules.scope_value(
-                        cap.scope, channel_number, rule_number, purpose, medium
-                    )
-                    ledger = cap_rules.ledger_of(cap, value)
-                    self._cap_by_ledger[ledger] = cap
-                    rules.append(cap_rules.cap_rule(cap, ledger, purpose))
-            found = self._caps[key] = tuple(rules)
+            found = self._caps[key] = cap_rules.caps_of(
+                self.caps(account), channel_number, rule_number, purpose, medium, is_follow_up, step
+            )
+            self._cap_by_ledger.update(
+                (rule.ledger, cap) for rule, cap in zip(found.gate, found.caps, strict=True)
+            )
         return found
 
     def cap_by_ledger(self, ledger: bytes) -> Cap | None:

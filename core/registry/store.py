@@ -6,11 +6,14 @@ Never: what a document means (`core/registry/resources.py`) or which changes are
 
 A registry is one number, its revision, and JSON documents by (kind, key). Every write raises the
 revision by one; whoever wants to write says which revision it has read, and is refused if another
-was faster. `memory_store.py` is the specification in Python, `redis_store.py` the durable one.
+was faster. Beside it each account has an audit log: lines that only grow in number, until they are
+too old or too many. `memory_store.py` is the specification in Python, `redis_store.py` the durable
+one.
 
 Invariants:
     1. The revision only rises, by one with each write, and names exactly one content.
-    2. A write is seen whole or not at all, its remembered answer included.
+    2. A write is seen whole or not at all, its remembered answer and its audit lines included.
+    3. Ids of audit lines rise, in every account, with the order in which they were written.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import Protocol
 
 import msgspec
 
-from core.bounds import DAY_MS
+from core.bounds import AUDIT_LINES_MAX, AUDIT_RETENTION_MS, DAY_MS
 
 OPERATION_RETENTION_MS = DAY_MS
 """How long the first answer of a request id is kept: the API promises 24 hours."""
@@ -35,15 +38,17 @@ class Kind(enum.StrEnum):
     CHANNEL = "channel"
     CAP = "cap"
     CARRIER = "carrier"
+    BLOCK = "block"
+    PLATFORM = "platform"
     RULE = "rule"
     """The newest revision of each rule, deleted ones included."""
     RULE_REVISION = "rule_revision"
     """The revisions before the newest."""
     ACTIVATION = "activation"
+    BREAKER = "breaker"
+    """How complaint breakers of channels stand, by medium."""
     COUNTER = "counter"
     """The last number given to a resource, by counter."""
-    HISTORY = "history"
-    """Who wrote what and when; a ring of the newest writes."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -52,6 +57,23 @@ class Change(msgspec.Struct, frozen=True):
     kind: Kind
     key: str
     value: bytes | None
+
+
+class AuditLines(msgspec.Struct, frozen=True):
+    """Lines for the audit log of one account, or of its contacts, in order (`core.registry.audit`)."""
+
+    account: str = ""
+    lines: tuple[bytes, ...] = ()
+
+
+class LoggedAudit(msgspec.Struct, frozen=True):
+    """A line as the log keeps it: `id` names it within its account."""
+
+    id: str
+    line: bytes
+
+
+NO_AUDIT = AuditLines()
 
 
 class RegistryState(msgspec.Struct, frozen=True):
@@ -96,15 +118,22 @@ class RegistryStore(Protocol):
         """Return the newest revision; 0 if nothing was ever written. Cost: one round trip."""
 
     async def write(
-        self, expected_revision: int, changes: Sequence[Change], op_id: str, op_result: bytes
+        self,
+        expected_revision: int,
+        changes: Sequence[Change],
+        op_id: str,
+        op_result: bytes,
+        audit: AuditLines = NO_AUDIT,
     ) -> int:
         """Apply all changes in one atomic step, in order, if nobody has written in between.
 
         Args:
             expected_revision: the revision from which the changes were computed.
-            changes: at least one; a later one wins over an earlier one with the same kind and key.
+            changes: a later one wins over an earlier one with the same kind and key; at least one,
+                unless there is an operation to remember.
             op_id: names the operation, "" for one that need not be recognised.
             op_result: kept under `op_id` for `OPERATION_RETENTION_MS`.
+            audit: appended to the log of an account.
 
         Returns:
             The new revision, `expected_revision + 1`.
@@ -118,5 +147,27 @@ class RegistryStore(Protocol):
     async def find_op(self, op_id: str) -> bytes | None:
         """Return the result kept with an operation id, None if there is none (any more)."""
 
+    async def append_audit(self, audit: AuditLines) -> None:
+        """Append lines to an account's log, beside any write. A repetition appends them again.
+
+        The oldest lines go: those beyond the newest `AUDIT_LINES_MAX` of the account, and those
+        older than `AUDIT_RETENTION_MS`. So they do at every write.
+        """
+
+    async def audit(self, account: str, before: str, limit: int) -> list[LoggedAudit]:
+        """Return the newest lines of an account, newest first.
+
+        Args:
+            before: only those older than the line with this id; "" for all.
+            limit: how many at most.
+
+        Raises:
+            ValueError: `before` has not the form of an id.
+        """
+
     async def close(self) -> None:
         """Release connections. Idempotent."""
+
+
+assert AUDIT_LINES_MAX > 0
+assert AUDIT_RETENTION_MS > OPERATION_RETENTION_MS

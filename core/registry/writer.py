@@ -15,9 +15,11 @@ import msgspec
 
 from core.clock import Clock
 from core.errors import Conflict
+from core.registry import audit
+from core.registry.audit import AuditEntry, AuditFilter, FoundEntry
 from core.registry.drafts import Draft
 from core.registry.matchers import MatcherFactory, default_matcher
-from core.registry.operations import AnswerT, Call, note, replayed, result_of
+from core.registry.operations import AnswerT, Call, replayed, result_of
 from core.registry.snapshot import Snapshot
 from core.registry.store import RegistryState, RegistryStore
 
@@ -117,12 +119,38 @@ class Writer:
                 return answer, None
             if not draft.changes and not operation_key:
                 return answer, self._snapshot.revision if draft.bites else None
-            changes = [*draft.changes, note(asked, draft)]
             result = result_of(asked, draft, answer)
             try:
-                await self._store.write(self._snapshot.revision, changes, operation_key, result)
+                await self._store.write(
+                    self._snapshot.revision, draft.changes, operation_key, result,
+                    audit.lines_of(asked, draft),
+                )  # fmt: skip
             except Conflict:
                 continue
-            self._install(self._snapshot.state.after(changes))
+            self._install(self._snapshot.state.after(draft.changes))
             return answer, draft.revision if draft.bites else None
         raise Conflict("too many others are writing; try again")
+
+    # Audit log ----------------------------------------------------------------------------------
+
+    async def audit(
+        self, account: str, actor: str, method: str, resource: str, request_id: str = ""
+    ) -> None:
+        """Note that somebody has done what is no configuration: erased, suppressed, granted.
+
+        Args:
+            account: id of the account.
+            actor: who asked.
+            method: what was asked, "erase_contact".
+            resource: full name of what it was done to; nothing a person could be known by.
+            request_id: of the request, if it had one.
+        """
+        now_ms = self._clock.now_ms()
+        entry = AuditEntry(now_ms, actor, method, resource, resource, request_id=request_id)
+        await self._store.append_audit(audit.lines(audit.log_of(account, resource), entry))
+
+    async def audit_entries(
+        self, account: str, wanted: AuditFilter, before: str, limit: int
+    ) -> tuple[list[FoundEntry], str]:
+        """Return who changed what, newest first; see `core.registry.audit.search`."""
+        return await audit.search(self._store, account, wanted, before, limit)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+import msgspec
+
 from core.gate import CapRule, ClaimAnswer, ClaimItem
 from core.ports import (
     Commit,
@@ -22,10 +24,19 @@ from core.ports import (
     SettleAnswer,
     Settlement,
 )
-from core.records import CONSENT, HISTORY, NO_KEY, member_of, pack48, unpack48
+from core.records import (
+    HISTORY,
+    NO_KEY,
+    STAMP,
+    ConsentEntry,
+    member_of,
+    pack48,
+    pack_consent,
+    unpack48,
+)
 from core.timer_records import Timer
 
-_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBHBHHBB")
+_COMMIT_HEAD = struct.Struct("<8s8sBB6s8sHBBHBHHBBB")
 _STOP_HEAD = struct.Struct("<8sBBHH")
 _GUARD = struct.Struct("<IHBB6s6s6s")
 _TIMER_HEAD = struct.Struct("<8sI8s6s6s6s")
@@ -42,9 +53,12 @@ _MARK = struct.Struct("<8s8s8sH")
 _NOTE = struct.Struct("<8s8sH6sH")
 _TOMBSTONE = struct.Struct("<H6s")
 _WOKEN = struct.Struct("<16s6s")
+_LENGTH = struct.Struct("<I")
+
+_encode = msgspec.msgpack.Encoder().encode
 
 assert _CLAIM_ITEM.size == 29
-assert _COMMIT_HEAD.size == 45
+assert _COMMIT_HEAD.size == 46
 assert _PLAN_HEAD.size == 88
 assert _PLAN_ANSWER.size == 17
 assert _SETTLEMENT.size == 28
@@ -65,20 +79,33 @@ def pack_plan(plan: Plan, slot_index: int, event_key: bytes = NO_KEY) -> bytes:
     return head + b"".join(map(_STOP_TYPE.pack, stops, plan.stop_reasons))
 
 
-def pack_commit(commit: Commit, plans: Sequence[bytes]) -> bytes:
+def pack_consent_line(entry: ConsentEntry, document: bytes, now_ms: int) -> bytes:
+    """Return one line for table and log: the entry, the length of what follows, and the msgpack of
+    `LoggedLine` without its head and number, which the script gives it."""
+    logged = _encode((
+        entry.scope, entry.purpose, entry.medium, entry.status, entry.scope_key, entry.time_ms,
+        entry.expire_ms, now_ms, document,
+    ))  # fmt: skip
+    return pack_consent(entry) + _LENGTH.pack(len(logged) - 1) + logged[1:]
+
+
+def pack_commit(commit: Commit, plans: Sequence[bytes], now_ms: int) -> bytes:
     """Return the head argument that `commit.lua` draws; the plans are packed already."""
     head = _COMMIT_HEAD.pack(
         commit.contact_key, commit.event_key, commit.disposition, commit.is_primary,
         commit.event_time_ms.to_bytes(6, "little"), commit.tombstone_order, commit.tombstone_type,
         len(commit.consents), len(commit.stops), len(commit.plans), len(commit.history),
         len(commit.guards), len(commit.timers), commit.fires is not None,
-        commit.facts_key is not None,
+        commit.facts_key is not None, len(commit.stamps),
     )  # fmt: skip
     parts = [head]
     if commit.fires is not None:
         parts.append(commit.fires[0] + pack48(commit.fires[1]))
-    for scope, purpose, medium, status, scope_key, time_ms in commit.consents:
-        parts.append(CONSENT.pack(scope, purpose, medium, status, scope_key, pack48(time_ms)))
+    parts += [
+        pack_consent_line(ConsentEntry(*line[:7]), line[7], now_ms) for line in commit.consents
+    ]
+    for ledger, tag, time_ms in commit.stamps:
+        parts.append(STAMP.pack(ledger, tag, pack48(time_ms)))
     for stop in commit.stops:
         numbers = stop.rule_numbers
         kinds = stop.kinds | (128 if stop.has_comment else 0)
@@ -161,17 +188,34 @@ def pack_caps(caps: Sequence[CapRule]) -> bytes:
             cap.ledger,
             cap.limit,
             pack48(cap.window_ms),
-            cap.is_order_unit | cap.is_skip << 1 | cap.is_counted << 2 | cap.is_checked << 3,
+            cap.is_order_unit
+            | cap.is_skip << 1
+            | cap.is_counted << 2
+            | cap.is_checked << 3
+            | cap.is_replace << 4
+            | cap.looks_again << 5,
             pack48(cap.longest_deferral_ms),
         )
         for cap in caps
     )
 
 
+def _claim_flags(item: ClaimItem) -> int:
+    return (
+        item.needs_consent | item.heeds_suppression << 1 | item.forwards_data << 2
+        | item.fell_back << 3
+    )  # fmt: skip
+
+
+def pack_mark_item(item: ClaimItem) -> bytes:
+    """Return one item argument of the second look."""
+    return item.member + bytes((_claim_flags(item),))
+
+
 def pack_claim_item(item: ClaimItem, lane_index: int, cap_set: int) -> bytes:
     """Return one item argument."""
     return _CLAIM_ITEM.pack(
-        item.member, lane_index, item.action, item.needs_consent, item.state, item.reason,
+        item.member, lane_index, item.action, _claim_flags(item), item.state, item.reason,
         item.wait, cap_set, item.due_ms.to_bytes(6, "little"),
     )  # fmt: skip
 
@@ -187,7 +231,8 @@ def unpack_claims(raw: bytes) -> list[ClaimAnswer]:
 def pack_settlement(settlement: Settlement) -> bytes:
     """Return one settlement as `settle.lua` draws it; its plans follow it."""
     return _SETTLEMENT.pack(
-        settlement.member, settlement.state, settlement.reason, settlement.releases_caps,
+        settlement.member, settlement.state, settlement.reason,
+        settlement.releases_caps | (not settlement.was_tried) << 1,
         len(settlement.next_plans), settlement.due_ms.to_bytes(6, "little"),
         settlement.content_revision % 2**16,
     )  # fmt: skip

@@ -1,8 +1,9 @@
-"""What an event, or a consent of its own, does to one contact in memory.
+"""What an event does to one contact in memory.
 
 Decides: the order of evidence, stops, facts, history, timers and plans within one commit, that a commit
-happens once (R39), and what a withdrawal ends (R19).
-Never: the birth of an invitation (`memory_contact.py`) or where it is indexed (`memory_partition.py`).
+happens once (R39), and that it does not happen to whom it concerns no more (R22).
+Never: the birth of an invitation (`memory_contact.py`), where it is indexed (`memory_partition.py`), nor
+consents that come without an event (`memory_consents.py`).
 
 Units: every `*_ms` is epoch milliseconds.
 """
@@ -16,7 +17,7 @@ import msgspec
 from core.antispam import consent
 from core.bounds import CONTACT_FACTS_BYTES_MAX
 from core.gate import Lane
-from core.model import ConsentStatus, Disposition, Reason, State
+from core.model import Disposition, Reason, State
 from core.ports import Commit, CommitAnswer, CommittedPlan, RuleCount, Stop
 from core.records import (
     FLAG_FOLLOW_UP,
@@ -28,6 +29,7 @@ from core.records import (
     pack48,
 )
 from core.timer_records import FACT_HEAD, unpack_facts
+from core.timing_wheel import memory_consents as consents
 from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel import memory_history as history
 from core.timing_wheel.memory_partition import FACTS, Partition
@@ -36,9 +38,14 @@ from core.timing_wheel.memory_partition import FACTS, Partition
 def apply(partition: Partition, commit: Commit, now_ms: int) -> CommitAnswer:
     """Apply one event to one contact, once.
 
-    Order: evidence, stops, facts, tombstone, history, timers, plans (R39).
+    Order: evidence, stamps, stops, facts, tombstone, history, timers, plans (R39).
     """
     record = partition.contacts.get(commit.contact_key) or ContactRecord()
+    if commit.event_time_ms <= consent.erase_ms(record.consents):
+        partition.events[Disposition.REFUSED] += commit.is_primary
+        if commit.fires and partition.timers.is_due(commit.contact_key, *commit.fires):
+            partition.timers.drop(commit.contact_key, commit.fires[0])
+        return CommitAnswer(False, Disposition.REFUSED, (), ())
     for seen in record.events:
         if seen.event_key == commit.event_key:
             partition.events[Disposition.DUPLICATE] += commit.is_primary
@@ -52,8 +59,10 @@ def apply(partition: Partition, commit: Commit, now_ms: int) -> CommitAnswer:
         partition.timers.drop(commit.contact_key, commit.fires[0])
     partition.contacts[commit.contact_key] = record
     partition.grown.add(commit.contact_key)
-    for entry in commit.consents:
-        record.consents = consent.merge(record.consents, ConsentEntry(*entry))
+    for line in commit.consents:
+        entry = ConsentEntry(*line[:7])
+        consents.add_line(partition, commit.contact_key, entry, line[7], now_ms)
+    contacts.add_stamps(record, commit.stamps)
     stopped: list[Reference] = []
     for stop in commit.stops:
         stopped += partition.end_waiting(
@@ -89,39 +98,6 @@ def apply(partition: Partition, commit: Commit, now_ms: int) -> CommitAnswer:
     if any(plan.state == State.SCHEDULED for plan in plans):
         partition.bodies[commit.contact_key, body_sequence] = commit.body
     return CommitAnswer(False, disposition, plans, tuple(ref.sequence for ref in stopped))
-
-
-def write_consent(
-    partition: Partition,
-    contact_key: bytes,
-    entry: ConsentEntry,
-    document: tuple[bytes, bytes],
-    now_ms: int,
-) -> tuple[list[bytes], list[bytes]]:
-    """Write an entry and its document; a withdrawal ends what waits in its scope (R19)."""
-    record = partition.contacts.setdefault(contact_key, ContactRecord())
-    record.consents = consent.merge(record.consents, entry)
-    partition.grown.add(contact_key)
-    partition.documents.setdefault(contact_key, {})[document[0]] = document[1]
-    if entry.status != ConsentStatus.WITHDRAWN:
-        return [], []
-
-    def is_covered(ref: Reference) -> bool:
-        return (
-            ref.purpose == entry.purpose
-            and ref.medium == entry.medium
-            and consent.is_covering(entry.scope, entry.scope_key, ref.channel_number, ref.order_key)
-        )
-
-    claimed = [
-        contacts.member(contact_key, ref)
-        for ref in record.references
-        if ref.state == State.IN_FLIGHT and is_covered(ref)
-    ]
-    ended = partition.end_waiting(
-        contact_key, is_covered, (State.SKIPPED, Reason.UNSUBSCRIBED), now_ms
-    )
-    return [contacts.member(contact_key, ref) for ref in ended], claimed
 
 
 def _count_review(partition: Partition, record: ContactRecord, stop: Stop) -> None:

@@ -10,20 +10,23 @@ Units: every `*_ms` is epoch milliseconds.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterable
 
 import msgspec
 
 from core import bounds
 from core.antispam import consent
 from core.antispam.caps import invitation_tag
-from core.model import ConsentScope, ConsentStatus, Reason, State, WaitReason
+from core.model import ConsentScope, Reason, State, WaitReason
 from core.ports import Plan, Stop
 from core.records import (
     BY_HAND,
     FLAG_STOPPED,
     NO_KEY,
+    ConsentEntry,
     ContactRecord,
     Reference,
+    Stamp,
     Tombstone,
     member_of,
     pack48,
@@ -71,6 +74,7 @@ def copied(record: ContactRecord) -> ContactRecord:
     """Return a copy that shares nothing mutable with the record."""
     return ContactRecord(
         next_sequence=record.next_sequence,
+        consent_lines=record.consent_lines,
         consents=list(record.consents),
         stamps=list(record.stamps),
         tombstones=list(record.tombstones),
@@ -83,12 +87,14 @@ def copied(record: ContactRecord) -> ContactRecord:
 # --- birth --------------------------------------------------------------------------------------
 
 
-def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[int, int, int]:
+def birth(
+    record: ContactRecord, plan: Plan, is_consent_checked: bool, now_ms: int
+) -> tuple[int, int, int]:
     """Return (state, reason, kinds) in which an invitation is born.
 
     The first that applies: the gate that decided at accept; too many that wait (FAILED); a tombstone
     of the order, the oldest first (CANCELLED); another holder of the message key (SKIPPED DUPLICATE);
-    no consent (SKIPPED).
+    where it needs consent, a suppression or no consent (SKIPPED).
     A review request gives up the kinds that others hold; if all are held, it is a duplicate.
 
     Args:
@@ -112,11 +118,11 @@ def birth(record: ContactRecord, plan: Plan, is_consent_checked: bool) -> tuple[
             if not kinds:
                 return State.SKIPPED, Reason.DUPLICATE, plan.kinds
     if is_consent_checked and plan.needs_consent:
-        is_allowed, reason = consent.decide(
-            record.consents, plan.channel_number, plan.order_key, plan.purpose, plan.medium,
+        reason = consent.refusal(
+            record.consents, plan.channel_number, plan.order_key, plan.purpose, plan.medium, now_ms,
             is_pending_enough=True,
         )  # fmt: skip
-        if not is_allowed:
+        if reason is not Reason.NONE:
             return State.SKIPPED, reason, kinds
     return State.SCHEDULED, Reason.NONE, kinds
 
@@ -130,7 +136,7 @@ def add_reference(
     now_ms: int,
 ) -> Reference:
     """Give a plan the next sequence, let it be born, and append its reference."""
-    state, reason, kinds = birth(record, plan, is_consent_checked)
+    state, reason, kinds = birth(record, plan, is_consent_checked, now_ms)
     ref = Reference(
         sequence=record.next_sequence, state=state, reason=reason, medium=plan.medium,
         purpose=plan.purpose, step=plan.step, channel_number=plan.channel_number,
@@ -211,6 +217,13 @@ def is_body_needed(record: ContactRecord, body_sequence: int) -> bool:
 # --- reservations -------------------------------------------------------------------------------
 
 
+def add_stamps(record: ContactRecord, stamps: Iterable[tuple[bytes, bytes, int]]) -> None:
+    """Count sends that another contact has had, once per ledger and tag, by their times (R4)."""
+    for stamp in stamps:
+        if not any((one.ledger, one.tag) == stamp[:2] for one in record.stamps):
+            bisect.insort(record.stamps, Stamp(*stamp), key=lambda one: one.time_ms)
+
+
 def release_stamps(record: ContactRecord, ref: Reference) -> bool:
     """Take back what this invitation reserved; return whether anything was (R25, E9).
 
@@ -250,8 +263,8 @@ def trim(record: ContactRecord) -> list[Reference]:
     """Bring every section back within its bound: the oldest that no longer matter go first. Return
     the invitations that were dropped.
 
-    Evidence of single orders goes before withdrawals and wider evidence; invitations that wait or
-    are in flight are never dropped, so their section alone may exceed its bound.
+    Invitations that wait or are in flight are never dropped, so their section alone may exceed its
+    bound. For consents see `trim_consents`.
     """
     del record.stamps[: max(0, len(record.stamps) - bounds.CONTACT_STAMPS_MAX)]
     del record.tombstones[: max(0, len(record.tombstones) - bounds.CONTACT_TOMBSTONES_MAX)]
@@ -262,14 +275,32 @@ def trim(record: ContactRecord) -> list[Reference]:
     dropped = {ref.sequence: ref for ref in ended[:excess]}
     if dropped:
         record.references = [ref for ref in record.references if ref.sequence not in dropped]
-    while len(record.consents) > bounds.CONTACT_CONSENTS_MAX:
-        index = next(
-            (
-                index
-                for index, entry in enumerate(record.consents)
-                if entry.scope == ConsentScope.ORDER and entry.status != ConsentStatus.WITHDRAWN
-            ),
-            0,
-        )
-        del record.consents[index]
+    if len(record.consents) > bounds.CONTACT_CONSENTS_MAX:
+        record.consents = trim_consents(record.consents)
     return list(dropped.values())
+
+
+def trim_consents(entries: list[ConsentEntry]) -> list[ConsentEntry]:
+    """Return the table within its bound.
+
+    Evidence of orders goes first, then other evidence, the oldest first. A withdrawal or suppression
+    never goes: when nothing else is left, the oldest that is narrower than the account comes to hold
+    for all of it, where there is one entry for each purpose, medium and status.
+    """
+    kept = list(entries)
+    while len(kept) > bounds.CONTACT_CONSENTS_MAX:
+        entry = _first_to_go(kept)
+        if entry is None:
+            break
+        kept.remove(entry)
+        if not consent.is_evidence(entry.status):
+            wide = msgspec.structs.replace(entry, scope=ConsentScope.ACCOUNT, scope_key=NO_KEY)
+            kept = consent.merge(kept, wide)
+    return kept
+
+
+def _first_to_go(entries: list[ConsentEntry]) -> ConsentEntry | None:
+    evidence = [entry for entry in entries if consent.is_evidence(entry.status)]
+    of_orders = (entry for entry in evidence if entry.scope == ConsentScope.ORDER)
+    narrow = (entry for entry in entries if entry.scope != ConsentScope.ACCOUNT)
+    return next(of_orders, None) or next(iter(evidence), None) or next(narrow, None)

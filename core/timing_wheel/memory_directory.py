@@ -40,6 +40,11 @@ class Generations(Generic[Value]):
         """Write the entry into the present generation."""
         self._entries.setdefault(now_ms // self._length_ms, {})[key] = value
 
+    def reachable(self, now_ms: int) -> list[dict[bytes, Value]]:
+        """Return the entries of the present generation and of the one before."""
+        number = now_ms // self._length_ms
+        return [self._entries.get(number, {}), self._entries.get(number - 1, {})]
+
     def drop_dead(self, now_ms: int) -> None:
         """Forget the generations that no read can reach any more."""
         oldest = now_ms // self._length_ms - 1
@@ -65,6 +70,11 @@ class EventDirectory:
             self._marks.put(mark.event_key, mark, now_ms)
             return MarkAnswer(True, True, mark.contact_key)
         return MarkAnswer(False, found.body_hash == mark.body_hash, found.contact_key)
+
+    def forget(self, event_key: bytes, now_ms: int) -> None:
+        """Drop the mark of an event: seen again, it is new."""
+        for entries in self._marks.reachable(now_ms):
+            entries.pop(event_key, None)
 
     def drop_dead(self, now_ms: int) -> None:
         """Forget what has outlived its two generations."""
@@ -102,6 +112,18 @@ class OrderDirectory:
         if known != OrderEntry():
             self._orders.put(note.order_key, known, now_ms)
         return OrderAnswer(known.contact_keys, known.tombstones)
+
+    def forget(self, order_key: bytes, contact_key: bytes, now_ms: int) -> None:
+        """Take a contact out of an order's entry; an entry that says nothing any more goes."""
+        for entries in self._orders.reachable(now_ms):
+            known = entries.get(order_key)
+            if known is None:
+                continue
+            left = tuple(key for key in known.contact_keys if key != contact_key)
+            if left or known.tombstones:
+                entries[order_key] = OrderEntry(left, known.tombstones)
+            else:
+                del entries[order_key]
 
     def drop_dead(self, now_ms: int) -> None:
         """Forget what has outlived its two generations."""

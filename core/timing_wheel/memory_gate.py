@@ -4,8 +4,8 @@ Decides: the order of checks (R10, R12) and what each verdict changes.
 Never: who may call; ownership and registry revision are checked by the store before.
 
 Order of checks of a claim: does it wait (GONE), is it due (NOT_DUE), what the daemon asks for (END,
-DEFER), expiry, consent, caps. Whatever is answered CLAIMED, GONE, ENDED or DEFERRED leaves the lane
-it was read from; NOT_DUE stays where it is.
+DEFER), expiry, suppressions, consent, consent to forward, caps. Whatever is answered CLAIMED, GONE,
+ENDED, DEFERRED or PARKED leaves the lane it was read from; NOT_DUE and LOOK_AGAIN stay where they are.
 
 Units: `now_ms` business clock, `deadline_ms` and `lease_now_ms` lease clock (E10), epoch ms.
 """
@@ -17,17 +17,18 @@ from collections.abc import Sequence
 import msgspec
 
 from core.antispam import caps, consent
-from core.antispam.caps import Verdict
+from core.antispam.caps import Decision, Verdict
 from core.bounds import INVITATION_NOTES_MAX
 from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem
-from core.model import Reason, State, WaitReason
+from core.model import Purpose, Reason, State, WaitReason
 from core.ports import SettleAnswer, Settlement
-from core.records import FLAG_HOLD_UNKNOWN, ContactRecord, Reference, pack48
+from core.records import FLAG_FELL_BACK, FLAG_HOLD_UNKNOWN, ContactRecord, Reference, pack48
 from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel.memory_partition import Lease, Partition
 
 NOTE_CAPPED = 1
 NOTE_SKIPPED_BY_CAP = 2
+NOTE_REPLACED = 3
 
 
 def claim(
@@ -57,75 +58,135 @@ def _claim_one(partition: Partition, token: bytes, item: ClaimItem, now_ms: int)
     if found is None or found[2].state != State.SCHEDULED:
         lane.remove(item.member)
         return ClaimAnswer(ClaimCode.GONE)
-    contact_key, record, ref = found
+    _, record, ref = found
     if ref.due_ms > now_ms:
         return ClaimAnswer(ClaimCode.NOT_DUE, State.SCHEDULED, due_ms=ref.due_ms)
+    if item.action == ClaimAction.GATE:
+        return _gate(partition, token, item, found, now_ms)
     lane.remove(item.member)
-    if item.needs_consent and item.action in (ClaimAction.END, ClaimAction.DEFER):
-        # For a reason that comes after expiry and consent (R10).
-        if now_ms >= ref.expire_ms:
-            return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
-        is_allowed, reason = _consent_of(record, ref)
-        if not is_allowed:
-            return _ended(partition, item.member, State.SKIPPED, reason, now_ms)
+    if item.action != ClaimAction.PARK and (item.needs_consent or item.action == ClaimAction.DEFER):
+        # For a reason that comes after expiry, suppressions and consent (R10).
+        refusal = _refused(partition, item, record, ref, now_ms)
+        if refusal is not None:
+            return refusal
     if item.action == ClaimAction.END:
         return _ended(partition, item.member, item.state, item.reason, now_ms)
     if item.action == ClaimAction.PARK and now_ms < ref.expire_ms:
-        partition.park(item.member, ref)
+        partition.park(item.member, ref, item.wait)
         return ClaimAnswer(ClaimCode.PARKED, State.SCHEDULED, 0, ref.due_ms, ref.attempts)
-    if item.action == ClaimAction.DEFER:
-        if item.due_ms >= ref.expire_ms:
-            return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
-        return _deferred(partition, item.member, ref, item.due_ms, item.wait)
-    if now_ms >= ref.expire_ms:
+    if item.action == ClaimAction.PARK:
         return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
-    assert item.action == ClaimAction.GATE
-    if item.needs_consent:
-        is_allowed, reason = _consent_of(record, ref)
-        if not is_allowed:
-            return _ended(partition, item.member, State.SKIPPED, reason, now_ms)
-    refusal = _capped(partition, item, record, ref, now_ms)
+    assert item.action == ClaimAction.DEFER
+    if item.due_ms >= ref.expire_ms:
+        return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
+    return _deferred(partition, item.member, ref, item.due_ms, item.wait)
+
+
+def _gate(
+    partition: Partition, token: bytes, item: ClaimItem,
+    found: tuple[bytes, ContactRecord, Reference], now_ms: int,
+) -> ClaimAnswer:  # fmt: skip
+    """Decide on a waiting, due entry that nothing else holds back."""
+    contact_key, record, ref = found
+    lane = partition.lane(item.source)
+    refusal = _refused(partition, item, record, ref, now_ms)
     if refusal is not None:
+        lane.remove(item.member)
         return refusal
     own_tag = caps.invitation_tag(ref.sequence)
+    decision = caps.check(
+        record.stamps, item.caps, own_tag, ref.order_key, now_ms, ref.expire_ms
+    )  # fmt: skip
+    if decision.verdict == Verdict.LOOK_AGAIN or (
+        item.forwards_data and not _may_forward(record, ref, now_ms)
+    ):
+        return ClaimAnswer(ClaimCode.LOOK_AGAIN, State.SCHEDULED, 0, ref.due_ms, ref.attempts)
+    lane.remove(item.member)
+    if decision.verdict != Verdict.PASS:
+        return _capped(partition, item.member, found, decision, now_ms)
     if item.caps:
         record.stamps = caps.reserve(record.stamps, item.caps, own_tag, ref.order_key, now_ms)
         partition.grown.add(contact_key)
     partition.take(ref, token)
+    if item.fell_back:
+        ref.flags |= FLAG_FELL_BACK
     return ClaimAnswer(ClaimCode.CLAIMED, State.IN_FLIGHT, due_ms=ref.due_ms, attempts=ref.attempts)
 
 
-def _capped(
+def _refused(
     partition: Partition, item: ClaimItem, record: ContactRecord, ref: Reference, now_ms: int
 ) -> ClaimAnswer | None:
-    """Return what the caps refuse, having done it; None if they let it pass."""
-    decision = caps.check(
-        record.stamps, item.caps, caps.invitation_tag(ref.sequence), ref.order_key, now_ms,
-        ref.expire_ms,
-    )  # fmt: skip
-    if decision.verdict == Verdict.PASS:
+    """Return what expiry, suppressions and consent refuse, having done it; None if they do not."""
+    if now_ms >= ref.expire_ms:
+        return _ended(partition, item.member, State.EXPIRED, Reason.TOO_LATE, now_ms)
+    reason = _objection(item, record, ref, now_ms)
+    if reason is Reason.NONE:
         return None
-    until_ms = decision.until_ms or 0
-    is_skip = decision.verdict == Verdict.SKIP
-    note = (
-        pack48(now_ms)
-        + pack48(until_ms)
-        + decision.ledger
-        + bytes([NOTE_SKIPPED_BY_CAP if is_skip else NOTE_CAPPED])
-    )
-    notes = partition.notes.get(item.member, b"") + note
-    partition.notes[item.member] = notes[-len(note) * INVITATION_NOTES_MAX :]
-    if is_skip:
-        return _ended(partition, item.member, State.SKIPPED, Reason.CAPPED, now_ms)
-    if decision.verdict == Verdict.EXPIRE:
-        return _ended(partition, item.member, State.EXPIRED, Reason.NO_SLOT, now_ms)
-    return _deferred(partition, item.member, ref, until_ms, WaitReason.CAPPED)
+    return _ended(partition, item.member, State.SKIPPED, reason, now_ms)
 
 
-def _consent_of(record: ContactRecord, ref: Reference) -> tuple[bool, Reason]:
+def _objection(item: ClaimItem, record: ContactRecord, ref: Reference, now_ms: int) -> Reason:
+    return consent.refusal(
+        record.consents, ref.channel_number, ref.order_key, ref.purpose, ref.medium, now_ms,
+        heeds_suppression=item.heeds_suppression, needs_consent=item.needs_consent,
+    )  # fmt: skip
+
+
+def _may_forward(record: ContactRecord, ref: Reference, now_ms: int) -> bool:
     return consent.decide(
-        record.consents, ref.channel_number, ref.order_key, ref.purpose, ref.medium
-    )
+        record.consents, ref.channel_number, ref.order_key, Purpose.DATA_FORWARDING, ref.medium,
+        now_ms,
+    )[0]  # fmt: skip
+
+
+def _capped(
+    partition: Partition, member: bytes, found: tuple[bytes, ContactRecord, Reference],
+    decision: Decision, now_ms: int,
+) -> ClaimAnswer:  # fmt: skip
+    """Do what full caps say."""
+    contact_key, record, ref = found
+    until_ms = decision.until_ms or 0
+    if decision.verdict == Verdict.SKIP:
+        _note(partition, member, now_ms, 0, decision.ledger, NOTE_SKIPPED_BY_CAP)
+        return _ended(partition, member, State.SKIPPED, Reason.CAPPED, now_ms)
+    if decision.verdict == Verdict.EXPIRE:
+        _note(partition, member, now_ms, until_ms, decision.ledger, NOTE_CAPPED)
+        return _ended(partition, member, State.EXPIRED, Reason.NO_SLOT, now_ms)
+    if decision.is_replace:
+        rivals = [ref, *_waiting_for(partition, contact_key, record, decision.ledger)]
+        best = max(rivals, key=lambda one: (one.priority, one.sequence))
+        for one in rivals:
+            if one is not best and one is not ref:
+                _ended(
+                    partition, contacts.member(contact_key, one), State.SKIPPED, Reason.REPLACED,
+                    now_ms,
+                )  # fmt: skip
+        if best is not ref:
+            _note(partition, member, now_ms, until_ms, decision.ledger, NOTE_REPLACED)
+            return _ended(partition, member, State.SKIPPED, Reason.REPLACED, now_ms)
+    _note(partition, member, now_ms, until_ms, decision.ledger, NOTE_CAPPED)
+    return _deferred(partition, member, ref, until_ms, WaitReason.CAPPED)
+
+
+def _waiting_for(
+    partition: Partition, contact_key: bytes, record: ContactRecord, ledger: bytes
+) -> list[Reference]:
+    """Return the entries that wait for this cap: each waits for the one that its last note names."""
+    return [
+        ref
+        for ref in record.references
+        if ref.state == State.SCHEDULED
+        and ref.wait == WaitReason.CAPPED
+        and partition.notes.get(contacts.member(contact_key, ref), b"")[-5:-1] == ledger
+    ]
+
+
+def _note(
+    partition: Partition, member: bytes, now_ms: int, until_ms: int, ledger: bytes, code: int
+) -> None:
+    note = pack48(now_ms) + pack48(until_ms) + ledger + bytes((code,))
+    notes = partition.notes.get(member, b"") + note
+    partition.notes[member] = notes[-len(note) * INVITATION_NOTES_MAX :]
 
 
 def _ended(
@@ -168,7 +229,7 @@ def _leave_lease(partition: Partition, token: bytes, member: bytes) -> None:
         del partition.leases[token]
 
 
-def _release(
+def release(
     partition: Partition, contact_key: bytes, record: ContactRecord, ref: Reference, now_ms: int
 ) -> tuple[tuple[bytes, int], ...]:
     """Return reservations, and wake the first that waited for room, if anything was returned."""
@@ -185,7 +246,8 @@ def _release(
 def look_again(
     partition: Partition, token: bytes, items: Sequence[ClaimItem], now_ms: int
 ) -> list[bool]:
-    """Return for each claimed entry whether it may still go (E4); end it if its consent is gone."""
+    """Return for each claimed entry whether it may still go (E4); end it if its consent is gone, or
+    it has been suppressed."""
     return [_look_again_one(partition, token, item, now_ms) for item in items]
 
 
@@ -194,15 +256,15 @@ def _look_again_one(partition: Partition, token: bytes, item: ClaimItem, now_ms:
     if found is None:
         return False
     contact_key, record, ref = found
-    is_allowed, reason = _consent_of(record, ref) if item.needs_consent else (True, Reason.NONE)
-    state, why = (State.CANCELLED, ref.reason) if ref.reason else (State.SKIPPED, reason)
-    is_allowed = is_allowed and not ref.reason
-    if not is_allowed:
+    state, why = State.CANCELLED, ref.reason
+    if not why:
+        state, why = State.SKIPPED, _objection(item, record, ref, now_ms)
+    if why:
         _leave_lease(partition, token, item.member)
         partition.end(item.member, ref, state, why, now_ms)
         partition.drop_idle_body(contact_key, ref.body_sequence)
-        _release(partition, contact_key, record, ref, now_ms)
-    return is_allowed
+        release(partition, contact_key, record, ref, now_ms)
+    return not why
 
 
 def settle(
@@ -226,6 +288,8 @@ def _settle_one(
         # An event has ended it in flight.
         ended = {"state": State.CANCELLED, "reason": ref.reason}
         plans = tuple(msgspec.structs.replace(plan, **ended) for plan in plans)
+        if ref.reason == Reason.ERASED:
+            plans = ()  # a plan tells of the contact
         if state == State.SCHEDULED:
             state, reason = State.CANCELLED, ref.reason
     next_plans = tuple(
@@ -233,12 +297,14 @@ def _settle_one(
         for plan in plans
     )
     if state == State.SCHEDULED:
+        if not settlement.was_tried:
+            ref.attempts = max(0, ref.attempts - 1)
         partition.put_back(member, ref, settlement.due_ms, reason)
     else:
         partition.end(member, ref, state, reason, now_ms, settlement.content_revision)
     woken: tuple[tuple[bytes, int], ...] = ()
     if settlement.releases_caps:
-        woken = _release(partition, contact_key, record, ref, now_ms)
+        woken = release(partition, contact_key, record, ref, now_ms)
     partition.drop_idle_body(contact_key, ref.body_sequence)
     return SettleAnswer(True, next_plans, woken)
 

@@ -22,12 +22,20 @@ from collections.abc import Callable
 
 import msgspec
 
-from core.bounds import DAY_MS, OUTCOME_RETENTION_MS
+from core.bounds import CHANNEL_COUNT_DAYS, DAY_MS, OUTCOME_RETENTION_MS
+from core.contact_ports import Erased, LoggedLine
 from core.gate import ClaimAnswer, Lane, Source
 from core.model import Reason, State, WaitReason
 from core.outcomes import Outcome
 from core.ports import CommittedPlan, Counters, Move, OwnerState, Plan, RuleCount, Waiting
-from core.records import FLAG_FOLLOW_UP, NO_KEY, ContactRecord, Reference, member_parts
+from core.records import (
+    FLAG_FOLLOW_UP,
+    NO_KEY,
+    ContactRecord,
+    Reference,
+    member_parts,
+    pack_contact,
+)
 from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel.memory_directory import EventDirectory, OrderDirectory
 from core.timing_wheel.memory_lane import LaneIndex
@@ -35,6 +43,9 @@ from core.timing_wheel.memory_timers import Timers
 
 FACTS = 0
 """No event's body: where the facts of a contact stand among the bodies."""
+
+PARKED_WAITS = frozenset({WaitReason.FROZEN, WaitReason.COMPLAINTS})
+"""What is held until it is moved."""
 
 SWEEP_MEMBERS_MAX = 1_000
 """Members that one sweep forgets at most."""
@@ -61,7 +72,7 @@ class Partition:
         self.contacts: dict[bytes, ContactRecord] = {}
         self.details: dict[bytes, bytes] = {}
         self.bodies: dict[tuple[bytes, int], bytes] = {}
-        self.documents: dict[bytes, dict[bytes, bytes]] = {}
+        self.consent_log: dict[bytes, list[LoggedLine]] = {}
         self.notes: dict[bytes, bytes] = {}
         self.leases: dict[bytes, Lease] = {}
         self.slots: dict[int, LaneIndex] = {}
@@ -80,6 +91,10 @@ class Partition:
         self._ended: Counter[tuple[int, int]] = Counter()
         self.events: Counter[int] = Counter()
         self.rules: Counter[tuple[int, int]] = Counter()
+        self.channels: Counter[tuple[int, int, int, str]] = Counter()
+        """By channel number, medium, epoch day and what happened: sent, or heard of what was sent."""
+        self.erasures: dict[bytes, Erased] = {}
+        """What erasures that go on have still to do elsewhere."""
 
     # Index -------------------------------------------------------------------------------------
 
@@ -94,6 +109,10 @@ class Partition:
         if source.lane == Lane.TIMERS:
             return self.timers.index
         return self.slots.get(source.slot) or LaneIndex()
+
+    def slot_of(self, due_ms: int) -> Source:
+        """Return the slot in which an entry due then waits while it is far."""
+        return Source(Lane.FAR, due_ms // self._slot_width_ms)
 
     def place(self, member: bytes, due_ms: int) -> Lane:
         """Index a new entry: near if that part of the wheel is loaded, else in its slot (E5)."""
@@ -110,9 +129,9 @@ class Partition:
         self.deferred.add(member, due_ms)
         self.near_version += 1
 
-    def park(self, member: bytes, ref: Reference) -> None:
+    def park(self, member: bytes, ref: Reference, wait: int) -> None:
         """Hold an entry until it is moved; due in its lane means that it has expired (E18)."""
-        ref.wait = WaitReason.FROZEN
+        ref.wait = wait or WaitReason.FROZEN
         self.parked.add(member, ref.expire_ms)
         self.near_version += 1
 
@@ -130,7 +149,7 @@ class Partition:
             self.end(move.member, ref, State.EXPIRED, Reason.NO_SLOT, now_ms)
             self.drop_idle_body(contact_key, ref.body_sequence)
         else:
-            stays = move.due_ms == ref.due_ms and ref.wait != WaitReason.FROZEN
+            stays = move.due_ms == ref.due_ms and ref.wait not in PARKED_WAITS
             self.defer(move.member, ref, move.due_ms, ref.wait if stays else WaitReason.NONE)
         return True
 
@@ -198,13 +217,25 @@ class Partition:
         else:
             self._in_flight -= 1
         if state == State.SENT:
-            self.rules[ref.rule_number, RuleCount.SENT] += 1
-            if not ref.flags & FLAG_FOLLOW_UP:
-                self.rules[ref.rule_number, RuleCount.FIRST_SENT] += 1
+            self.count_sent(ref, now_ms)
         ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
         ref.mark = contacts.ended_mark(now_ms, content_revision)
         self.grown.add(member[:8])
         self._write_ending(member, ref, now_ms)
+
+    def count_sent(self, ref: Reference, now_ms: int) -> None:
+        """Count a message that was sent: by rule (B37), and by channel and day (g6)."""
+        self.rules[ref.rule_number, RuleCount.SENT] += 1
+        if not ref.flags & FLAG_FOLLOW_UP:
+            self.rules[ref.rule_number, RuleCount.FIRST_SENT] += 1
+        self.channels[ref.channel_number, ref.medium, now_ms // DAY_MS, "sent"] += 1
+
+    def move_ended(self, ref: Reference, state: int, reason: int) -> None:
+        """Give what has ended another ended state; the instant of its ending stays (R6)."""
+        assert ref.state not in contacts.LIVE_STATES, "what lives ends first"
+        self._ended[ref.state, ref.reason] -= 1
+        self._ended[state, reason] += 1
+        ref.state, ref.reason = state, reason
 
     def _write_ending(self, member: bytes, ref: Reference, now_ms: int) -> None:
         self._ended[ref.state, ref.reason] += 1
@@ -260,10 +291,11 @@ class Partition:
         detail, found = self.details.get(member), self.found(member)
         if detail is None or found is None:
             return None
-        contact_key, _, ref = found
+        contact_key, record, ref = found
         body = self.bodies.get((contact_key, ref.body_sequence), b"")
         facts = self.bodies.get((contact_key, FACTS), b"")
-        return Waiting(member, msgspec.structs.replace(ref), detail, body, facts)
+        raw = pack_contact(record)
+        return Waiting(member, msgspec.structs.replace(ref), detail, body, facts, raw)
 
     # Housekeeping --------------------------------------------------------------------------------
 
@@ -294,6 +326,8 @@ class Partition:
         """
         self.event_directory.drop_dead(now_ms)
         self.order_directory.drop_dead(now_ms)
+        for key in [key for key in self.channels if key[2] < now_ms // DAY_MS - CHANNEL_COUNT_DAYS]:
+            del self.channels[key]
         first_kept_day = (now_ms - OUTCOME_RETENTION_MS) // DAY_MS
         dropped = 0
         for day in sorted(day for day in self.outcomes if day < first_kept_day):
@@ -339,7 +373,7 @@ class Partition:
             for ref in record.references:
                 member = contacts.member(contact_key, ref)
                 states[ref.state] += 1
-                if ref.state == State.SCHEDULED and ref.wait == WaitReason.FROZEN:
+                if ref.state == State.SCHEDULED and ref.wait in PARKED_WAITS:
                     assert parked[member] == ref.expire_ms, "what is parked is due to expire"
                 elif ref.state == State.SCHEDULED:
                     assert places[member] == 1, f"{member.hex()} waits in {places[member]} lanes"
@@ -347,6 +381,9 @@ class Partition:
                 if ref.state == State.IN_FLIGHT:
                     assert leased[member] == 1, f"{member.hex()} is in {leased[member]} leases"
                     assert lease_marks[member] == ref.mark, "the mark names the lease"
+                if ref.state == State.IN_FLIGHT and ref.reason == Reason.ERASED:
+                    assert member not in self.details, "what is erased has no plan"
+                    continue
                 if ref.state in contacts.LIVE_STATES:
                     assert member in self.details, "what waits has its plan"
                 if contacts.is_kept(ref):

@@ -10,6 +10,9 @@ Where the port is silent, this page decides:
       as `Stop.order_key` it matches everything of the contact.
     - The event's time in the contact record is the instant of the commit; a tombstone's is the
       event's time, and the first of its (order, type) stays.
+    - A commit that brings a withdrawal or suppression ends nothing; the claim asks. A write ends what
+      its lines cover, unless newer evidence has outdone them; nothing that does not go to the contact.
+    - An entry waits for the cap that its last note names: those it may replace wait for the same (R28).
     - `CommittedPlan.lane` says where the call has put the entry; FAR where it put nothing (born
       ended, or a repetition).
     - `ClaimAnswer` carries the state, due time and attempts after the call; only the code for GONE,
@@ -30,10 +33,10 @@ Where the port is silent, this page decides:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
+from core.contact_ports import ConsentLine, ConsentsWritten, LoggedLine
 from core.errors import OwnershipLost, StaleRegistry
 from core.gate import ClaimAnswer, ClaimItem, Source
 from core.outcomes import Outcome
@@ -56,15 +59,17 @@ from core.ports import (
     StoreMeta,
     Waiting,
 )
-from core.records import ConsentEntry, ContactRecord
+from core.records import ContactRecord
 from core.timer_records import Timer
 from core.timing_wheel import memory_commit as changes
+from core.timing_wheel import memory_consents as consents
 from core.timing_wheel import memory_gate as gate
 from core.timing_wheel.memory_contact import copied
 from core.timing_wheel.memory_partition import Partition
+from core.timing_wheel.memory_people import MemoryPeople
 
 
-class MemoryStore(Store):
+class MemoryStore(MemoryPeople, Store):
     """All partitions of one deployment, in dictionaries."""
 
     def __init__(self, meta: StoreMeta) -> None:
@@ -72,7 +77,7 @@ class MemoryStore(Store):
         assert meta.partition_count & (meta.partition_count - 1) == 0, "partition = hash & (P - 1)"
         self.meta = meta
         self.durability = Durability.MEMORY
-        self._partitions = [Partition(meta.slot_width_ms) for _ in range(meta.partition_count)]
+        super().__init__([Partition(meta.slot_width_ms) for _ in range(meta.partition_count)])
         self._epoch = 0
 
     @classmethod
@@ -90,13 +95,8 @@ class MemoryStore(Store):
         """Assert the invariants of every partition; see `Partition.validate`."""
         for partition in self._partitions:
             partition.validate()
-
-    @contextlib.contextmanager
-    def _step(self, number: int) -> Iterator[Partition]:
-        """One writing step of a partition; its end trims what has grown."""
-        partition = self._partitions[number]
-        yield partition
-        partition.trim()
+        for budget in self._budgets.values():
+            budget.validate()
 
     # Ownership ---------------------------------------------------------------------------------
 
@@ -298,21 +298,19 @@ class MemoryStore(Store):
 
     # Contacts and invitations --------------------------------------------------------------------
 
-    async def write_consent(
-        self,
-        partition: int,
-        contact_key: bytes,
-        entry: tuple[int, int, int, int, bytes, int],
-        document: tuple[bytes, bytes],
-        now_ms: int,
-    ) -> tuple[list[bytes], list[bytes]]:
-        """Grant or withdraw."""
+    async def write_consents(
+        self, partition: int, contact_key: bytes, lines: Sequence[ConsentLine], now_ms: int
+    ) -> ConsentsWritten:
+        """Grant, withdraw, suppress."""
         with self._step(partition) as held:
-            return changes.write_consent(held, contact_key, ConsentEntry(*entry), document, now_ms)
+            return consents.write(held, contact_key, lines, now_ms)
 
-    async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
-        """Return all consent documents of a contact by id."""
-        return dict(self._partitions[partition].documents.get(contact_key, {}))
+    async def consent_log(
+        self, partition: int, contact_key: bytes, after: int = 0, limit: int = 1_000
+    ) -> list[LoggedLine]:
+        """Return the lines of a contact with numbers above `after`, oldest first."""
+        lines = self._partitions[partition].consent_log.get(contact_key, [])
+        return [line for line in lines if line.number > after][:limit]
 
     async def contact(self, partition: int, contact_key: bytes) -> ContactRecord | None:
         """Return a copy of the contact's record, None if nothing is known of it."""

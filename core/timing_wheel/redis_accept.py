@@ -132,12 +132,12 @@ class RedisAccept(RedisBase):
                 )
                 for plan in commit.plans
             ]
-            arguments.append(codec.pack_commit(commit, plans))
+            arguments.append(codec.pack_commit(commit, plans, now_ms))
             arguments.append(commit.body)
             arguments += [plan.detail for plan in commit.plans]
         names = [
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
             keys.near, keys.outcomes(now_ms // bounds.DAY_MS), keys.timers, keys.timer_dues,
-            *map(keys.slot, slots),
+            keys.consents, *map(keys.slot, slots),
         ]  # fmt: skip
         return self._send(partition, "commit", names, arguments)

@@ -4,58 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from core import bounds
+from core.contact_ports import ConsentLine, ConsentsWritten, LoggedLine, entry_of
 from core.ports import Move
-from core.records import (
-    CONSENT,
-    ContactRecord,
-    consent_id,
-    pack48,
-    unpack_contact,
-)
+from core.records import ContactRecord, unpack_contact
 from core.redis_link import check
 from core.timer_records import Timer, unpack_timers
 from core.timing_wheel import codec
 from core.timing_wheel.redis_base import RedisBase, batches
 
+_logged = msgspec.msgpack.Decoder(LoggedLine)
+
 
 class RedisContacts(RedisBase):
     """What is known about contacts and their invitations."""
 
-    async def write_consent(
-        self,
-        partition: int,
-        contact_key: bytes,
-        entry: tuple[int, int, int, int, bytes, int],
-        document: tuple[bytes, bytes],
-        now_ms: int,
-    ) -> tuple[list[bytes], list[bytes]]:
-        """See `Store.write_consent`."""
+    async def write_consents(
+        self, partition: int, contact_key: bytes, lines: Sequence[ConsentLine], now_ms: int
+    ) -> ConsentsWritten:
+        """See `ContactStore.write_consents`."""
         await self._ready()
         keys = self._keys[partition]
-        packed = CONSENT.pack(*entry[:5], pack48(entry[5]))
+        packed = b"".join(
+            codec.pack_consent_line(entry_of(line, now_ms), line.document, now_ms) for line in lines
+        )
         names = [
             keys.counters, keys.contacts, keys.bodies, keys.outcomes(now_ms // bounds.DAY_MS),
             keys.consents,
         ]  # fmt: skip
-        ended, flying = check(
+        last, ended, flying = check(
             await self._send(
-                partition, "write_consent", names, [now_ms, contact_key, packed, *document]
+                partition, "write_consents", names, [now_ms, contact_key, len(lines), packed]
             )
         )
-        return _members(ended), _members(flying)
+        numbers = tuple(range(last - len(lines) + 1, last + 1))
+        return ConsentsWritten(numbers, tuple(_members(ended)), tuple(_members(flying)))
 
-    async def consent_documents(self, partition: int, contact_key: bytes) -> dict[bytes, bytes]:
-        """See `Store.consent_documents`."""
+    async def consent_log(
+        self, partition: int, contact_key: bytes, after: int = 0, limit: int = 1_000
+    ) -> list[LoggedLine]:
+        """See `ContactStore.consent_log`."""
         await self._ready()
         record = await self.contact(partition, contact_key)
-        if record is None or not record.consents:
-            return {}
-        ids = list(dict.fromkeys(consent_id(entry) for entry in record.consents))
-        reply = await self._link(partition).call(
-            "HMGET", self._keys[partition].consents, *(contact_key + one for one in ids)
-        )
-        return {one: raw for one, raw in zip(ids, reply, strict=True) if raw}
+        newest = record.consent_lines if record is not None else 0
+        lines: list[LoggedLine] = []
+        for numbers in batches(range(after + 1, newest + 1)):
+            if len(lines) >= limit:
+                break
+            names = [contact_key + number.to_bytes(4, "big") for number in numbers]
+            if names:
+                reply = await self._link(partition).call(
+                    "HMGET", self._keys[partition].consents, *names
+                )
+                lines += [_logged.decode(raw) for raw in reply if raw]
+        return lines[:limit]
 
     async def contact(self, partition: int, contact_key: bytes) -> ContactRecord | None:
         """See `Store.contact`."""

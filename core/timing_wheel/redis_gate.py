@@ -68,7 +68,7 @@ class RedisGate(RedisBase):
         """See `Store.mark_sending`."""
         await self._ready()
         keys = self._keys[partition]
-        packed = b"".join(item.member + bytes((item.needs_consent,)) for item in items)
+        packed = b"".join(map(codec.pack_mark_item, items))
         names = [
             keys.meta, keys.counters, keys.contacts, keys.bodies,
             keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred,

@@ -194,11 +194,12 @@ class RedisLanes(RedisBase):
             p: [
                 None
                 if plan is None or ref is None
-                else Waiting(member, ref, plan, body or b"", facts or b"")
-                for member, ref, plan, body, facts in zip(
+                else Waiting(member, ref, plan, body or b"", facts or b"", record)
+                for member, ref, plan, record, body, facts in zip(
                     batch,
                     found[p],
                     plans[p],
+                    contacts[p],
                     bodies[p][: len(batch)],
                     bodies[p][len(batch) :],
                     strict=True,

@@ -16,10 +16,12 @@ SCRIPTS = {
             for name in (
                 "acquire", "cancel", "claim", "commit", "drop_slots", "drop_timers", "mark_events",
                 "mark_sending", "move", "note_orders", "open_slots", "recover", "renew",
-                "require_registry", "settle", "sweep",
+                "require_registry", "settle", "sweep", "take_volume", "give_back_volume",
+                "forget_facts", "forget_orders", "mark_addresses", "release_addresses",
+                "record_feedback", "erase_contact",
             )
         ),
-        Script(_ANTISPAM / "write_consent.lua"),
+        Script(_ANTISPAM / "write_consents.lua"),
     )
 }  # fmt: skip
 """Every script, loaded on each connection."""

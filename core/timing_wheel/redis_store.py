@@ -22,20 +22,21 @@ from core.ports import (
 )
 from core.redis_keys import store_meta
 from core.redis_link import RedisLink, check
-from core.timing_wheel.redis_accept import RedisAccept
-from core.timing_wheel.redis_contacts import RedisContacts
+from core.timing_wheel.redis_base import batches
 from core.timing_wheel.redis_gate import RedisGate
 from core.timing_wheel.redis_lanes import RedisLanes
+from core.timing_wheel.redis_people import RedisPeople
 from core.timing_wheel.redis_scripts import SCRIPTS
+from core.timing_wheel.redis_volume import RedisVolume
 
-FORMAT = 2
+FORMAT = 3
 _SWEEP_MAX = 1_000
 _SWEEP_DAYS_MAX = 1_000
 
 __all__ = ["SCRIPTS", "RedisStore"]
 
 
-class RedisStore(RedisAccept, RedisLanes, RedisGate, RedisContacts):
+class RedisStore(RedisPeople, RedisVolume, RedisLanes, RedisGate):
     """A `core.ports.Store` on one Redis or Valkey server; its parts are a file each."""
 
     @classmethod
@@ -140,8 +141,23 @@ class RedisStore(RedisAccept, RedisLanes, RedisGate, RedisContacts):
                     break
             if dropped >= _SWEEP_MAX:
                 return dropped
+        if swept < first_kept:
+            await self._drop_channel_counts(partition, now_ms // bounds.DAY_MS)
         await self._link(partition).call("HSET", keys.meta, "swept_until", first_kept)
         return dropped
+
+    async def _drop_channel_counts(self, partition: int, today: int) -> None:
+        """Forget what was counted by channel on days that nobody asks about any more."""
+        link, key = self._link(partition), self._keys[partition].counters
+        stale = [
+            name
+            for name in await link.call("HKEYS", key)
+            if name.startswith(b"f:")
+            and int(name.split(b":")[3]) < today - bounds.CHANNEL_COUNT_DAYS
+        ]
+        for names in batches(stale):
+            if names:
+                await link.call("HDEL", key, *names)
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -168,7 +184,7 @@ def _counters(flat: Sequence[bytes]) -> Counters:
         elif name.startswith(b"s:"):
             _, state, reason = name.split(b":")
             ended[int(state), int(reason)] = value
-        elif value:
+        elif name.startswith(b"e:") and value:
             events[int(name[2:])] = value
     return Counters(
         planned, scheduled, in_flight, {k: v for k, v in ended.items() if v}, events, rules

@@ -80,5 +80,5 @@ def fitting(family: Family, purpose: Purpose) -> Sequence[EmailTemplate]:
     return [
         each
         for each in EMAIL_TEMPLATES.values()
-        if family in each.families and purpose in each.purposes
+        if each.is_for_rules and family in each.families and purpose in each.purposes
     ]

@@ -17,6 +17,7 @@ import msgspec
 
 from core.model import Family, Purpose
 from core.records import KIND_PRODUCT, KIND_SERVICE
+from senders.catalogue.confirmation import CONFIRMATIONS
 from senders.catalogue.shorter import SHORTER
 from senders.languages import LANGUAGES, Copy, Language
 
@@ -52,6 +53,8 @@ class EmailTemplate(msgspec.Struct, frozen=True, kw_only=True):
     body: BodyUse
     words: Mapping[str, Copy]
     """Language -> what it says; empty if it has no words of its own."""
+    is_for_rules: bool = True
+    """False: only messages that no rule sends have it."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -133,11 +136,26 @@ PLAIN: Final = EmailTemplate(
     body=BodyUse.REQUIRED,
     words={},
 )
+CONFIRM_CONSENT: Final = EmailTemplate(
+    id="confirm-consent",
+    display_name="Please confirm your consent",
+    description=(
+        "Asks to confirm a consent by a link and says nothing else. In force for RequestConsent; no "
+        "rule can name it."
+    ),
+    families=(Family.NOTIFICATION,),
+    purposes=(Purpose.TRANSACTIONAL,),
+    kinds=(KIND_NONE,),
+    body=BodyUse.FIXED,
+    words={language: texts.copy for language, texts in CONFIRMATIONS.items()},
+    is_for_rules=False,
+)
 
 EMAIL_TEMPLATES: Final[Mapping[str, EmailTemplate]] = {
     each.id: each
     for each in (
-        COMBINED, NOTIFICATION, OPTIMISED_SERVICE, PLAIN, STANDARD_PRODUCT, STANDARD_SERVICE,
+        COMBINED, CONFIRM_CONSENT, NOTIFICATION, OPTIMISED_SERVICE, PLAIN, STANDARD_PRODUCT,
+        STANDARD_SERVICE,
     )
 }  # fmt: skip
 """By id."""

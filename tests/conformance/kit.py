@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.bounds import DAY_MS, HOUR_MS
+from core.contact_ports import ConsentLine, ConsentsWritten, LoggedLine
 from core.gate import CapRule, ClaimAnswer, ClaimItem, Lane, Source
 from core.model import ConsentScope, ConsentStatus, Disposition, Medium, Purpose
 from core.outcomes import Outcome
@@ -28,7 +29,7 @@ from core.ports import (
     Store,
     Waiting,
 )
-from core.records import NO_KEY, ConsentEntry, ContactRecord, Reference, consent_id, member_parts
+from core.records import NO_KEY, ContactRecord, Reference, member_parts
 from core.timer_records import Timer
 
 PARTITION_COUNT = 4
@@ -103,7 +104,7 @@ def timer(name: str = "timer", **fields: Any) -> Timer:
     return Timer(**(given | fields))
 
 
-Entry = tuple[int, int, int, int, bytes, int]
+Entry = tuple[int, int, int, int, bytes, int, int, bytes]
 
 
 def consent_entry(
@@ -114,9 +115,19 @@ def consent_entry(
     purpose: int = Purpose.REVIEW,
     medium: int = Medium.EMAIL,
     time_ms: int = NOW - 1_000,
+    expire_ms: int = 0,
+    document: bytes = b"document",
 ) -> Entry:
-    """Return an entry as `Commit.consents` and `write_consent` take it."""
-    return (scope, purpose, medium, status, scope_key, time_ms)
+    """Return evidence as `Commit.consents` has it."""
+    return (scope, purpose, medium, status, scope_key, time_ms, expire_ms, document)
+
+
+def line(status: int, **fields: Any) -> ConsentLine:
+    """Return a line as `write_consents` takes it, else as `consent_entry`."""
+    scope, purpose, medium, _, scope_key, time_ms, expire_ms, document = consent_entry(
+        status, **fields
+    )
+    return ConsentLine(scope, purpose, medium, status, time_ms, scope_key, expire_ms, document)
 
 
 def cap(**fields: Any) -> CapRule:
@@ -256,15 +267,28 @@ class Hands:
         """Cancel members."""
         return await self.store.cancel(self.partition, members, state, reason, now_ms)
 
+    async def write(
+        self, *lines: ConsentLine, contact: bytes | None = None, now_ms: int = NOW
+    ) -> ConsentsWritten:
+        """Write consent lines."""
+        return await self.store.write_consents(
+            self.partition, contact or contact_key(), lines, now_ms
+        )
+
+    async def log(
+        self, contact: bytes | None = None, after: int = 0, limit: int = 1_000
+    ) -> list[LoggedLine]:
+        """Return lines of the consent log of a contact."""
+        return await self.store.consent_log(self.partition, contact or contact_key(), after, limit)
+
     async def write_consent(
         self, entry: Entry, contact: bytes | None = None, now_ms: int = NOW
     ) -> tuple[list[bytes], list[bytes]]:
-        """Grant or withdraw, with a document."""
-        document = (consent_id(ConsentEntry(*entry)), b"document")
-        ended, claimed = await self.store.write_consent(
-            self.partition, contact or contact_key(), entry, document, now_ms
-        )
-        return list(ended), list(claimed)
+        """Write one line; return the members that ended by it and those claimed before."""
+        scope, purpose, medium, status, scope_key, time_ms, expire_ms, document = entry
+        one = ConsentLine(scope, purpose, medium, status, time_ms, scope_key, expire_ms, document)
+        written = await self.write(one, contact=contact, now_ms=now_ms)
+        return list(written.ended), list(written.in_flight)
 
     async def timers(self, contact: bytes | None = None) -> list[Timer]:
         """Return the timers of a contact."""

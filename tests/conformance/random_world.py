@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from core.bounds import DAY_MS, HOUR_MS
+from core.contact_ports import AddressItem, ConsentLine, Feedback, FeedbackKind
 from core.errors import StaleRegistry
 from core.gate import CapRule, ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane, Source
-from core.model import ConsentStatus, Reason, State, WaitReason
+from core.model import ConsentStatus, Reason, State, Suppression, WaitReason
 from core.ports import (
     Commit,
     EventMark,
@@ -29,7 +30,7 @@ from core.ports import (
     Stop,
     Store,
 )
-from core.records import FLAG_HOLD_UNKNOWN, NO_KEY, ConsentEntry, consent_id
+from core.records import FLAG_ELSEWHERE, FLAG_HOLD_UNKNOWN, NO_KEY
 from tests.conformance.kit import (
     DEFERRED,
     FOR_EVER,
@@ -49,6 +50,7 @@ from tests.conformance.kit import (
 
 PARTITIONS = (0, 1)
 CONTACTS = [contact_key(name, number) for number in PARTITIONS for name in ("anna", "ben")]
+ADDRESSES = [contact_key("a phone", number) for number in PARTITIONS]
 ORDERS = [NO_KEY, *(key(f"order {number}") for number in range(4))]
 MESSAGES = [*[NO_KEY] * 20, *(key(f"message {number}") for number in range(20))]
 EVENTS = [key(f"event {number}") for number in range(300)]
@@ -59,8 +61,15 @@ CAPS = [
     cap(ledger=b"long", window_ms=9 * DAY_MS, limit=4, longest_deferral_ms=4 * DAY_MS),
     cap(ledger=b"free", is_checked=False),
     cap(ledger=b"free", is_counted=False, limit=9),
-    cap(ledger=b"none", limit=0),
+    BEST := cap(ledger=b"best", window_ms=4 * DAY_MS, is_replace=True),
+    cap(ledger=b"best", window_ms=6 * DAY_MS, limit=2, is_replace=True),
+    cap(ledger=b"look", window_ms=2 * DAY_MS, limit=4, looks_again=True),
+    NONE_AT_ALL := cap(ledger=b"none", limit=0),
 ]
+STATUSES = [
+    *[ConsentStatus.GRANTED] * 8, *[ConsentStatus.CONFIRMED] * 6, *[ConsentStatus.LIFTED] * 4,
+    ConsentStatus.DENIED, ConsentStatus.WITHDRAWN, ConsentStatus.PENDING, *Suppression,
+]  # fmt: skip
 LEASE_MS = 5 * HOUR_MS
 
 Call = Callable[["Side"], Awaitable[Any]]
@@ -129,10 +138,10 @@ class Side:
         days = range(NOW // DAY_MS - 1, now_ms // DAY_MS + 1)
         shown: dict[str, Any] = {"lanes": await self.lanes()}
         for number in PARTITIONS:
-            mine = [contact for contact in CONTACTS if contact[1] == number]
+            mine = [one for one in (*CONTACTS, *ADDRESSES) if one[1] == number]
             shown[f"records {number}"] = (await self.store.contacts({number: mine}))[number]
-            shown[f"documents {number}"] = [
-                await self.store.consent_documents(number, contact) for contact in mine
+            shown[f"consents {number}"] = [
+                await self.store.consent_log(number, contact) for contact in mine
             ]
             timers = await self.store.timers(number, mine)
             # By id: a store may keep them in any order once they have moved.
@@ -140,6 +149,10 @@ class Side:
             due = await self.store.read_lane(number, TIMERS, FOR_EVER, 10_000)
             shown[f"timer dues {number}"] = due
             shown[f"counters {number}"] = (await self.store.counters([number]))[number]
+            shown[f"details {number}"] = sorted(
+                (await self.store.scan_details(number, 0, 10_000))[1]
+            )
+            shown[f"channels {number}"] = await self.store.channel_counts([number], days)
             shown[f"outcomes {number}"] = [await self.store.outcomes(number, day) for day in days]
         return {name: plain(value) for name, value in shown.items()}
 
@@ -166,7 +179,8 @@ class World:
             (2, self._open), (2, self._recover), (2, self._mark_sending), (3, self._consent),
             (3, self._cancel), (1, self._mark_events), (1, self._note_orders), (2, self._read),
             (1, self._drop_empty), (2, self._move), (1, self._drop_timers),
-            (1, self._require_registry),
+            (1, self._require_registry), (3, self._mark_addresses), (1, self._release_addresses),
+            (4, self._feedback), (0.4, self._erase), (0.3, self._finish_erasure), (1, self._forget),
         ]  # fmt: skip
         weights, choices = zip(*steps, strict=True)
         return self.random.choices(choices, weights)[0]()
@@ -177,12 +191,12 @@ class World:
         stop_types = pick([(), (), (2,), (2, 3)])
         is_born_ended = self.random.random() < 0.05
         return plan(
-            medium=pick([1, 1, 1, 2]), purpose=pick([1, 1, 1, 2]), step=pick([0, 1]),
+            medium=pick([1, 1, 1, 2]), purpose=pick([1, 1, 1, 2, 3]), step=pick([0, 1]),
             channel_number=pick([1, 1, 300]), rule_number=pick([0, 1, 2, 70_000]), due_ms=due_ms,
             expire_ms=due_ms + pick([HOUR_MS, 6 * DAY_MS, *[30 * DAY_MS] * 6]),
             order_key=pick(ORDERS),
             message_key=pick(MESSAGES), detail=self.random.randbytes(pick([0, 5])),
-            flags=pick([0, 0, FLAG_HOLD_UNKNOWN]), priority=pick([0, 5]),
+            flags=pick([0, 0, FLAG_HOLD_UNKNOWN, FLAG_ELSEWHERE]), priority=pick([0, 5]),
             kinds=pick([0, 0, 1, 2, 3]), needs_consent=pick([True, False, False]), stop_types=stop_types,
             stop_reasons=tuple(range(38, 38 + len(stop_types))),
             **({"state": State.EXPIRED, "reason": Reason.LATE_EVENT} if is_born_ended else {}),
@@ -192,12 +206,21 @@ class World:
         pick = self.random.choice
         scope = pick([0, 1, 2])
         scope_key = {0: NO_KEY, 1: pick([1, 300]).to_bytes(8, "little"), 2: pick(ORDERS)}[scope]
-        status = pick([1, 1, 1, ConsentStatus.DENIED, ConsentStatus.WITHDRAWN, 4])
+        status = pick(STATUSES)
+        is_stop = status == ConsentStatus.LIFTED or status in list(Suppression)
         return consent_entry(
             status, scope=scope, scope_key=scope_key,
-            purpose=pick([1, 1, 2]), medium=pick([1, 1, 2]),
-            time_ms=self.now_ms - pick([0, 0, 1, HOUR_MS]),
+            purpose=pick([0, 1, 2, 5] if is_stop else [1, 1, 2, 5]),
+            medium=pick([0, 1, 1, 2] if is_stop else [1, 1, 2]),
+            time_ms=self.now_ms - pick([0, 0, 1, HOUR_MS, DAY_MS]),
+            expire_ms=pick([0, 0, 0, self.now_ms + HOUR_MS, self.now_ms + 3 * DAY_MS]),
+            document=self.random.randbytes(pick([0, 4, 300])),
         )  # fmt: skip
+
+    def _line(self) -> ConsentLine:
+        scope, purpose, medium, status, scope_key, time_ms, expire_ms, document = self._entry()
+        time_ms += self.random.choice([0, 0, 5])
+        return ConsentLine(scope, purpose, medium, status, time_ms, scope_key, expire_ms, document)
 
     def _one_commit(self, contact: bytes) -> Commit:
         pick = self.random.choice
@@ -247,6 +270,10 @@ class World:
             ),
             fires=pick([None] * 6 + [(key(pick("abc")), self.now_ms + pick([0, 1]))]),
             facts_key=pick([None, None, *ORDERS]),
+            stamps=tuple(
+                (pick([b"day1", b"best"]), pick([key("elsewhere"), *ORDERS[1:]]), self.now_ms - ago)
+                for ago in pick([(), (), (), (0,), (9, DAY_MS, 400 * DAY_MS)])
+            ),
             consents=tuple(self._entry() for _ in range(pick([0, 1]))),
             tombstone_order=pick([NO_KEY] * 4 + ORDERS),
             tombstone_type=pick([0, 2, 3]),
@@ -263,18 +290,19 @@ class World:
 
     def _item(self, member: bytes, source: Source) -> ClaimItem:
         pick = self.random.choice
-        caps: tuple[CapRule, ...] = tuple(
-            self.random.sample(CAPS[:-1], pick([0, 1, 2, 3]))
-            if self.random.random() < 0.95
-            else CAPS[-1:]
+        several = self.random.sample(CAPS[:-1], pick([0, 1, 2, 3]))
+        caps: tuple[CapRule, ...] = tuple(pick([*[several] * 12, *[[BEST]] * 7, [NONE_AT_ALL]]))
+        action = pick(
+            [ClaimAction.GATE] * 8 + [ClaimAction.END, ClaimAction.DEFER, ClaimAction.PARK]
         )
+        is_parked = action == ClaimAction.PARK
         return ClaimItem(
-            member, source, needs_consent=pick([True, *[False] * 5]), caps=caps,
-            action=pick(
-                [ClaimAction.GATE] * 8 + [ClaimAction.END, ClaimAction.DEFER, ClaimAction.PARK]
-            ),
+            member, source, needs_consent=pick([True, *[False] * 5]), caps=caps, action=action,
             state=State.CANCELLED, reason=Reason.STEP_OFF,
-            due_ms=self.now_ms + pick([HOUR_MS, DAY_MS]), wait=WaitReason.QUIET_HOURS,
+            due_ms=self.now_ms + pick([HOUR_MS, DAY_MS]),
+            wait=pick([0, WaitReason.COMPLAINTS] if is_parked else [3, WaitReason.VOLUME]),
+            heeds_suppression=pick([True, *[False] * 3]), forwards_data=pick([True, *[False] * 9]),
+            fell_back=pick([True, False]),
         )  # fmt: skip
 
     def _claim(self) -> tuple[str, Call]:
@@ -368,10 +396,10 @@ class World:
         return f"recover {now_ms}", recover
 
     def _consent(self) -> tuple[str, Call]:
-        contact, entry, now_ms = self.random.choice(CONTACTS), self._entry(), self.now_ms
-        document = (consent_id(ConsentEntry(*entry)), self.random.randbytes(4))
-        return f"write_consent {contact.hex()} {entry}", lambda side: side.store.write_consent(
-            contact[1], contact, entry, document, now_ms
+        contact, now_ms = self.random.choice(CONTACTS), self.now_ms
+        lines = [self._line() for _ in range(self.random.choice([1, 1, 2, 3]))]
+        return f"write_consents {contact.hex()} {lines}", lambda side: side.store.write_consents(
+            contact[1], contact, lines, now_ms
         )
 
     def _some_members(self, count_max: int) -> tuple[int, list[bytes]]:
@@ -387,6 +415,68 @@ class World:
         return f"cancel {members} {reason.name}", lambda side: side.store.cancel(
             number, members, State.CANCELLED, reason, now_ms
         )
+
+    def _address_item(self, address: bytes) -> AddressItem:
+        pick = self.random.choice
+        return AddressItem(
+            address, key(pick("tuvw")), pick(ORDERS), pick([1, 1, 2]), pick([1, 2]), pick([1, 300]),
+            self.now_ms + pick([HOUR_MS, 9 * DAY_MS]),
+            tuple(self.random.sample(CAPS, pick([0, 1, 1, 2]))),
+        )  # fmt: skip
+
+    def _address_items(self) -> tuple[int, list[AddressItem]]:
+        address = self.random.choice([*ADDRESSES, *ADDRESSES, *CONTACTS])
+        return address[1], [self._address_item(address) for _ in range(self.random.choice([1, 3]))]
+
+    def _mark_addresses(self) -> tuple[str, Call]:
+        (number, items), now_ms = self._address_items(), self.now_ms
+        return f"mark_addresses {items}", lambda side: side.store.mark_addresses(
+            number, items, now_ms
+        )
+
+    def _release_addresses(self) -> tuple[str, Call]:
+        (number, items), now_ms = self._address_items(), self.now_ms
+        return f"release_addresses {items}", lambda side: side.store.release_addresses(
+            number, items, now_ms
+        )
+
+    def _feedback(self) -> tuple[str, Call]:
+        pick = self.random.choice
+        number, members = self._some_members(4)
+        feedback = [
+            Feedback(
+                member, pick(list(FeedbackKind)[1:]), self.now_ms - pick([0, 5, -5]),
+                pick([0, 0, Reason.PROVIDER_ERROR]),
+                tuple(self._line() for _ in range(pick([0, 0, 1, 2]))),
+            )
+            for member in members * pick([1, 2])
+        ]  # fmt: skip
+        now_ms = self.now_ms
+        return f"record_feedback {feedback}", lambda side: side.store.record_feedback(
+            number, feedback, now_ms
+        )
+
+    def _erase(self) -> tuple[str, Call]:
+        contact, now_ms = self.random.choice([*CONTACTS, *ADDRESSES]), self.now_ms
+        return f"erase {contact.hex()}", lambda side: side.store.erase_contact(
+            contact[1], contact, now_ms
+        )
+
+    def _finish_erasure(self) -> tuple[str, Call]:
+        contact = self.random.choice([*CONTACTS, *ADDRESSES])
+        return f"finish_erasure {contact.hex()}", lambda side: side.store.finish_erasure(
+            contact[1], contact
+        )
+
+    def _forget(self) -> tuple[str, Call]:
+        events, orders = self.random.sample(EVENTS, 20), self.random.sample(ORDERS[1:], 2)
+        contact, now_ms = self.random.choice(CONTACTS), self.now_ms
+
+        async def forget(side: Side) -> None:
+            await side.store.forget_events({0: events}, now_ms)
+            await side.store.forget_orders({1: orders}, contact, now_ms)
+
+        return f"forget {events} {orders} {contact.hex()}", forget
 
     def _read(self) -> tuple[str, Call]:
         number, members = self._some_members(5)

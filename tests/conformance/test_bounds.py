@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core import bounds
 from core.bounds import DAY_MS
-from core.model import ConsentScope, ConsentStatus, Reason, State
+from core.model import ConsentScope, ConsentStatus, Reason, State, Suppression
 from core.ports import Plan, Stop
 from core.records import NO_KEY, member_of
 from tests.conformance.kit import (
@@ -16,6 +16,7 @@ from tests.conformance.kit import (
     contact_key,
     item,
     key,
+    line,
     plan,
 )
 
@@ -66,10 +67,51 @@ async def test_evidence_of_orders_goes_before_withdrawals_and_wider_evidence(
     assert [entry.scope_key for entry in consents] == [bytes(8), key("withdrawn"), *orders[2:]]
 
 
+async def test_evidence_goes_and_withdrawals_and_suppressions_stay(hands: Hands) -> None:
+    """R17, R18: no bound may let anybody be written to."""
+    half = bounds.CONTACT_CONSENTS_MAX // 2
+    places = [{"scope": 1, "scope_key": number.to_bytes(8, "little")} for number in range(2 * half)]
+    stops = [ConsentStatus.WITHDRAWN, *Suppression]
+    await hands.write(line(ConsentStatus.GRANTED, scope=2, scope_key=key("order")))
+    for number in range(half):
+        await hands.write(line(stops[number % len(stops)], **places[number]))
+    await hands.write(*(line(ConsentStatus.GRANTED, **place) for place in places))
+    consents = (await hands.record()).consents
+    assert len(consents) == bounds.CONTACT_CONSENTS_MAX
+    assert [entry.status for entry in consents[:half]] == [
+        stops[number % len(stops)] for number in range(half)
+    ]
+    newest = [place["scope_key"] for place in places[-half:]]
+    assert [entry.scope_key for entry in consents[half:]] == newest
+    await hands.write(*(line(Suppression.BLOCKED, **place) for place in places[half:]))
+    consents = (await hands.record()).consents
+    assert [entry.status for entry in consents[half:]] == [Suppression.BLOCKED] * half
+
+
+async def test_stops_beyond_the_bound_come_to_hold_for_the_whole_account(hands: Hands) -> None:
+    """Rather nobody is written to than one who said no."""
+    most = bounds.CONTACT_CONSENTS_MAX
+    lines = [
+        line(status, scope=1, scope_key=number.to_bytes(8, "little"), time_ms=NOW - number)
+        for number in range(most)
+        for status in (Suppression.BLOCKED, ConsentStatus.WITHDRAWN)
+    ]
+    await hands.write(*lines)
+    consents = (await hands.record()).consents
+    assert len(consents) == most
+    wide = [entry for entry in consents if entry.scope == ConsentScope.ACCOUNT]
+    assert [(entry.status, entry.scope_key, entry.time_ms) for entry in wide] == [
+        (Suppression.BLOCKED, NO_KEY, NOW), (ConsentStatus.WITHDRAWN, NO_KEY, NOW),
+    ]  # fmt: skip
+    planned = await hands.plan(needs_consent=True, channel_number=most + 9)
+    assert (planned.state, planned.reason) == (State.SKIPPED, Reason.SUPPRESSED)
+    assert len(await hands.log()) == len(lines), "the log says what was told"
+
+
 async def test_the_newest_stamps_are_kept(hands: Hands) -> None:
     count = bounds.CONTACT_STAMPS_MAX + 5
     members = await plan_many(hands, [plan()] * count)
-    caps = (cap(limit=bounds.CAP_LIMIT_MAX),)
+    caps = (cap(limit=count),)
     for at in range(0, count, BATCH):
         await hands.take(*(item(member, caps=caps) for member in members[at : at + BATCH]))
     stamps = (await hands.record()).stamps
@@ -135,3 +177,19 @@ async def test_no_more_wait_for_one_contact_than_its_record_can_count(hands: Han
     first = member_of(contact_key(), 1, 1)
     await hands.cancel([first], State.CANCELLED, Reason.RULE_STOPPED)
     assert (await hands.plan(due_ms=NOW + DAY_MS)).state == State.SCHEDULED
+
+
+async def test_a_busy_ledger_does_not_push_out_a_slow_one(hands: Hands) -> None:
+    """A31, pitfall:inexact-caps: of too many stamps, those go first that their window has left."""
+    count = bounds.CONTACT_STAMPS_MAX + 5
+    members = await plan_many(hands, [plan(due_ms=NOW)] * (count + 1))
+    slow = cap(ledger=b"slow", limit=1, window_ms=300 * bounds.DAY_MS)
+    busy = cap(ledger=b"busy", limit=BATCH, window_ms=bounds.MINUTE_MS)
+    await hands.claim(item(members[0], caps=(slow, busy)), now_ms=NOW)
+    for at in range(1, count + 1, BATCH):
+        batch = members[at : at + BATCH]
+        now_ms = NOW + (1 + at) * bounds.MINUTE_MS
+        await hands.claim(*(item(member, caps=(busy,)) for member in batch), now_ms=now_ms)
+    stamps = (await hands.record()).stamps
+    assert len(stamps) <= bounds.CONTACT_STAMPS_MAX
+    assert [stamp.time_ms for stamp in stamps if stamp.ledger == b"slow"] == [NOW]

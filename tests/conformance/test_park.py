@@ -54,6 +54,19 @@ async def test_a_move_wakes_it(hands: Hands) -> None:
     await hands.take(item(member, DEFERRED), now_ms=NOW + 5)
 
 
+async def test_what_complaints_hold_is_held_alike(hands: Hands) -> None:
+    """g6: it says why it waits, and a move takes the reason away, also if the time stays."""
+    member = (await hands.plan(expire_ms=EXPIRES)).member
+    held = item(member, action=ClaimAction.PARK, wait=WaitReason.COMPLAINTS)
+    (answer,) = await hands.claim(held)
+    assert answer.code == ClaimCode.PARKED
+    assert (await hands.ref(member)).wait == WaitReason.COMPLAINTS
+    assert await hands.lane(PARKED) == [DueEntry(member, EXPIRES)]
+    assert await hands.move(member, PARKED, NOW)
+    assert (await hands.ref(member)).wait == WaitReason.NONE
+    assert await hands.lane(PARKED) == []
+
+
 async def test_parking_takes_nothing_that_does_not_wait(hands: Hands) -> None:
     member = (await hands.plan()).member
     await hands.cancel([member], State.CANCELLED, Reason.RULE_STOPPED)

@@ -9,14 +9,17 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from core.bounds import AUDIT_RETENTION_MS
 from core.clock import ManualClock
 from core.errors import Conflict, StoreUnavailable
-from core.redis_keys import registry_op
+from core.redis_keys import registry_audit, registry_op
+from core.registry import memory_store, redis_store
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.redis_store import RedisRegistryStore
 from core.registry.store import (
     EMPTY_STATE,
     OPERATION_RETENTION_MS,
+    AuditLines,
     Change,
     Kind,
     RegistryState,
@@ -134,6 +137,101 @@ async def test_writes_without_an_operation_are_not_told_apart(
     await registry_store.write(0, [SPANISH], "", b"")
     assert await registry_store.write(1, [SPANISH], "", b"") == 2
     assert await registry_store.find_op("") is None
+
+
+def lines(*texts: str, account: str = "a") -> AuditLines:
+    return AuditLines(account, tuple(text.encode() for text in texts))
+
+
+async def log(store: RegistryStore, account: str = "a", before: str = "") -> list[str]:
+    return [one.line.decode() for one in await store.audit(account, before, 100)]
+
+
+async def test_a_write_without_changes_remembers_its_operation(
+    registry_store: RegistryStore,
+) -> None:
+    assert await registry_store.write(0, [], "op", b"first") == 1
+    assert await registry_store.find_op("op") == b"first"
+    assert (await registry_store.load()).documents == EMPTY_STATE.documents
+
+
+async def test_audit_lines_are_written_with_the_change(registry_store: RegistryStore) -> None:
+    """R24, R44, A33: newest first, each account its own."""
+    await registry_store.write(0, [SPANISH], "", b"", lines("1", "2"))
+    await registry_store.write(1, [FRENCH], "", b"", lines("\x00\u00e9", account="b"))
+    await registry_store.write(2, [RULE], "", b"", lines("3"))
+    assert await log(registry_store) == ["3", "2", "1"]
+    assert await log(registry_store, "b") == ["\x00\u00e9"]
+    assert await log(registry_store, "c") == []
+    assert await registry_store.load() == EMPTY_STATE.after([SPANISH]).after([FRENCH]).after([RULE])
+
+
+async def test_a_refused_write_leaves_no_audit_line(registry_store: RegistryStore) -> None:
+    await registry_store.write(0, [SPANISH], "op", b"first", lines("1"))
+    with pytest.raises(Conflict):
+        await registry_store.write(0, [FRENCH], "", b"", lines("late"))
+    with pytest.raises(Conflict):
+        await registry_store.write(1, [FRENCH], "op", b"again", lines("again"))
+    assert await log(registry_store) == ["1"]
+
+
+async def test_audit_lines_may_stand_beside_writes(registry_store: RegistryStore) -> None:
+    await registry_store.write(0, [SPANISH], "", b"", lines("1"))
+    await registry_store.append_audit(lines("2", "3"))
+    await registry_store.append_audit(lines())
+    assert await log(registry_store) == ["3", "2", "1"]
+    assert await registry_store.revision() == 1, "nobody need load anything anew"
+
+
+async def test_the_audit_log_is_read_in_pieces(registry_store: RegistryStore) -> None:
+    await registry_store.append_audit(lines(*"12345"))
+    newest = await registry_store.audit("a", "", 2)
+    assert [one.line for one in newest] == [b"5", b"4"]
+    assert await log(registry_store, before=newest[-1].id) == ["3", "2", "1"]
+    assert await log(registry_store, before=(await registry_store.audit("a", "", 5))[-1].id) == []
+    for wrong in ("x", "1", "1-2-3", "1-x"):
+        with pytest.raises(ValueError, match=r"unpack|literal"):
+            await registry_store.audit("a", wrong, 1)
+
+
+async def test_of_too_many_audit_lines_the_oldest_go(
+    registry_store: RegistryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (memory_store, redis_store):
+        monkeypatch.setattr(module, "AUDIT_LINES_MAX", 3)
+    await registry_store.write(0, [SPANISH], "", b"", lines("1", "2"))
+    await registry_store.append_audit(lines("3", "4"))
+    assert await log(registry_store) == ["4", "3", "2"]
+    await registry_store.write(1, [SPANISH], "", b"", lines(*"56789"))
+    assert await log(registry_store) == ["9", "8", "7"]
+
+
+async def test_memory_forgets_audit_lines_after_two_years() -> None:
+    clock = ManualClock(1_000)
+    store = MemoryRegistryStore(clock)
+    await store.append_audit(lines("old"))
+    clock.move_to_ms(1_000 + AUDIT_RETENTION_MS)
+    await store.append_audit(lines("new"))
+    assert await log(store) == ["new", "old"]
+    clock.move_to_ms(1_001 + AUDIT_RETENTION_MS)
+    await store.write(0, [SPANISH], "", b"", lines("newer"))
+    assert await log(store) == ["newer", "new"]
+
+
+async def test_the_server_forgets_audit_lines_after_two_years(server: ValkeyServer) -> None:
+    client = Redis.from_url(server.url)
+    await client.flushall()
+    store = RedisRegistryStore(client)
+    seconds, micros = await client.time()
+    old_ms = seconds * 1_000 + micros // 1_000 - AUDIT_RETENTION_MS
+    for account in ("a", "b"):
+        for age_ms in (60_000, -60_000):
+            name = f"{old_ms - age_ms}-0"
+            await client.xadd(registry_audit(account), {"line": f"{age_ms}"}, id=name)
+    await store.append_audit(lines("new"))
+    await store.write(0, [SPANISH], "", b"", lines("new", account="b"))
+    assert await log(store) == await log(store, "b") == ["new", "-60000"]
+    await store.close()
 
 
 async def test_closing_twice_is_fine(registry_store: RegistryStore) -> None:

@@ -16,12 +16,15 @@ from google.protobuf.message import Message
 
 from afterword import errors
 from afterword.v1 import (
+    audit_service_pb2_grpc,
     channel_service_pb2,
     channel_service_pb2_grpc,
     consent_service_pb2_grpc,
+    contact_service_pb2_grpc,
     event_pb2,
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
+    platform_service_pb2_grpc,
     rule_service_pb2,
     rule_service_pb2_grpc,
     types_pb2,
@@ -88,7 +91,10 @@ class Client:
         self.channels = channel_service_pb2_grpc.ChannelServiceStub(channel)
         self.rules = rule_service_pb2_grpc.RuleServiceStub(channel)
         self.consents = consent_service_pb2_grpc.ConsentServiceStub(channel)
+        self.contacts = contact_service_pb2_grpc.ContactServiceStub(channel)
         self.invitations = invitation_service_pb2_grpc.InvitationServiceStub(channel)
+        self.platforms = platform_service_pb2_grpc.PlatformServiceStub(channel)
+        self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
 
     async def create_channel(self, channel_id: str = "", **fields: Any) -> str:
         """Create a channel that can send e-mail and whose customers have consented; its name."""

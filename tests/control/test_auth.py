@@ -15,10 +15,13 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from afterword.v1 import (
+    audit_service_pb2,
     channel_service_pb2,
     consent_service_pb2,
+    contact_service_pb2,
     event_service_pb2,
     invitation_service_pb2,
+    platform_service_pb2,
     rule_service_pb2,
     simulation_service_pb2,
     template_service_pb2,
@@ -29,10 +32,13 @@ from core.errors import InvalidField, PermissionDenied
 from tests.control.kit import PARENT, Shop, open_shop, refused, rule_pb, settings_for
 
 FILES = (
+    audit_service_pb2,
     channel_service_pb2,
     consent_service_pb2,
+    contact_service_pb2,
     event_service_pb2,
     invitation_service_pb2,
+    platform_service_pb2,
     rule_service_pb2,
     simulation_service_pb2,
     template_service_pb2,

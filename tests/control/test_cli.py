@@ -181,6 +181,46 @@ def test_the_first_hour_by_hand(cli: Cli, daemon: Daemon) -> None:
     assert "consent" in told.out
 
 
+def test_complaints_hold_a_channel_back(cli: Cli, daemon: Daemon, shop: str) -> None:
+    """g6, g10, R48: feedback, the breaker that it trips, and what lets go."""
+    made = cli(
+        "channels", "create", "touchy", "--time-zone", "Europe/Madrid", "--locale", "es_ES",
+        "--sender", "hola@shop.example", "--complaint-threshold", "0.5", "--complaint-min", "1",
+    )  # fmt: skip
+    assert "hold back from 50.00% in 7 days on, but not fewer than 1" in made.out
+    assert not cli("rules", "create", "ask-now", "--event", "checkout", "--after", "0").code
+    assert not cli("rules", "activate", "ask-now", "--channel", "touchy").code
+
+    def ask(who: str) -> str:
+        published = cli(
+            "events", "publish", "checkout", "--channel", "touchy", "--id", f"touchy-{who}",
+            "--email", f"{who}@shop.example", "--order", f"touchy-{who}", "--consent", "review",
+            "--json",
+        )  # fmt: skip
+        return str(published.json["result"]["invitations"][0].rpartition("/")[2])
+
+    gus = ask("gus")
+    early = cli("invitations", "feedback", ask("never") + "00", "opened")
+    assert (early.code, early.out) == (1, "")
+    assert "does not exist" in early.err
+    until(lambda: cli("invitations", "get", gus, "--json").json["state"] == "STATE_SENT")
+    told = cli("invitations", "feedback", gus, "complained")
+    assert (told.code, told.out.splitlines()[0]) == (0, f"{gus} is sent")
+    assert "told before" in cli("invitations", "feedback", gus, "complained").out
+    assert "complained" in cli("invitations", "get", gus).out
+    assert "ResetComplaintBreaker" in cli("channels", "get", "touchy").out
+    hal = ask("hal")
+    until(lambda: "waits: complaints" in cli("invitations", "get", hal).out)
+    reset = cli("channels", "reset-breaker", "touchy", "--medium", "email")
+    assert reset.code == 0
+    assert "held back" not in reset.out
+    until(lambda: cli("invitations", "get", hal, "--json").json["state"] == "STATE_SENT")
+    assert cli("invitations", "resolve", hal, "sent").code == 0
+    assert cli("invitations", "resolve", hal, "not-delivered").code == 1
+    off = cli("channels", "update", "touchy", "--complaint-breaker", "off")
+    assert "hold nothing back" in off.out
+
+
 def test_a_withdrawal_ends_what_waits(cli: Cli, shop: str) -> None:
     """A8, R19."""
     assert not cli("rules", "create", "later", "--event", "delivery", "--after", "7d").code
@@ -197,6 +237,30 @@ def test_a_withdrawal_ends_what_waits(cli: Cli, shop: str) -> None:
     assert name in withdrawn.out
     assert "withdrawn" in cli("consents", "list", "cyd@shop.example").out
     assert "unsubscribed" in cli("invitations", "get", name).out
+
+
+def test_a_person_is_shown_exported_and_erased(cli: Cli) -> None:
+    """Art. 15 and 17, R22."""
+    granted = cli("consents", "grant", "eve@shop.example", "--collection-point", "by phone")
+    assert granted.code == 0, granted.err
+    shown = cli("contacts", "show", "eve@shop.example")
+    assert shown.code == 0, shown.err
+    assert re.search(r"consents +1", shown.out)
+    told = cli("contacts", "export", "eve@shop.example").json
+    assert told["consents"][0]["collectionPoint"] == "by phone"
+    tried = cli("contacts", "erase", "eve@shop.example", "--validate-only")
+    assert tried.code == 0
+    assert "by phone" in cli("contacts", "export", "eve@shop.example").out
+    erased = cli("contacts", "erase", "eve@shop.example")
+    assert erased.code == 0, erased.err
+    assert re.search(r"erased +20", erased.out)
+    left = cli("contacts", "export", "eve@shop.example")
+    assert "by phone" not in left.out
+    assert {one["kind"] for one in left.json["suppressions"]} == {"KIND_ERASED"}
+    assert "erased: review" in cli("contacts", "show", "eve@shop.example").out
+    unknown = cli("contacts", "show", "nobody@shop.example")
+    assert unknown.code == 1
+    assert "nothing is known" in unknown.err
 
 
 def test_what_waits_can_be_listed_cancelled_and_explained(cli: Cli, shop: str) -> None:
@@ -339,6 +403,21 @@ def test_channels_caps_and_event_types_are_changed_in_part(cli: Cli) -> None:
     assert cli("caps", "update", "weekly", "--limit", "3", "--json").json["limit"] == 3
     assert "weekly" in cli("caps", "list").out
     assert cli("caps", "delete", "weekly").code == 0
+
+    everybody = cli(
+        "caps", "create", "all", "--subject", "all-contacts", "--limit", "100000", "--window", "1h"
+    )
+    assert "100,000 messages in 1h, per account, all contacts together" in everybody.out
+    rule = ("rules", "create", "capped", "--event", "checkout", "--after", "0", "--subject", "Hi")
+    told = cli(*rule, "--exempt-from-cap", "all", "--on-cap", "skip")
+    assert "(exempt from all) (over a limit: skip)" in told.out
+    refused = cli("caps", "delete", "all")
+    assert refused.code == 1
+    assert "rules/capped (step 'invitation')" in refused.err
+    assert cli("rules", "update", "capped", "--exempt-from-cap", "none").code == 0
+    assert cli("rules", "update", "capped", "--caps-of-step", "no", "--on-cap", "skip").code == 2
+    assert cli("rules", "delete", "capped").code == 0
+    assert cli("caps", "delete", "all").code == 0
 
     assert cli("event-types", "create", "gift_wrapped").code == 0
     switched = cli("event-types", "update", "gift_wrapped", "--no-active")

@@ -41,6 +41,7 @@ FAMILY = rule_service_pb2.Rule
 EMAIL = types_pb2.MEDIUM_EMAIL
 NAMES = [
     "templates/combined-review",
+    "templates/confirm-consent",
     "templates/notification",
     "templates/optimised-service-review",
     "templates/plain",

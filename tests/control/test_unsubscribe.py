@@ -261,8 +261,9 @@ async def test_the_link_of_a_mail_works_to_the_end(post: Post) -> None:
     # Evidence (g1): who, how, and by which message.
     (view,) = [v for v in await post.views(email) if v.status == ConsentStatus.WITHDRAWN]
     assert (view.channel_name, view.purpose, view.medium) == ("", REVIEW, EMAIL)
-    assert (view.actor, view.method) == ("recipient", "one-click")
-    assert sent.endswith(view.invitation.hex())
+    assert view.withdrawal is not None
+    assert (view.withdrawal.actor, view.withdrawal.method) == ("recipient", "one-click")
+    assert sent.endswith(view.withdrawal.invitation.hex())
     told = await post.consents.ListConsents(
         consent_service_pb2.ListConsentsRequest(
             parent=PARENT,
@@ -374,7 +375,8 @@ async def test_every_post_is_a_click(post: Post, body: bytes, headers: tuple[str
         assert (reply.status, reply.text) == (200, "unsubscribed\n")
         assert await post.withdrawn(email) == {("", REVIEW)}
     (view,) = await post.views(email)
-    assert (view.actor, view.method) == ("recipient", "one-click")
+    assert view.withdrawal is not None
+    assert (view.withdrawal.actor, view.withdrawal.method) == ("recipient", "one-click")
 
 
 @pytest.mark.parametrize("target", ["{}", "/post{}", "{}?utm_source=mail&scope=shop"])
@@ -422,14 +424,19 @@ async def test_clicks_at_once_all_count(post: Post) -> None:
 
 
 async def test_after_the_answer_no_later_event_plans_anything(post: Post) -> None:
-    """A later order without a consent of its own is skipped at birth."""
+    """R18: neither an order that the shop attests, nor a box that is ticked later, ends it."""
     email, channel = somebody(), await post.create_channel()
     await post.create_rule(channel)
     await post.publish(channel, email)
     assert (await post.post(post.link(channel, email))).status == 200
     later = await post.invitation(await post.publish(channel, email))
     assert (later.state, later.reason) == (
-        Invitation.STATE_SKIPPED, Invitation.REASON_CONSENT_WITHDRAWN,
+        Invitation.STATE_SKIPPED, Invitation.REASON_UNSUBSCRIBED,
+    )  # fmt: skip
+    post.clock.move_to_ms(post.clock.now_ms() + 1_000)
+    ticked = await post.invitation(await post.publish(channel, email))
+    assert (ticked.state, ticked.reason) == (
+        Invitation.STATE_SKIPPED, Invitation.REASON_UNSUBSCRIBED,
     )  # fmt: skip
 
 
@@ -522,7 +529,8 @@ async def test_the_page_offers_choices_and_tells_what_was_done(
     assert reply.text.count("&lt;b&gt;Käse &amp; Co&lt;/b&gt;") == 1 + is_of_channel
     wanted = channel if is_of_channel else ""
     assert await post.withdrawn(email) == {(wanted, purpose) for purpose in purposes}
-    methods = {v.method for v in await post.views(email) if v.status == ConsentStatus.WITHDRAWN}
+    withdrawn = [v.withdrawal for v in await post.views(email) if v.withdrawal is not None]
+    methods = {document.method for document in withdrawn}
     assert methods == {"page"}
     states = [(await post.invitation(name)).state for name in names]
     here, there = Invitation.STATE_SKIPPED, Invitation.STATE_SKIPPED
@@ -826,7 +834,7 @@ async def test_a_bug_is_no_success_and_tells_nothing_of_its_inside(
     async def broken(*_: object, **__: object) -> None:
         raise KeyError("maria@example.com")
 
-    monkeypatch.setattr(post.daemon.engine.consents, "withdraw", broken)
+    monkeypatch.setattr(post.daemon.engine.consents, "unsubscribe", broken)
     reply = await post.post(post.link(await post.create_channel(), somebody()))
     assert (reply.status, reply.text) == (500, "Internal Server Error\n")
     assert "KeyError" in caplog.text

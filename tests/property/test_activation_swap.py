@@ -4,7 +4,7 @@ Two registries, as two daemons have them, work on one store. What they are told 
 time, the verbs pause, freeze, stop and resume included (R14), is drawn at random; on the memory store
 so is the order in which their calls reach it, on a real server the operating system sees to that.
 
-The history tells in which order the writes happened. A model of a few lines carries them out one after
+The audit log tells in which order the writes happened. A model of a few lines carries them out one after
 the other: what it comes to must be what the registries hold.
 """
 
@@ -29,8 +29,9 @@ from core.registry.redis_store import RedisRegistryStore
 from core.registry.registry import Registry
 from core.registry.resources import Activation
 from core.registry.snapshot import Snapshot
-from core.registry.store import Change, RegistryState, RegistryStore
+from core.registry.store import NO_AUDIT, AuditLines, Change, RegistryState, RegistryStore
 from tests.support.configuration import ACCOUNT, EveryRuleMatches, channel, rule
+from tests.support.registries import noted
 from tests.support.valkey import ValkeyServer
 
 NOW = 1_700_000_000_000
@@ -93,10 +94,15 @@ class InterleavedStore(MemoryRegistryStore):
         return await super().revision()
 
     async def write(
-        self, expected_revision: int, changes: Sequence[Change], op_id: str, op_result: bytes
+        self,
+        expected_revision: int,
+        changes: Sequence[Change],
+        op_id: str,
+        op_result: bytes,
+        audit: AuditLines = NO_AUDIT,
     ) -> int:
         await self._dawdle()
-        return await super().write(expected_revision, changes, op_id, op_result)
+        return await super().write(expected_revision, changes, op_id, op_result, audit)
 
 
 @pytest.fixture(scope="module")
@@ -217,12 +223,17 @@ async def swap(store: RegistryStore, together: list[list[Request]]) -> None:
         assert view.state == registries[1].snapshot.state == await store.load()
         assert view.revision - base <= len(requested), "a write happens once"
         assert all(count == 1 for count in holders(view).values())
-        notes = [note for note in view.history() if note.revision > base]
-        for note in notes:
-            model.carry_out(note.call, note.revision)
+        written = {
+            entry.revision: f"{entry.method} {entry.target}"
+            for entry in await noted(registries[0])
+            if entry.revision > base
+        }
+        for revision, call in written.items():
+            model.carry_out(call, revision)
         check_model(view, model)
         check_winners(view, requested)
-        check_answers(requested, answers, sum(note.call.startswith("activate ") for note in notes))
+        activated_count = sum(call.startswith("activate ") for call in written.values())
+        check_answers(requested, answers, activated_count)
         check_verdicts(view)
 
 

@@ -6,13 +6,16 @@ kernel allows must never break a cap in it, and what the kernel refuses would ha
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.antispam.caps import Verdict, check, invitation_tag, reserve
+from core.bounds import DAY_MS
 from core.gate import CapRule
 from core.records import NO_KEY, Stamp
 
@@ -145,3 +148,99 @@ def test_r30_a_deferral_stays_before_expiry_and_within_the_longest_deferral(
         )
         assert decision.verdict == (Verdict.DEFER if fits else Verdict.EXPIRE)
         assert decision.until_ms == free.until_ms
+
+
+# --- a million sends ------------------------------------------------------------------------------
+
+LONG_CAPS = tuple(
+    CapRule(
+        ledger=b"cap%d" % number, limit=limit, window_ms=window_days * DAY_MS,
+        is_order_unit=is_order_unit, is_skip=is_skip, longest_deferral_ms=0,
+    )
+    for number, (limit, window_days, is_order_unit, is_skip) in enumerate([
+        (1, 14, True, False), (5, 30, False, False), (1, 1, False, True), (3, 90, True, False),
+        (6, 366, False, False), (2, 366, True, True),
+    ])
+)  # fmt: skip
+"""From a day to the longest window there is; orders and messages, deferring and skipping."""
+
+
+class LongLog(msgspec.Struct):
+    """What one contact was ever sent: for each cap (instant, unit), in order of time."""
+
+    counted: dict[bytes, list[tuple[int, object]]] = {}
+
+    def others(self, cap: CapRule, unit: object, now_ms: int) -> list[int]:
+        """Return when other units were counted that the window still reaches."""
+        found: list[int] = []
+        for time_ms, counted in reversed(self.counted.get(cap.ledger, [])):
+            if now_ms - time_ms >= cap.window_ms:
+                break
+            if counted != unit:
+                found.append(time_ms)
+        return found
+
+    def decide(
+        self, caps: Sequence[CapRule], invitation: int, order: bytes, now_ms: int
+    ) -> tuple[Verdict, int | None]:
+        """Return the verdict, and until when it waits, by counting at every instant that matters."""
+        until_ms: int | None = None
+        for cap in caps:
+            others = self.others(cap, NaiveLog.unit(cap, invitation, order), now_ms)
+            if not cap.is_checked or len(others) < cap.limit:
+                continue
+            if cap.is_skip:
+                return Verdict.SKIP, None
+            # The first instant at which something leaves, and enough has left.
+            leaving = sorted(time_ms + cap.window_ms for time_ms in others)
+            freed_ms = next(
+                at for at in leaving
+                if sum(at - time_ms < cap.window_ms for time_ms in others) < cap.limit
+            )  # fmt: skip
+            until_ms = max(until_ms or 0, freed_ms)
+        return (Verdict.PASS, None) if until_ms is None else (Verdict.DEFER, until_ms)
+
+    def send(self, caps: Sequence[CapRule], invitation: int, order: bytes, now_ms: int) -> None:
+        for cap in caps:
+            unit = NaiveLog.unit(cap, invitation, order)
+            counted = self.counted.setdefault(cap.ledger, [])
+            inside = (u for at, u in reversed(counted) if now_ms - at < cap.window_ms)
+            if cap.is_counted and unit not in inside:
+                counted.append((now_ms, unit))
+
+
+def differences(sends: int, seed: int) -> int:
+    """Return in how many of random sends the kernel and the log say something else."""
+    draw = random.Random(seed)
+    per_contact, wrong, passed = 50, 0, 0
+    for _ in range(sends // per_contact):
+        stamps: list[Stamp] = []
+        log, now_ms = LongLog(), 1_700_000_000_000
+        for invitation in range(per_contact):
+            # Whole days as often as not, so that windows end on the very instant.
+            now_ms += draw.randrange(20) * DAY_MS // draw.choice((1, 1, 7))
+            order = draw.choice((NO_KEY, b"order  A", b"order  B", invitation.to_bytes(8, "big")))
+            caps = draw.sample(LONG_CAPS, 3)
+            if draw.random() < 0.2:
+                flags = {"is_checked": draw.random() < 0.5, "is_counted": draw.random() < 0.5}
+                caps[0] = msgspec.structs.replace(caps[0], **flags)
+            tag = invitation_tag(invitation)
+            decision = check(stamps, caps, tag, order, now_ms, 2**47)
+            expected, until_ms = log.decide(caps, invitation, order, now_ms)
+            wrong += (decision.verdict, decision.until_ms) != (expected, until_ms)
+            if decision.verdict == Verdict.PASS:
+                passed += 1
+                stamps = reserve(stamps, caps, tag, order, now_ms)
+            if expected == Verdict.PASS:
+                log.send(caps, invitation, order, now_ms)
+    assert sends // 5 < passed < sends, "some pass and some do not"
+    return wrong
+
+
+@pytest.mark.parametrize(
+    "sends", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)], ids=["1e5", "1e6"]
+)
+def test_of_random_sends_none_is_decided_otherwise(sends: int) -> None:
+    """A31, R25, pitfall:inexact-caps: not one difference, to the millisecond."""
+    seed = random.randrange(2**32)
+    assert differences(sends, seed) == 0, f"seed {seed}"

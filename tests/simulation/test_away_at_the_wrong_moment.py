@@ -131,7 +131,7 @@ async def test_a_start_takes_back_all_that_a_dead_daemon_had_claimed(store: Stor
         engine = shop.engine
         shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
         dispatcher = engine.dispatcher
-        dispatcher._deliver = _nothing  # type: ignore[method-assign]
+        dispatcher.hand_over.deliver = _nothing  # type: ignore[method-assign]
         for entry in await _taken(shop):
             await dispatcher.fire([entry])
         await shop.restart()
@@ -151,7 +151,7 @@ async def test_a_loop_outlives_what_it_did_not_expect(
         await shop.until("2026-03-08 08:59")
         engine = shop.engine
         shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
-        engine.dispatcher._deliver = _nothing  # type: ignore[method-assign]
+        engine.dispatcher.hand_over.deliver = _nothing  # type: ignore[method-assign]
         await engine.dispatcher.fire(await _taken(shop))
         failed = _fail_once(store, "recover", OwnershipLost("partition 0 has another owner"))
         monkeypatch.setattr(SystemClock, "now_ms", lambda _: 2**45)

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from core import bounds
+from core.engine.consents import Statement
+from core.engine.explain_parts import DUE_GATES, STAGES, Gate
+from core.engine.reach import Whom
 from core.errors import EventIdReused, FailedPrecondition, InvalidField, NotFound
 from core.model import (
     ConsentStatus,
@@ -306,7 +309,10 @@ async def test_explain_tells_the_whole_story(store: Store) -> None:
         await shop.until("2026-03-10 00:00")
         told = await shop.engine.explainer.invitation(ACCOUNT, answers[0].members[0])
         assert told.summary.startswith("sent 2026-03-08 10:00 Europe/Madrid")
-        assert [d.stage for d in told.decisions] == ["accept", "rule", "plan", "consent", "send"]
+        stages = [d.stage for d in told.decisions]
+        assert stages[:3] == ["accept", "rule", "plan"]
+        gates = [STAGES[gate] for gate in DUE_GATES if gate is not Gate.DIVERSION]
+        assert stages[3:] == [*gates, "attempts", "send"]
         held = await shop.engine.explainer.invitation(ACCOUNT, answers[1].members[0])
         assert "waits until 2026-03-22 10:00 Europe/Madrid" in held.summary
         assert "cap requests (1 in 14 days) was full" in next(
@@ -357,7 +363,7 @@ async def test_e4_a_claim_that_waited_looks_at_the_consent_once_more(
         async def claim_then_withdraw(*arguments: Any) -> Any:
             verdicts = await claim(*arguments)
             await shop.engine.consents.withdraw(
-                ACCOUNT, answer.contact_key, Purpose.REVIEW, Medium.EMAIL, "", "test"
+                ACCOUNT, Whom(answer.contact_key), Statement(Purpose.REVIEW, Medium.EMAIL)
             )
             return verdicts
 
@@ -372,12 +378,12 @@ async def test_r19_a_withdrawal_ends_what_waits_and_a_grant_revives_nothing(stor
     async with open_shop(store) as shop:
         (answer,) = await shop.publish(shop.event())
         book, key = shop.engine.consents, answer.contact_key
-        asked = (ACCOUNT, key, Purpose.REVIEW, Medium.EMAIL, "")
-        view, ended, flying = await book.withdraw(*asked, "test")
-        assert (ended, flying) == (list(answer.members), [])
+        asked = (ACCOUNT, Whom(key), Statement(Purpose.REVIEW, Medium.EMAIL))
+        view, written = await book.withdraw(*asked)
+        assert (written.ended, written.in_flight) == (list(answer.members), [])
         shop.clock.move_to_ms(shop.clock.now_ms() + 1)
-        granted = await book.grant(*asked, 0, "https://shop.example/form", "v1", "test")
-        assert (view.status, granted.status) == (ConsentStatus.WITHDRAWN, ConsentStatus.GRANTED)
+        granted = await book.grant(*asked)
+        assert (view.status, granted.status) == (ConsentStatus.WITHDRAWN, ConsentStatus.CONFIRMED)
         await shop.until("2026-04-30 00:00")
         assert shop.mails() == []
         assert await shop.ends() == {(State.SKIPPED, Reason.UNSUBSCRIBED): 1}

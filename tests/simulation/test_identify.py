@@ -9,6 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from core.bounds import HOUR_MS
+from core.engine.consents import Statement
+from core.engine.reach import Whom
 from core.errors import StoreUnavailable
 from core.model import Cart, Contact, Disposition, Event, Medium, Purpose, Reason, State
 from core.partitions import partition_of
@@ -202,7 +204,7 @@ async def test_a_withdrawal_of_the_contact_beats_the_session_s_evidence(store: S
         await shop.until("2026-03-01 09:10")
         key = shop.engine.identity.contact_key(ACCOUNT, Contact(email=ANA))
         await shop.engine.consents.withdraw(
-            ACCOUNT, key, Purpose.MARKETING, Medium.EMAIL, "", "test"
+            ACCOUNT, Whom(key), Statement(Purpose.MARKETING, Medium.EMAIL)
         )
         await shop.until("2026-03-01 09:30")
         await shop.publish(identify(shop))

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from core.bounds import HOUR_MS, MINUTE_MS
+from core.engine.consents import Statement
+from core.engine.reach import Whom
 from core.model import Contact, Family, Medium, Purpose, Reason, State
 from core.ports import Store
 from core.registry.rule_parts import Action, Step, Wait, WaitOverride
@@ -184,7 +186,7 @@ async def test_withdrawing_one_medium_leaves_the_other(store: Store) -> None:
     async with open_shop(store, rule=rule, media=BOTH) as shop:
         (answer,) = await shop.publish(order(shop))
         await shop.engine.consents.withdraw(
-            "shop", answer.contact_key, Purpose.REVIEW, Medium.SMS, "", "test"
+            "shop", Whom(answer.contact_key), Statement(Purpose.REVIEW, Medium.SMS)
         )
         await shop.until("2026-03-10 00:00")
         assert [medium for _, medium in sent(shop)] == [Medium.EMAIL]

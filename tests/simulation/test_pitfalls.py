@@ -19,7 +19,9 @@ import pytest
 
 from core.bounds import DAY_MS, HOUR_MS, MINUTE_MS
 from core.engine import dispatch
+from core.engine.consents import Statement
 from core.engine.engine import Engine
+from core.engine.reach import Whom
 from core.errors import FailedPrecondition, StoreUnavailable
 from core.model import (
     Contact,
@@ -560,7 +562,7 @@ async def test_without_an_answer_from_the_store_nobody_is_written_to(
 
         store.claim = unreachable  # type: ignore[method-assign]
         await shop.engine.consents.withdraw(
-            ACCOUNT, gone.contact_key, Purpose.REVIEW, Medium.EMAIL, "", "test"
+            ACCOUNT, Whom(gone.contact_key), Statement(Purpose.REVIEW, Medium.EMAIL)
         )
         await shop.until("2026-03-09 00:00")
         assert next(failures, None) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.clock import ManualClock
 from core.model import ActivationState
+from core.registry.audit import AuditEntry, AuditFilter
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
 from core.registry.resources import Activation, Rule
@@ -31,6 +32,12 @@ def watch_bites(config: Registry) -> list[int]:
 
     config.on_bite.append(bite)
     return seen
+
+
+async def noted(config: Registry) -> list[AuditEntry]:
+    """Return who changed what, oldest first."""
+    found, _ = await config.audit_entries(ACCOUNT, AuditFilter(), "", 100_000)
+    return [each.entry for each in reversed(found)]
 
 
 async def active(config: Registry, new: Rule, *channels: str) -> Rule:

@@ -174,3 +174,34 @@ def test_r23_e9_a_unit_is_stamped_once_inside_the_window() -> None:
 def test_stamps_beyond_every_window_are_left_out() -> None:
     kept, gone = stamp(NOW - CAP_WINDOW_MAX_MS + 1), stamp(NOW - CAP_WINDOW_MAX_MS)
     assert reserve([gone, kept], (cap(is_counted=False),), OWN, NO_KEY, NOW) == [kept]
+
+
+# --- looking again, replacing -----------------------------------------------------------------------
+
+
+def test_a_full_cap_that_looks_again_says_so_before_it_skips_or_defers() -> None:
+    for fields in ({}, {"is_skip": True}, {"limit": 0}):
+        again = cap(ledger=b"look", looks_again=True, **fields)
+        stamps = [stamp(), stamp(ledger=b"look")]
+        looked = Decision(Verdict.LOOK_AGAIN, ledger=b"look")
+        assert asked(stamps, again) == looked
+        assert asked(stamps, cap(), again) == looked, "deferring waits for all others"
+    assert asked([stamp()], cap(ledger=b"look", looks_again=True)) == PASSED
+
+
+def test_the_first_of_looking_again_and_skipping_decides() -> None:
+    again, skip = cap(ledger=b"look", looks_again=True), cap(is_skip=True)
+    stamps = [stamp(), stamp(ledger=b"look")]
+    assert asked(stamps, again, skip).verdict == Verdict.LOOK_AGAIN
+    assert asked(stamps, skip, again).verdict == Verdict.SKIP
+
+
+def test_r28_whether_to_replace_is_said_by_the_cap_that_is_freed_last() -> None:
+    first = cap(ledger=b"one1", is_replace=True)
+    last = cap(ledger=b"two2", window_ms=2 * WINDOW_MS)
+    stamps = [stamp(ledger=b"one1"), stamp(ledger=b"two2")]
+    assert asked(stamps, first).is_replace
+    assert not asked(stamps, first, last).is_replace
+    assert not asked(stamps, last, first).is_replace
+    last = cap(ledger=b"two2", window_ms=2 * WINDOW_MS, is_replace=True)
+    assert asked(stamps, cap(ledger=b"one1"), last).is_replace

@@ -1,4 +1,4 @@
-"""Which entry of a consent table counts (R16, R17, R11), and how an entry joins the table."""
+"""Which entry of a consent table counts (R16-R18, R11, R22), and how an entry joins the table."""
 
 from __future__ import annotations
 
@@ -7,14 +7,34 @@ from collections.abc import Callable
 
 import pytest
 
-from core.antispam.consent import channel_scope_key, decide, is_covering, merge
-from core.model import ConsentScope, ConsentStatus, Medium, Purpose, Reason
+from core.antispam.consent import (
+    channel_scope_key,
+    covering,
+    decide,
+    erase_ms,
+    is_covering,
+    merge,
+    refusal,
+    suppression,
+)
+from core.model import (
+    LASTING_SUPPRESSIONS,
+    ConsentScope,
+    ConsentStatus,
+    Medium,
+    Purpose,
+    Reason,
+    Suppression,
+)
 from core.records import NO_KEY, ConsentEntry
 
 ORDER, OTHER_ORDER = b"an order", b"an other"
 CHANNEL, OTHER_CHANNEL = 300, 44
 GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
 WITHDRAWN, PENDING = ConsentStatus.WITHDRAWN, ConsentStatus.PENDING
+CONFIRMED, LIFTED = ConsentStatus.CONFIRMED, ConsentStatus.LIFTED
+UNSUBSCRIBED, BLOCKED = Suppression.UNSUBSCRIBED, Suppression.BLOCKED
+NOW = 1_000
 
 Scope = Callable[[int, int], ConsentEntry]
 Answer = tuple[bool, Reason]
@@ -43,8 +63,9 @@ def entry(
     time_ms: int,
     purpose: int = Purpose.REVIEW,
     medium: int = Medium.EMAIL,
+    expire_ms: int = 0,
 ) -> ConsentEntry:
-    return ConsentEntry(scope, purpose, medium, status, scope_key, time_ms)
+    return ConsentEntry(scope, purpose, medium, status, scope_key, time_ms, expire_ms)
 
 
 def asked(
@@ -56,8 +77,13 @@ def asked(
         order_key,
         Purpose.REVIEW,
         Medium.EMAIL,
+        NOW,
         is_pending_enough=at_birth,
     )
+
+
+def stopped(*entries: ConsentEntry, order_key: bytes = ORDER) -> Reason:
+    return suppression(entries, CHANNEL, order_key, Purpose.REVIEW, Medium.EMAIL)
 
 
 def test_without_evidence_the_answer_is_no() -> None:
@@ -69,6 +95,7 @@ def test_without_evidence_the_answer_is_no() -> None:
     ("status", "at_claim", "at_birth"),
     [
         (GRANTED, ALLOWED, ALLOWED),
+        (CONFIRMED, ALLOWED, ALLOWED),
         (DENIED, NO_CONSENT, NO_CONSENT),
         (PENDING, NO_CONSENT, ALLOWED),
         (WITHDRAWN, CONSENT_WITHDRAWN, CONSENT_WITHDRAWN),
@@ -171,6 +198,140 @@ def test_merge_replaces_in_place_what_is_older_or_of_the_same_time(scope: Scope)
 
 
 def test_merge_ignores_what_is_older() -> None:
-    table = [account(GRANTED, 100), account(WITHDRAWN, 100)]
-    assert merge(table, account(DENIED, 99)) == table
-    assert merge(table, account(WITHDRAWN, 99)) == table
+    table = [account(GRANTED, 100), account(WITHDRAWN, 100), account(BLOCKED, 100)]
+    for status in (DENIED, CONFIRMED, PENDING, WITHDRAWN, BLOCKED):
+        assert merge(table, account(status, 99)) == table
+
+
+# --- expiry ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [GRANTED, CONFIRMED, DENIED, PENDING])
+@pytest.mark.parametrize(("expire_ms", "counts"), [(0, True), (NOW + 1, True), (NOW, False)])
+def test_evidence_that_has_expired_is_none(status: int, expire_ms: int, counts: bool) -> None:
+    wider = account(DENIED if status != DENIED else GRANTED)
+    narrow = entry(ConsentScope.ORDER, ORDER, status, 100, expire_ms=expire_ms)
+    decisive = narrow if counts else wider
+    assert asked(wider, narrow, at_birth=True) == asked(
+        entry(ConsentScope.ACCOUNT, NO_KEY, decisive.status, 100), at_birth=True
+    )
+    alone = asked(narrow, at_birth=True)
+    assert counts or alone == NO_CONSENT
+
+
+def test_a_withdrawal_does_not_expire() -> None:
+    assert asked(account(WITHDRAWN, 100, expire_ms=101)) == CONSENT_WITHDRAWN
+    expired = account(GRANTED, 200, expire_ms=NOW)
+    assert asked(account(WITHDRAWN, 100), expired) == CONSENT_WITHDRAWN
+
+
+# --- suppressions -----------------------------------------------------------------------------------
+
+
+def test_suppressions_are_no_evidence() -> None:
+    assert asked(*(account(status, 900) for status in Suppression)) == NO_CONSENT
+    assert asked(account(GRANTED, 100), *(account(s, 900) for s in Suppression)) == ALLOWED
+    assert stopped(account(GRANTED), account(DENIED), account(WITHDRAWN)) == Reason.NONE
+
+
+@pytest.mark.parametrize("status", list(Suppression))
+@pytest.mark.parametrize("scope", [account, channel, order])
+def test_r18_a_suppression_in_any_covering_scope_stands(scope: Scope, status: int) -> None:
+    expected = Reason.UNSUBSCRIBED if status == UNSUBSCRIBED else Reason.SUPPRESSED
+    assert stopped(scope(status, 100), account(GRANTED, 200)) == expected
+
+
+def test_suppressions_that_do_not_cover_the_invitation_say_nothing() -> None:
+    foreign = (
+        channel(BLOCKED, number=OTHER_CHANNEL),
+        order(BLOCKED, key=OTHER_ORDER),
+        account(BLOCKED, purpose=Purpose.MARKETING),
+        account(BLOCKED, medium=Medium.SMS),
+        account(BLOCKED, purpose=0, medium=Medium.SMS),
+    )
+    assert stopped(*foreign) == Reason.NONE
+    for wide in ({"purpose": 0}, {"medium": 0}, {"purpose": 0, "medium": 0}):
+        assert stopped(*foreign, account(BLOCKED, **wide)) == Reason.SUPPRESSED
+
+
+def test_r10_unsubscribed_goes_before_other_suppressions() -> None:
+    table = (account(BLOCKED), order(UNSUBSCRIBED), channel(BLOCKED))
+    for shown in itertools.permutations(table):
+        assert stopped(*shown) == Reason.UNSUBSCRIBED
+    confirmed = account(CONFIRMED, 101)
+    for shown in itertools.permutations((*table, confirmed)):
+        assert stopped(*shown) == Reason.SUPPRESSED, "what lasts still stands"
+
+
+@pytest.mark.parametrize("status", list(Suppression))
+@pytest.mark.parametrize(("confirm_ms", "is_newer"), [(99, False), (100, False), (101, True)])
+@pytest.mark.parametrize("scope", [account, channel, order])
+def test_r18_a_newer_confirmation_ends_what_does_not_last(
+    scope: Scope, status: Suppression, confirm_ms: int, is_newer: bool
+) -> None:
+    has_ended = is_newer and status not in LASTING_SUPPRESSIONS
+    for shown in itertools.permutations((account(status, 100), scope(CONFIRMED, confirm_ms))):
+        assert (stopped(*shown) == Reason.NONE) is has_ended
+
+
+def test_r18_only_a_confirmation_that_covers_the_invitation_ends_anything() -> None:
+    others = (
+        account(GRANTED, 200),
+        account(CONFIRMED, 200, purpose=Purpose.MARKETING),
+        account(CONFIRMED, 200, medium=Medium.SMS),
+        channel(CONFIRMED, 200, number=OTHER_CHANNEL),
+        order(CONFIRMED, 200, key=OTHER_ORDER),
+    )
+    assert stopped(account(UNSUBSCRIBED), *others) == Reason.UNSUBSCRIBED
+    assert stopped(account(UNSUBSCRIBED), *others, order_key=OTHER_ORDER) == Reason.NONE
+
+
+def test_what_a_confirmation_has_ended_stays_ended_when_it_expires() -> None:
+    table = (account(UNSUBSCRIBED, 100), account(CONFIRMED, 200, expire_ms=300))
+    assert stopped(*table) == Reason.NONE
+    assert asked(*table) == NO_CONSENT
+
+
+def test_r10_the_suppression_is_asked_before_the_consent() -> None:
+    table = (account(UNSUBSCRIBED), account(WITHDRAWN))
+    about = (CHANNEL, ORDER, Purpose.REVIEW, Medium.EMAIL, NOW)
+    assert refusal(table, *about) == Reason.UNSUBSCRIBED
+    assert refusal(table, *about, heeds_suppression=False) == Reason.CONSENT_WITHDRAWN
+    assert refusal(table, *about, needs_consent=False) == Reason.UNSUBSCRIBED
+    assert refusal(table, *about, heeds_suppression=False, needs_consent=False) == Reason.NONE
+    pending = (account(PENDING),)
+    assert refusal(pending, *about) == Reason.NO_CONSENT
+    assert refusal(pending, *about, is_pending_enough=True) == Reason.NONE
+
+
+@pytest.mark.parametrize("status", list(Suppression))
+def test_each_suppression_stands_once_and_is_replaced_by_a_newer_one(status: int) -> None:
+    table = [account(other, 100) for other in Suppression]
+    newer = account(status, 101)
+    merged = merge(table, newer)
+    assert merged == [newer if entry.status == status else entry for entry in table]
+    wider = account(status, 101, purpose=0)
+    assert merge(table, wider) == [*table, wider]
+
+
+def test_lifting_takes_away_all_suppressions_of_exactly_that_place() -> None:
+    kept = [
+        account(GRANTED), account(WITHDRAWN), channel(BLOCKED), account(BLOCKED, purpose=0),
+        account(BLOCKED, medium=0),
+    ]  # fmt: skip
+    table = [account(BLOCKED, 999), *kept, account(UNSUBSCRIBED)]
+    assert merge(table, account(LIFTED)) == kept
+    assert merge(kept, account(LIFTED)) == kept
+    assert merge([], account(LIFTED)) == []
+
+
+def test_r22_the_newest_erasure_counts() -> None:
+    assert erase_ms(()) == erase_ms((account(BLOCKED), account(GRANTED))) == -1
+    table = (account(Suppression.ERASED, 7), account(Suppression.ERASED, 9, medium=0))
+    assert erase_ms(table) == 9
+
+
+def test_covering_takes_zero_as_all() -> None:
+    for purpose, medium in itertools.product((0, 1, 2), repeat=2):
+        one = account(BLOCKED, purpose=purpose, medium=medium)
+        assert covering(one, CHANNEL, ORDER, 1, 1) is (purpose < 2 and medium < 2)

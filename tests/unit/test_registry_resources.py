@@ -22,7 +22,7 @@ from core.registry.registry import Registry
 from core.registry.resources import Account, Carrier, Entitlement, ProductExclusivity
 from core.registry.rule_parts import MediumHours
 from tests.support.configuration import ACCOUNT, channel, event_type
-from tests.support.registries import NOW, registry_with_channels, watch_bites
+from tests.support.registries import NOW, noted, registry_with_channels, watch_bites
 
 
 @pytest_asyncio.fixture
@@ -53,7 +53,7 @@ async def test_entitlements_change_and_bite(config: Registry) -> None:
     assert (changed.create_ms, changed.etag != before.etag) == (NOW, True)
     assert bites == [config.snapshot.revision]
     assert config.snapshot.account(ACCOUNT) == changed
-    assert config.snapshot.history()[-1].actor == "eva"
+    assert (await noted(config))[-1].actor == "eva"
     with pytest.raises(RevisionConflict):
         await config.update_account(Account(id=ACCOUNT), before.etag)
     revision = config.snapshot.revision

@@ -14,6 +14,7 @@ from tests.support.configuration import ACCOUNT, channel, rule
 from tests.support.registries import (
     active,
     active_on,
+    noted,
     registry_with_channels,
     stands,
     states,
@@ -243,10 +244,12 @@ async def test_verbs_are_noted_and_answered_once(config: Registry) -> None:
     await config.resume_rule(ACCOUNT, "a", actor="bob")
     assert await config.pause_rule(ACCOUNT, "a", "es", "eva", "uuid") == first
     assert stands(config, "a").state == ActivationState.ACTIVE
-    paused, resumed = config.snapshot.history()[-2:]
+    paused, resumed = (await noted(config))[-2:]
     assert (paused.actor, resumed.actor) == ("eva", "bob")
-    assert paused.call == "pause_rule accounts/shop/channels/es/activations/a"
-    assert resumed.call == "resume_rule accounts/shop/rules/a"
+    assert (paused.method, paused.request_id) == ("pause_rule", "uuid")
+    assert (resumed.method, resumed.target) == ("resume_rule", "accounts/shop/rules/a")
+    assert paused.resource == resumed.resource == "accounts/shop/channels/es/activations/a"
+    assert ('"state":3' in paused.after, paused.after) == (True, resumed.before)
     revision = config.snapshot.revision
     (answer,) = await config.stop_rule(ACCOUNT, "a", validate_only=True)
     assert answer.state == ActivationState.STOPPED

@@ -1,6 +1,9 @@
--- Library: the consent table of a contact record; the twin of `core/antispam/consent.py` (R17).
-local NO_CONSENT, CONSENT_WITHDRAWN = 1, 2
-local GRANTED, WITHDRAWN, PENDING = 1, 3, 4
+-- Library: what the consent table of a contact record says about a message; the twin of
+-- `core/antispam/consent.py` (R17, R18). The channel's number and the order key are taken out of `source`
+-- only if an entry of that scope asks for them.
+local NO_CONSENT, CONSENT_WITHDRAWN, UNSUBSCRIBED, SUPPRESSED = 1, 2, 3, 4
+local GRANTED, WITHDRAWN, PENDING, CONFIRMED, LIFTED = 1, 3, 4, 5, 6
+local UNSUBSCRIBE, HARD_BOUNCE, BLOCK, ERASURE = 16, 18, 19, 21
 
 -- The scope key of a channel, from the two bytes of its number.
 local channel_keys = {}
@@ -13,31 +16,27 @@ local function channel_key_of(number)
   return key
 end
 
-local function consent_covers(scope, key, channel_key, order_key)
-  return scope == 0 or (scope == 1 and key == channel_key)
-    or (scope == 2 and key ~= NO_KEY and key == order_key)
+-- True if the entry at `at`, which has this scope, speaks about the message's channel and order.
+local function consent_covers(consents, at, scope, source, channel_at, order_at)
+  if scope == 0 then return true end
+  local key = sub(consents, at + 4, at + 11)
+  if scope == 1 then return key == channel_key_of(sub(source, channel_at, channel_at + 1)) end
+  return key == sub(source, order_at, order_at + 7) and key ~= NO_KEY
 end
 
--- Returns allowed, reason, is_pending. The channel's number and the order key are taken out of `source`
--- only if an entry of that scope asks for them.
-local function consent_decide(consents, source, channel_at, order_at, purpose, medium)
+-- Returns allowed, reason, is_pending.
+local function consent_decide(consents, source, channel_at, order_at, purpose, medium, now_ms)
   local withdrawn, best, best_at, status = -1, -1, 0, 0
   for at = 1, #consents, CONSENT do
     local scope, p, m, s = byte(consents, at, at + 3)
-    if p == purpose and m == medium and (s == WITHDRAWN or scope > best) then
-      local covers = scope == 0
-      if scope == 1 then
-        covers = sub(consents, at + 4, at + 11)
-          == channel_key_of(sub(source, channel_at, channel_at + 1))
-      elseif scope == 2 then
-        local key = sub(consents, at + 4, at + 11)
-        covers = key == sub(source, order_at, order_at + 7) and key ~= NO_KEY
-      end
-      if covers and s == WITHDRAWN then
+    if p == purpose and m == medium and s < UNSUBSCRIBE and (s == WITHDRAWN or scope > best)
+      and consent_covers(consents, at, scope, source, channel_at, order_at) then
+      if s == WITHDRAWN then
         local t = unpack_('<I6', consents, at + 12)
         if t > withdrawn then withdrawn = t end
-      elseif covers then
-        best, best_at, status = scope, at, s
+      else
+        local expire = unpack_('<I6', consents, at + 18)
+        if expire == 0 or now_ms < expire then best, best_at, status = scope, at, s end
       end
     end
   end
@@ -47,20 +46,46 @@ local function consent_decide(consents, source, channel_at, order_at, purpose, m
   if withdrawn >= 0 and withdrawn >= unpack_('<I6', consents, best_at + 12) then
     return false, CONSENT_WITHDRAWN, false
   end
-  if status == GRANTED then return true, 0, false end
+  if status == GRANTED or status == CONFIRMED then return true, 0, false end
   return false, NO_CONSENT, status == PENDING
 end
 
--- At most one evidence and one withdrawal per (scope, key, purpose, medium); the newer stays.
-local function consent_merge(consents, entry)
-  local status, time = byte(entry, 4), unpack_('<I6', entry, 13)
-  for at = 1, #consents, CONSENT do
-    if sub(consents, at, at + 2) == sub(entry, 1, 3)
-      and sub(consents, at + 4, at + 11) == sub(entry, 5, 12)
-      and (byte(consents, at + 3) == WITHDRAWN) == (status == WITHDRAWN) then
-      if unpack_('<I6', consents, at + 12) > time then return consents end
-      return sub(consents, 1, at - 1) .. entry .. sub(consents, at + CONSENT)
+-- 0, or why nothing may be written.
+local function consent_suppression(consents, source, channel_at, order_at, purpose, medium)
+  local confirmed, reason = -1, 0
+  for pass = 1, 2 do
+    for at = 1, #consents, CONSENT do
+      local scope, p, m, s = byte(consents, at, at + 3)
+      if (pass == 1 and s == CONFIRMED or pass == 2 and s >= UNSUBSCRIBE)
+        and (p == purpose or p == 0) and (m == medium or m == 0)
+        and consent_covers(consents, at, scope, source, channel_at, order_at) then
+        local t = unpack_('<I6', consents, at + 12)
+        if pass == 1 then
+          if t > confirmed then confirmed = t end
+        elseif t >= confirmed or s == HARD_BOUNCE or s == BLOCK then
+          if s == UNSUBSCRIBE then return UNSUBSCRIBED end
+          reason = SUPPRESSED
+        end
+      end
     end
   end
-  return consents .. entry
+  return reason
+end
+
+-- 0, or why not to write: the suppression first, then the consent (R10). Second: only an open double
+-- opt-in is in the way.
+local function consent_refusal(consents, source, channel_at, order_at, purpose, medium, now_ms, heeds,
+  needs)
+  -- Most contacts have no suppression, which is seen at a glance.
+  for at = 4, heeds and #consents or 0, CONSENT do
+    if byte(consents, at) >= UNSUBSCRIBE then
+      local why = consent_suppression(consents, source, channel_at, order_at, purpose, medium)
+      if why ~= 0 then return why, false end
+      break
+    end
+  end
+  if not needs then return 0, false end
+  local _, why, pending =
+    consent_decide(consents, source, channel_at, order_at, purpose, medium, now_ms)
+  return why, pending
 end

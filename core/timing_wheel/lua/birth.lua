@@ -48,7 +48,7 @@ end
 
 -- State, reason and kinds at birth. `checks_consent` is false for the later steps of a run: the gate
 -- looks again when they are due.
-local function birth_state(rec, raw, p, checks_consent)
+local function birth_state(rec, raw, p, checks_consent, now_ms)
   local kinds, needs_consent, state, reason = byte(raw, p + 56, p + 59)
   if state ~= SCHEDULED then return state, reason, kinds end
   if #rec.refs >= REF * CONTACT_WAITING_MAX then return FAILED, CONTACT_FULL, kinds end
@@ -63,8 +63,9 @@ local function birth_state(rec, raw, p, checks_consent)
   end
   if checks_consent and needs_consent == 1 then
     local medium, purpose = byte(raw, p + 1, p + 2)
-    local ok, why, pending = consent_decide(rec.consents, raw, p + 5, p + 39, purpose, medium)
-    if not ok and not pending then return SKIPPED, why, kinds end
+    local why, pending =
+      consent_refusal(rec.consents, raw, p + 5, p + 39, purpose, medium, now_ms, true, true)
+    if why ~= 0 and not pending then return SKIPPED, why, kinds end
   end
   return SCHEDULED, 0, kinds
 end
@@ -75,7 +76,7 @@ end
 -- `out`: near, slots (key index -> zadd arguments), details, lines.
 local planned, begun = 0, 0
 local function give_birth(rec, contact, raw, p, detail, body, event_key, now_ms, out, answers, checks)
-  local state, reason, kinds = birth_state(rec, raw, p, checks)
+  local state, reason, kinds = birth_state(rec, raw, p, checks, now_ms)
   local sequence = six(rec.next)
   local member = contact .. reverse(sequence) .. sub(raw, p + 62, p + 63)
   local lane, plan = FAR, nil

@@ -1,6 +1,6 @@
 #!lua flags=
 -- Purpose: the gate (R12). Decide on due entries and take those that pass; the last step before
---   the hand-over. Expiry, consent and caps are read and reserved here and nowhere else.
+--   the hand-over. Expiry, suppressions, consent and caps are read and reserved here and nowhere else.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] claims hash       KEYS[6] claim-deadlines zset
 -- KEYS[7] deferred zset       KEYS[8] notes hash        KEYS[9] outcomes string of today
@@ -11,8 +11,9 @@
 -- ARGV[5] lease deadline, ms (lease clock)              ARGV[6] registry revision of the caller
 -- ARGV[7] lease clock now, ms ARGV[8] greatest skew to this server's clock, ms; 0: not checked
 -- ARGV[9] number of items, <= 128
--- ARGV[10] items, 29 bytes each: member 16, lane index B, action B, needs_consent B, state B,
---   reason B, wait B, cap set B, due I6
+-- ARGV[10] items, 29 bytes each: member 16, lane index B, action B, flags B, state B,
+--   reason B, wait B, cap set B, due I6; flags: 1 needs_consent, 2 heeds_suppression, 4 forwards_data,
+--   8 fell_back
 -- ARGV[11...] cap sets, 19 bytes a cap: ledger 4, limit H, window I6, flags B, longest deferral I6
 -- Returns: {0, answers} with 10 bytes an item (code B, state B, reason B, attempts B, due I6), or
 --   {1} another owner, {2} registry too old, {3} clocks too far apart: nothing was changed
@@ -22,8 +23,9 @@
 -- @include ../../antispam/lua/consent
 -- @include ../../antispam/lua/caps
 -- @bound INVITATION_NOTES_MAX
-local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE, PARKED = 0, 1, 2, 3, 4, 5
-local CAPPED, CAPPED_WAIT, NO_SLOT, TOO_LATE = 5, 1, 64, 65
+local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE, PARKED, LOOK_AGAIN = 0, 1, 2, 3, 4, 5, 6
+local CAPPED, REPLACED, CAPPED_WAIT, NO_SLOT, TOO_LATE = 5, 6, 1, 64, 65
+local DATA_FORWARDING, FLAG_FELL_BACK = 5, 16
 local GATE, END, DEFER, PARK, FROZEN_WAIT = 0, 1, 2, 3, 5
 local ITEM, NOTE = 29, 17
 local now_ms, items, count_items = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[9])
@@ -60,84 +62,127 @@ local function move(rec, at, member, due, wait)
   deferred[#deferred + 1] = member
 end
 
+-- Ledgers of the notes written in this call, by member: the hash has them only at the end.
+local noted = {}
 local function note(member, until_ms, ledger, code)
   notes[#notes + 1] = {member, pack('<I6I6', now_ms, until_ms) .. ledger .. char(code)}
+  noted[member] = ledger
 end
 
--- Consent and caps of one waiting, due entry. Returns code, state, reason, due.
-local function gate(rec, contact, at, member, needs_consent, set, due, expire)
-  local refs = rec.refs
-  local step, medium, purpose, attempts = byte(refs, at + 9, at + 12)
-  if needs_consent == 1 then
-    local ok, why = consent_decide(rec.consents, refs, at + 14, at + 48, purpose, medium)
-    if not ok then
-      end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
-      return ENDED, SKIPPED, why, due
+-- Expiry, suppressions and consent. Returns the state and reason in which the entry has ended, or nil.
+local function refused(rec, contact, at, member, flags, expire)
+  if now_ms >= expire then
+    end_ref(rec, contact, at, EXPIRED, TOO_LATE, now_ms, out, member)
+    return EXPIRED, TOO_LATE
+  end
+  local medium, purpose = byte(rec.refs, at + 10, at + 11)
+  local why = consent_refusal(rec.consents, rec.refs, at + 14, at + 48, purpose, medium, now_ms,
+    flags % 4 >= 2, flags % 2 == 1)
+  if why == 0 then return nil end
+  end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
+  return SKIPPED, why
+end
+
+-- Of this entry and those that wait for the same cap, the ledger of their last note, all but the best end
+-- (R28). True if this one is the best.
+local function is_best(rec, contact, at, ledger)
+  local rivals, best, best_priority = {}, at, byte(rec.refs, at + 70)
+  for one = 1, #rec.refs, REF do
+    if one ~= at and byte(rec.refs, one + 6) == SCHEDULED and byte(rec.refs, one + 8) == CAPPED_WAIT then
+      local member = member_of(contact, (unpack_('<I6', rec.refs, one)),
+        (unpack_('<H', rec.refs, one + 14)))
+      local last = noted[member] or sub(redis.call('HGET', KEYS[8], member) or '', -5, -2)
+      if last == ledger then
+        rivals[#rivals + 1] = {one, member}
+        local priority = byte(rec.refs, one + 70)
+        -- References stand in ascending sequence: of equal priority the later one is newer.
+        if priority > best_priority or (priority == best_priority and one > best) then
+          best, best_priority = one, priority
+        end
+      end
     end
   end
+  for _, rival in ipairs(rivals) do
+    if rival[1] ~= best then
+      end_ref(rec, contact, rival[1], SKIPPED, REPLACED, now_ms, out, rival[2])
+    end
+  end
+  return best == at
+end
+
+-- What full caps say of an entry. Returns code, state, reason, due.
+local function capped(rec, contact, at, member, verdict, until_ms, ledger, replaces, due)
+  local state, why, code = SKIPPED, CAPPED, 2
+  if verdict == 'expire' then
+    state, why, code = EXPIRED, NO_SLOT, 1
+  elseif verdict == 'defer' then
+    if not replaces or is_best(rec, contact, at, ledger) then
+      note(member, until_ms, ledger, 1)
+      move(rec, at, member, until_ms, CAPPED_WAIT)
+      return DEFERRED, SCHEDULED, 0, until_ms
+    end
+    why, code = REPLACED, 3
+  end
+  note(member, until_ms, ledger, code)
+  end_ref(rec, contact, at, state, why, now_ms, out, member)
+  return ENDED, state, why, due
+end
+
+local function may_forward(rec, at)
+  return (consent_decide(rec.consents, rec.refs, at + 14, at + 48, DATA_FORWARDING,
+    byte(rec.refs, at + 10), now_ms))
+end
+
+-- Decides on a waiting, due entry that nothing else holds back. Returns code, state, reason, due.
+local function gate(rec, contact, at, member, flags, set, due, expire)
+  local to, reason = refused(rec, contact, at, member, flags, expire)
+  if to then return ENDED, to, reason, due end
+  local refs = rec.refs
+  local step, medium, purpose, attempts, marks = byte(refs, at + 9, at + 13)
   local caps = cap_sets[set]
   if not caps then
     caps = parse_caps(ARGV[11 + set])
     cap_sets[set] = caps
   end
+  if flags % 8 >= 4 and not may_forward(rec, at) then return LOOK_AGAIN, SCHEDULED, 0, due end
   if #caps > 0 then
     local order_key = sub(refs, at + 48, at + 55)
     local tag = '\0\0' .. sub(member, 9, 14)
-    local verdict, until_ms, ledger =
+    local verdict, until_ms, ledger, replaces =
       caps_check(rec.stamps, caps, tag, order_key, now_ms, expire)
-    if verdict == 'skip' then
-      note(member, 0, ledger, 2)
-      end_ref(rec, contact, at, SKIPPED, CAPPED, now_ms, out, member)
-      return ENDED, SKIPPED, CAPPED, due
-    elseif verdict == 'expire' then
-      note(member, until_ms, ledger, 1)
-      end_ref(rec, contact, at, EXPIRED, NO_SLOT, now_ms, out, member)
-      return ENDED, EXPIRED, NO_SLOT, due
-    elseif verdict == 'defer' then
-      note(member, until_ms, ledger, 1)
-      move(rec, at, member, until_ms, CAPPED_WAIT)
-      return DEFERRED, SCHEDULED, 0, until_ms
+    if verdict == 'look' then return LOOK_AGAIN, SCHEDULED, 0, due end
+    if verdict ~= 'pass' then
+      return capped(rec, contact, at, member, verdict, until_ms, ledger, replaces, due)
     end
     rec.stamps = caps_reserve(rec.stamps, caps, tag, order_key, now_ms)
   end
   if attempts < 255 then attempts = attempts + 1 end
-  -- The three bytes that stay are written again: one call instead of cutting them out.
-  rec.refs = sub(refs, 1, at + 5) .. char(IN_FLIGHT, 0, 0, step, medium, purpose, attempts)
-    .. sub(refs, at + 13, at + 31) .. token8 .. sub(refs, at + 40)
+  if flags >= 8 and marks % (2 * FLAG_FELL_BACK) < FLAG_FELL_BACK then marks = marks + FLAG_FELL_BACK end
+  -- The bytes that stay are written again: one call instead of cutting them out.
+  rec.refs = sub(refs, 1, at + 5) .. char(IN_FLIGHT, 0, 0, step, medium, purpose, attempts, marks)
+    .. sub(refs, at + 14, at + 31) .. token8 .. sub(refs, at + 40)
   rec.dirty = true
   taken_count = taken_count + 1
   taken[taken_count] = member
   return CLAIMED, IN_FLIGHT, 0, due, attempts
 end
 
--- Expiry and consent, for what ends or waits for a reason that comes after them (R10).
-local function refused(rec, contact, at, member, expire)
-  if now_ms >= expire then
-    end_ref(rec, contact, at, EXPIRED, TOO_LATE, now_ms, out, member)
-    return EXPIRED, TOO_LATE
-  end
-  local medium, purpose = byte(rec.refs, at + 10, at + 11)
-  local ok, why = consent_decide(rec.consents, rec.refs, at + 14, at + 48, purpose, medium)
-  if ok then return nil end
-  end_ref(rec, contact, at, SKIPPED, why, now_ms, out, member)
-  return SKIPPED, why
-end
-
-local function decide(rec, contact, member, item, action, needs_consent, state, reason, wait, set)
+local function decide(rec, contact, member, item, action, flags, state, reason, wait, set)
   local at = rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= SCHEDULED then return GONE, 0, 0, 0, 0 end
   local due, expire = unpack_('<I6I6', rec.refs, at + 20)
   if due > now_ms then return NOT_DUE, SCHEDULED, 0, due, 0 end
   local code, attempts
-  if needs_consent == 1 and (action == END or action == DEFER) then
-    local to, why = refused(rec, contact, at, member, expire)
+  if action == DEFER or (action == END and flags % 2 == 1) then
+    -- For a reason that comes after expiry, suppressions and consent (R10).
+    local to, why = refused(rec, contact, at, member, flags, expire)
     if to then return ENDED, to, why, due, byte(rec.refs, at + 12) end
   end
   if action == END then
     end_ref(rec, contact, at, state, reason, now_ms, out, member)
     code = ENDED
   elseif action == PARK and now_ms < expire then
-    rec.refs = sub(rec.refs, 1, at + 7) .. char(FROZEN_WAIT) .. sub(rec.refs, at + 9)
+    rec.refs = sub(rec.refs, 1, at + 7) .. char(wait > 0 and wait or FROZEN_WAIT) .. sub(rec.refs, at + 9)
     rec.dirty = true
     parked[#parked + 1] = expire
     parked[#parked + 1] = member
@@ -151,12 +196,12 @@ local function decide(rec, contact, member, item, action, needs_consent, state, 
       move(rec, at, member, due, wait)
       state, reason, code = SCHEDULED, 0, DEFERRED
     end
-  elseif now_ms >= expire then
+  elseif action == PARK then
     state, reason, code = EXPIRED, TOO_LATE, ENDED
     end_ref(rec, contact, at, state, reason, now_ms, out, member)
   else
     code, state, reason, due, attempts =
-      gate(rec, contact, at, member, needs_consent, set, due, expire)
+      gate(rec, contact, at, member, flags, set, due, expire)
   end
   return code, state, reason, due, attempts or byte(rec.refs, at + 12)
 end
@@ -177,12 +222,12 @@ local answers = {}
 for i = 1, count_items do
   local item, member = (i - 1) * ITEM + 1, members[i]
   local contact = sub(member, 1, 8)
-  local lane, action, needs_consent, to_state, to_reason, wait, set =
+  local lane, action, flags, to_state, to_reason, wait, set =
     byte(items, item + 16, item + 22)
   local code, state, reason, due, attempts = decide(records[contact], contact, member, item, action,
-    needs_consent, to_state, to_reason, wait, set)
+    flags, to_state, to_reason, wait, set)
   answers[i] = pack('<BBBBI6', code, state, reason, attempts, due)
-  if code ~= NOT_DUE then
+  if code ~= NOT_DUE and code ~= LOOK_AGAIN then
     local list = removed[lane]
     if not list then
       list = {}

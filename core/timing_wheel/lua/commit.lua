@@ -4,13 +4,14 @@
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] details hash        KEYS[5] bodies hash       KEYS[6] slots zset
 -- KEYS[7] near zset           KEYS[8] outcomes string of today
--- KEYS[9] timers hash         KEYS[10] timer-dues zset
--- KEYS[11...] slot zsets, in the order that plans name by index from 0
+-- KEYS[9] timers hash         KEYS[10] timer-dues zset   KEYS[11] consents hash
+-- KEYS[12...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] number of commits, <= 128
 -- ARGV[4...] for each commit: head, body, then detail for each plan. Head:
 --   contact key 8, event key 8, disposition B, is_primary B, event time I6, tombstone order 8,
 --   tombstone type H, consents B, stops B, 37 plans H, lines of history B, 40 guards H, timers H, fires
---   B, facts B; fires: timer id 8, due I6; consents 18 each; stops: order key 8,
+--   B, facts B, stamps B; fires: timer id 8, due I6; consents as `consent_log.lua` draws lines; stamps 18
+--   each; stops: order key 8,
 --   reason B, kinds B (and 128 with a comment), channel H (0: all), rules H, rule numbers I4 each; facts:
 --   key 8; history 17 each and guards 26 each as `history.lua` draws them; timers 38 each; plans as `birth.lua` draws them
 -- Returns: one string; for each commit: is_duplicate B, disposition B, plans H, stopped H,
@@ -20,11 +21,12 @@
 -- Cost: O(commits + references of their contacts)
 -- @include record
 -- @include ../../antispam/lua/consent
+-- @include ../../antispam/lua/consent_log
 -- @include birth
 -- @include timers
 -- @include history
 -- @bound CONTACT_FACTS_BYTES_MAX
-local DELIVERED, REVIEWED, NO_MATCH = 4, 41, 2
+local DELIVERED, REVIEWED, NO_MATCH, REFUSED = 4, 41, 2, 5
 local BY_HAND, FLAG_STOPPED = '\0\0\0\0', 8
 local now_ms, width, commits = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now6 = six(now_ms)
@@ -172,20 +174,42 @@ local function timer_fires(contact, head, at, out)
   return true
 end
 
+-- Counts a send that another contact has had: once per ledger and tag, in the order of the times (R4).
+local function add_stamp(rec, stamp)
+  local stamps = rec.stamps
+  if find_entry(stamps, STAMP, 0, sub(stamp, 1, 12)) then return end
+  local last, time = #stamps, unpack_('<I6', stamp, 13)
+  while last > 0 and unpack_('<I6', stamps, last - 5) > time do last = last - STAMP end
+  rec.stamps = sub(stamps, 1, last) .. stamp .. sub(stamps, last + 1)
+end
+
+-- True if the event is of the time before the contact was erased (R22).
+local function is_refused(rec, contact, head, fires, primary, out)
+  local erased = erase_ms(rec.consents)
+  if erased < 0 or unpack_('<I6', head, 19) > erased then return false end
+  if primary == 1 then dispositions[REFUSED] = (dispositions[REFUSED] or 0) + 1 end
+  if fires == 1 then timer_fires(contact, head, 47, out) end
+  return true
+end
+
 local function apply(rec, contact, head, body, arg, out, answers)
   local disposition, primary = byte(head, 17, 18)
   local kind_low, kind_high, consents, stops, few, many, lines, guards, more_guards, timers,
-    more_timers, fires, facts = byte(head, 33, 45)
+    more_timers, fires, facts, stamps = byte(head, 33, 46)
   local plans = few + many * 256
+  if rec.consents ~= '' and is_refused(rec, contact, head, fires, primary, out) then
+    answers[#answers + 1] = char(0, REFUSED, 0, 0, 0, 0)
+    return
+  end
   local seen = rec.events ~= '' and find_entry(rec.events, SEEN, 0, sub(head, 9, 16))
   if seen then
     if primary == 1 then count('e:4', 1) end
     -- Set again where it ran out before, it would stand there for ever.
-    if fires == 1 then timer_fires(contact, head, 46, out) end
+    if fires == 1 then timer_fires(contact, head, 47, out) end
     answers[#answers + 1] = answer_again(rec, sub(head, 9, 16), seen)
     return
   end
-  local at, stopped, stopped_count = 46, nil, 0
+  local at, stopped, stopped_count = 47, nil, 0
   if fires == 1 then
     if not timer_fires(contact, head, at, out) then
       answers[#answers + 1] = char(1, NO_MATCH, 0, 0, 0, 0)
@@ -195,9 +219,12 @@ local function apply(rec, contact, head, body, arg, out, answers)
   end
   rec.dirty = true
   for _ = 1, consents do
-    local entry = sub(head, at, at + CONSENT - 1)
-    rec.consents = rec.consents == '' and entry or consent_merge(rec.consents, entry)
-    at = at + CONSENT
+    local _
+    _, at = add_consent_line(rec, contact, head, at)
+  end
+  for _ = 1, stamps do
+    add_stamp(rec, sub(head, at, at + STAMP - 1))
+    at = at + STAMP
   end
   if stops > 0 then
     stopped = {}
@@ -259,7 +286,8 @@ for _ = 1, commits do
 end
 for disposition, times in pairs(dispositions) do count('e:' .. disposition, times) end
 write_records(KEYS[3], records)
-write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 11, width)
+write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 12, width)
+write_consent_log(KEYS[11])
 call_in_pieces('HSET', KEYS[5], out.kept)
 write_ends(KEYS[5], KEYS[8], out)
 for contact, facts in pairs(out.facts) do

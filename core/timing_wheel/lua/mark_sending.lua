@@ -1,10 +1,10 @@
 #!lua flags=
--- Purpose: second look at claims that waited before their hand-over (E4): consent once more, and
---   whether an event has ended it in flight. Then it ends, and its reservations are returned.
+-- Purpose: second look at claims that waited before their hand-over (E4): suppressions and consent once
+--   more, and whether an event has ended it in flight. Then it ends, and its reservations are returned.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
 -- ARGV[1] now, epoch ms       ARGV[2] claim token 16    ARGV[3] number of items, <= 128
--- ARGV[4] items, 17 bytes each: member 16, needs_consent B
+-- ARGV[4] items, 17 bytes each: member 16, flags B as in `claim.lua`
 -- Returns: one byte an item: 1 send it, 0 do not
 -- Atomicity: all items or none.
 -- Cost: O(items + references of their contacts)
@@ -15,18 +15,18 @@ local ITEM = 17
 local now_ms, token, total, items = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local out = {lines = {}, bodies = {}, deferred = {}}
 
-local function look(rec, contact, member, needs_consent)
+local function look(rec, contact, member, flags)
   local at = rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT
     or sub(rec.refs, at + 32, at + 39) ~= sub(token, 1, 8) then
     return 0
   end
-  local state, why, ok = CANCELLED, byte(rec.refs, at + 7), false
+  local state, why = CANCELLED, byte(rec.refs, at + 7)
   if why == 0 then
-    if needs_consent == 0 then return 1 end
     local medium, purpose = byte(rec.refs, at + 10, at + 11)
-    ok, why = consent_decide(rec.consents, rec.refs, at + 14, at + 48, purpose, medium)
-    if ok then return 1 end
+    why = consent_refusal(rec.consents, rec.refs, at + 14, at + 48, purpose, medium, now_ms,
+      flags % 4 >= 2, flags % 2 == 1)
+    if why == 0 then return 1 end
     state = SKIPPED
   end
   end_ref(rec, contact, at, state, why, now_ms, out, member)

@@ -10,7 +10,7 @@
 -- Atomicity: all moves or none. Idempotent.
 -- Cost: O(moves + references of their contacts)
 -- @include record
-local ITEM, NO_SLOT, FROZEN = 29, 64, '\5'
+local ITEM, NO_SLOT, FROZEN, COMPLAINTS = 29, 64, '\5', '\6'
 local now_ms, total, items = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local out = {lines = {}, bodies = {}}
 local members, removed, deferred, details, answers = {}, {}, {}, {}, {}
@@ -35,7 +35,8 @@ local function move(rec, member, item, detail)
   end
   -- What waits as long as before waits for the same reason; a thaw lets it go.
   local wait = sub(refs, at + 8, at + 8)
-  if due ~= unpack_('<I6', refs, at + 20) or wait == FROZEN then wait = '\0' end
+  local is_parked = wait == FROZEN or wait == COMPLAINTS
+  if due ~= unpack_('<I6', refs, at + 20) or is_parked then wait = '\0' end
   rec.refs = sub(refs, 1, at + 7) .. wait .. sub(refs, at + 9, at + 19) .. six(due) .. six(expire)
     .. sub(refs, at + 32)
   deferred[#deferred + 1] = due

@@ -1,6 +1,6 @@
 -- Library: contact records as `core/records.py` lays them out. A record is five strings of
 -- fixed-width entries; finding is a plain search that checks the alignment of what it found.
-local CONSENT, STAMP, TOMBSTONE, HISTORY, SEEN, REF = 18, 18, 16, 17, 15, 72
+local CONSENT, STAMP, TOMBSTONE, HISTORY, SEEN, REF = 24, 18, 16, 17, 15, 72
 local SCHEDULED, IN_FLIGHT, SENT, SKIPPED, CANCELLED, EXPIRED, UNKNOWN = 1, 2, 3, 6, 7, 8, 10
 local BY_CLIENT = 32
 local NO_KEY = string.rep('\0', 8)
@@ -22,8 +22,18 @@ end
 
 local function new_record()
   return {
-    next = 1, consents = '', stamps = '', tombstones = '', history = '', events = '', refs = '',
+    next = 1, lines = 0, consents = '', stamps = '', tombstones = '', history = '', events = '', refs = '',
   }
+end
+
+-- Position (1-based) of the entry whose bytes at `offset` are `needle`, or nil.
+local function find_entry(section, width, offset, needle, from)
+  local at = find(section, needle, from or 1, true)
+  while at do
+    if (at - 1) % width == offset then return at - offset end
+    at = find(section, needle, at + 1, true)
+  end
+  return nil
 end
 
 -- @bound CONTACT_CONSENTS_MAX
@@ -62,17 +72,41 @@ local function trim_refs(refs)
   return table.concat(parts), bodies
 end
 
--- Evidence of single orders goes before withdrawals and wider evidence.
+-- Position of the consent entry to go first: the first evidence of an order, else the first evidence,
+-- else the first that is narrower than the account; and whether it is evidence.
+local function first_to_go(consents)
+  local evidence, narrow
+  for at = 1, #consents, CONSENT do
+    local scope, _, _, status = byte(consents, at, at + 3)
+    local is_evidence = status ~= 3 and status < 16
+    if is_evidence and scope == 2 then return at, true end
+    if is_evidence then
+      evidence = evidence or at
+    elseif scope > 0 then
+      narrow = narrow or at
+    end
+  end
+  if evidence then return evidence, true end
+  return narrow, false
+end
+
+-- Evidence goes. A withdrawal or suppression never does: it comes to hold for the whole account, where
+-- there is one entry for each purpose, medium and status; the newer time stays.
 local function trim_consents(consents)
   while #consents > CONSENT * CONTACT_CONSENTS_MAX do
-    local drop = 1
-    for at = 1, #consents, CONSENT do
-      if byte(consents, at) == 2 and byte(consents, at + 3) ~= 3 then
-        drop = at
-        break
+    local at, is_evidence = first_to_go(consents)
+    if not at then return consents end
+    local entry = sub(consents, at, at + CONSENT - 1)
+    consents = sub(consents, 1, at - 1) .. sub(consents, at + CONSENT)
+    if not is_evidence then
+      local wide = '\0' .. sub(entry, 2, 4) .. NO_KEY
+      local old = find_entry(consents, CONSENT, 0, wide)
+      if not old then
+        consents = consents .. wide .. sub(entry, 13)
+      elseif unpack_('<I6', consents, old + 12) <= unpack_('<I6', entry, 13) then
+        consents = sub(consents, 1, old - 1) .. wide .. sub(entry, 13) .. sub(consents, old + CONSENT)
       end
     end
-    consents = sub(consents, 1, drop - 1) .. sub(consents, drop + CONSENT)
   end
   return consents
 end
@@ -98,8 +132,8 @@ local function trim_record(rec)
 end
 
 local function parse_record(raw)
-  local _, next_sequence, c, s, t, h, e = unpack_('<BI6HHHHHH', raw)
-  local a = 20
+  local _, next_sequence, lines, c, s, t, h, e = unpack_('<BI6I4HHHHHH', raw)
+  local a = 24
   local b = a + c * CONSENT
   local d = b + s * STAMP
   local f = d + t * TOMBSTONE
@@ -107,6 +141,7 @@ local function parse_record(raw)
   local i = g + e * SEEN
   return {
     next = next_sequence,
+    lines = lines,
     consents = c > 0 and sub(raw, a, b - 1) or '',
     stamps = s > 0 and sub(raw, b, d - 1) or '',
     tombstones = t > 0 and sub(raw, d, f - 1) or '',
@@ -128,18 +163,8 @@ local function build_record(rec)
     c, s, t, h = rec.consents, rec.stamps, rec.tombstones, rec.history
     e, r = rec.events, rec.refs
   end
-  return pack('<BI6HHHHHH', 2, rec.next, #c / CONSENT, #s / STAMP, #t / TOMBSTONE, #h / HISTORY,
-    #e / SEEN, #r / REF) .. c .. s .. t .. h .. e .. r
-end
-
--- Position (1-based) of the entry whose bytes at `offset` are `needle`, or nil.
-local function find_entry(section, width, offset, needle, from)
-  local at = find(section, needle, from or 1, true)
-  while at do
-    if (at - 1) % width == offset then return at - offset end
-    at = find(section, needle, at + 1, true)
-  end
-  return nil
+  return pack('<BI6I4HHHHHH', 3, rec.next, rec.lines, #c / CONSENT, #s / STAMP, #t / TOMBSTONE,
+    #h / HISTORY, #e / SEEN, #r / REF) .. c .. s .. t .. h .. e .. r
 end
 
 -- Position of a member's reference, or nil. The member names its sequence big-endian.
@@ -251,7 +276,22 @@ local function count_rule(rule, what)
   rule_counts[number] = (rule_counts[number] or 0) + 1
 end
 
+-- Messages sent, by channel and medium (g6), of the day of this call; and by rule.
+local sent_counts, sent_day = {}, 0
+local function count_sent(refs, at, now_ms)
+  local channel, rule = unpack_('<HI4', refs, at + 14)
+  local number = channel * 256 + byte(refs, at + 10)
+  sent_counts[number] = (sent_counts[number] or 0) + 1
+  sent_day = math.floor(now_ms / 86400000)
+  count_rule(rule, 1)
+  if byte(refs, at + 13) % 4 < 2 then count_rule(rule, 2) end
+end
+
 local function write_counts(key)
+  for number, by in pairs(sent_counts) do
+    redis.call('HINCRBY', key,
+      'f:' .. math.floor(number / 256) .. ':' .. number % 256 .. ':' .. sent_day .. ':sent', by)
+  end
   for number, by in pairs(rule_counts) do
     redis.call('HINCRBY', key, 'r:' .. math.floor(number / 8) .. ':' .. number % 8, by)
   end
@@ -279,7 +319,7 @@ end
 local end_mark
 local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body, content)
   local refs = rec.refs
-  local old, _, _, _, _, _, attempts, flags = byte(refs, at + 6, at + 13)
+  local old, _, _, _, _, _, attempts = byte(refs, at + 6, at + 12)
   end_mark = end_mark or pack('<I6', now_ms)
   rec.refs = sub(refs, 1, at + 5) .. char(state, reason, 0) .. sub(refs, at + 9, at + 31) .. end_mark
     .. (content or '\0\0') .. sub(refs, at + 40) .. (born or '')
@@ -288,10 +328,7 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out, member, bor
   count_end(state, reason)
   local channel, rule = unpack_('<HI4', refs, at + 14)
   if not member then member = member_of(contact, (unpack_('<I6', refs, at)), channel) end
-  if state == SENT then
-    count_rule(rule, 1)
-    if flags % 4 < 2 then count_rule(rule, 2) end
-  end
+  if state == SENT then count_sent(refs, at, now_ms) end
   local lines = out.lines
   lines[#lines + 1] = outcome_line(member, state, reason, rule, now_ms, attempts)
   if keeps_body or (state == CANCELLED and reason == BY_CLIENT) then return end

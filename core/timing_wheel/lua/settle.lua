@@ -8,7 +8,8 @@
 -- KEYS[12...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] claim token 16
 -- ARGV[4] number of settlements, <= 128
--- ARGV[5] settlements: member 16, state B, reason B, releases B, plans B, due I6, content revision H,
+-- ARGV[5] settlements: member 16, state B, reason B, flags B (1 releases
+--   reservations, 2 was not tried), plans B, due I6, content revision H,
 --   then its plans as `birth.lua` draws them, without event key
 -- ARGV[6...] detail for each plan, in the order of the settlements
 -- Returns: one string; for each settlement: is_settled B, plans B, woken B, 17 bytes a plan (as
@@ -20,7 +21,7 @@
 -- @include birth
 -- @include release
 local ITEM = 28
-local RETRY_WAIT = 2
+local RETRY_WAIT, UNTRIED, ERASED = 2, 2, 44
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local items = ARGV[5]
 local token8 = sub(token, 1, 8)
@@ -49,7 +50,7 @@ local function births(rec, contact, at, plans, p, arg, answers, stopped)
   return ref, waits
 end
 
-local function settle(rec, contact, member, item, state, reason, releases, plans, arg, answers)
+local function settle(rec, contact, member, item, state, reason, flags, plans, arg, answers)
   local at = lease and rec and find_ref(rec, member)
   if not at or byte(rec.refs, at + 6) ~= IN_FLIGHT or sub(rec.refs, at + 32, at + 39) ~= token8 then
     answers[#answers + 1] = '\0\0\0'
@@ -60,6 +61,7 @@ local function settle(rec, contact, member, item, state, reason, releases, plans
   local place, born, waits = #answers + 1, '', false
   local stopped = byte(rec.refs, at + 7)
   answers[place] = ''
+  if stopped == ERASED then plans = 0 end -- a plan tells of the contact (R22)
   if plans > 0 then
     born, waits = births(rec, contact, at, plans, item + ITEM, arg, answers, stopped)
   end
@@ -67,8 +69,10 @@ local function settle(rec, contact, member, item, state, reason, releases, plans
   if state == SCHEDULED then
     local due = unpack_('<I6', items, item + 20)
     local refs = rec.refs
+    local attempts = byte(refs, at + 12)
+    if flags >= UNTRIED and attempts > 0 then attempts = attempts - 1 end
     rec.refs = sub(refs, 1, at + 5) .. char(SCHEDULED, reason, RETRY_WAIT)
-      .. sub(refs, at + 9, at + 19) .. six(due) .. sub(refs, at + 26, at + 31) .. NO_KEY
+      .. sub(refs, at + 9, at + 11) .. char(attempts) .. sub(refs, at + 13, at + 19) .. six(due) .. sub(refs, at + 26, at + 31) .. NO_KEY
       .. sub(refs, at + 40) .. born
     rec.dirty = true
     count('in_flight', -1)
@@ -80,7 +84,7 @@ local function settle(rec, contact, member, item, state, reason, releases, plans
     end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits, content)
   end
   local woken = ''
-  if releases == 1 then
+  if flags % 2 == 1 then
     woken = release_caps(rec, contact, at, member, now_ms, out)
     answers[#answers + 1] = woken
   end
@@ -106,8 +110,8 @@ for i = 1, total do
   item = places[i]
   local member = sub(items, item, item + 15)
   local contact = sub(member, 1, 8)
-  local state, reason, releases, plans = byte(items, item + 16, item + 19)
-  settle(records[contact], contact, member, item, state, reason, releases, plans, arg, answers)
+  local state, reason, flags, plans = byte(items, item + 16, item + 19)
+  settle(records[contact], contact, member, item, state, reason, flags, plans, arg, answers)
   arg = arg + plans
 end
 

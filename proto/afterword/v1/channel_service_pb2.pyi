@@ -175,6 +175,10 @@ class Channel(_message.Message):
     ORDER_STATUSES_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     REVIEW_EVENT_TYPES_OFF_FIELD_NUMBER: _builtins.int
+    COMPLAINT_BREAKER_FIELD_NUMBER: _builtins.int
+    TRIPPED_BREAKERS_FIELD_NUMBER: _builtins.int
+    DIVERSION_FIELD_NUMBER: _builtins.int
+    DIVERSION_SALT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/channels/{channel}"; the id matches [a-z][a-z0-9-]{0,62}."""
     display_name: _builtins.str
@@ -201,6 +205,10 @@ class Channel(_message.Message):
     """
     history_scope: Global___Channel.HistoryScope.ValueType
     """Whose purchases count together."""
+    diversion_salt: _builtins.str
+    """Output only. What keys the lots of `diversion`, 32 hexadecimal digits: made with the first weights,
+    and never changed unless asked.
+    """
     @_builtins.property
     def email_sender(self) -> Global___EmailSender:
         """Who writes e-mails. Required before a rule that sends e-mail can be activated."""
@@ -239,6 +247,20 @@ class Channel(_message.Message):
         switched on again by then.
         """
 
+    @_builtins.property
+    def complaint_breaker(self) -> Global___ComplaintBreaker:
+        """When complaints hold back what this channel sends. Unset: the defaults of `ComplaintBreaker`."""
+
+    @_builtins.property
+    def tripped_breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrippedBreaker]:
+        """Output only. Media over which requests for reviews and advertising are held back now, because too
+        many recipients complained.
+        """
+
+    @_builtins.property
+    def diversion(self) -> Global___Diversion:
+        """Which part of the review requests leads to other platforms; unset: none."""
+
     def __init__(
         self,
         *,
@@ -262,16 +284,74 @@ class Channel(_message.Message):
         order_statuses: _abc.Mapping[_builtins.str, Global___Channel.OrderMeaning.ValueType] | None = ...,
         features: _abc.Iterable[_builtins.str] | None = ...,
         review_event_types_off: _abc.Iterable[_builtins.str] | None = ...,
+        complaint_breaker: Global___ComplaintBreaker | None = ...,
+        tripped_breakers: _abc.Iterable[Global___TrippedBreaker] | None = ...,
+        diversion: Global___Diversion | None = ...,
+        diversion_salt: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "create_time", b"create_time", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "complaint_breaker", b"complaint_breaker", "create_time", b"create_time", "diversion", b"diversion", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "time_zone", b"time_zone", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "complaint_breaker", b"complaint_breaker", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "diversion", b"diversion", "diversion_salt", b"diversion_salt", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "time_zone", b"time_zone", "tripped_breakers", b"tripped_breakers", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkout_is_paid: _TypeAlias = _typing.Literal["checkout_is_paid"]  # noqa: Y015
     _WhichOneofArgType__checkout_is_paid: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__checkout_is_paid) -> _WhichOneofReturnType__checkout_is_paid | None: ...
 
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
+
+@_typing.final
+class Diversion(_message.Message):
+    """How the review requests of a channel are divided among platforms: by lot, over orders, whatever was
+    bought, by whom and how it went. Holds for what is planned from now on; what waits keeps its platform.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Weight(_message.Message):
+        """The part of one platform."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PLATFORM_FIELD_NUMBER: _builtins.int
+        PERCENT_FIELD_NUMBER: _builtins.int
+        platform: _builtins.str
+        """"accounts/{account}/platforms/{platform}"."""
+        percent: _builtins.int
+        """Percent, 1 to 100; together at most 100. The rest stays on the own platform."""
+        def __init__(
+            self,
+            *,
+            platform: _builtins.str = ...,
+            percent: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["percent", b"percent", "platform", b"platform"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    RENEW_SALT_FIELD_NUMBER: _builtins.int
+    renew_salt: _builtins.bool
+    """Input only. Make a new salt: orders are drawn anew from now on. Older ones are kept for the proof."""
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diversion.Weight]:
+        """Each platform at most once. Empty: everything stays on the own platform."""
+
+    def __init__(
+        self,
+        *,
+        weights: _abc.Iterable[Global___Diversion.Weight] | None = ...,
+        renew_salt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["renew_salt", b"renew_salt", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Diversion: _TypeAlias = Diversion  # noqa: Y015
 
 @_typing.final
 class MediumHours(_message.Message):
@@ -375,6 +455,87 @@ class Window(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Window: _TypeAlias = Window  # noqa: Y015
+
+@_typing.final
+class ComplaintBreaker(_message.Message):
+    """When complaints hold back what a channel sends. For each medium by itself, the complaints of the last
+    days are compared with what was sent in the same days; where they are too many, messages of the
+    purposes REVIEW and MARKETING wait, until an operator calls ResetComplaintBreaker or they expire.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISABLED_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_COMPLAINTS_FIELD_NUMBER: _builtins.int
+    WINDOW_DAYS_FIELD_NUMBER: _builtins.int
+    disabled: _builtins.bool
+    """Count, and never hold anything back."""
+    threshold: _builtins.float
+    """Share of the messages sent from which on they are too many, 0.0001 to 1; 0 means 0.003."""
+    min_complaints: _builtins.int
+    """Fewer complaints than this are never too many, 1 to 1,000,000; 0 means 5."""
+    window_days: _builtins.int
+    """How many days count, today (UTC) included, 1 to 30; 0 means 7."""
+    def __init__(
+        self,
+        *,
+        disabled: _builtins.bool = ...,
+        threshold: _builtins.float = ...,
+        min_complaints: _builtins.int = ...,
+        window_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "min_complaints", b"min_complaints", "threshold", b"threshold", "window_days", b"window_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplaintBreaker: _TypeAlias = ComplaintBreaker  # noqa: Y015
+
+@_typing.final
+class TrippedBreaker(_message.Message):
+    """One medium of a channel over which complaints hold messages back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    TRIP_TIME_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    COMPLAINT_COUNT_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    medium: _types_pb2.Medium.ValueType
+    """Which medium."""
+    sent_count: _builtins.int
+    """Messages sent in the days that counted."""
+    complaint_count: _builtins.int
+    """Complaints in the days that counted."""
+    rate: _builtins.float
+    """The second divided by the first."""
+    message: _builtins.str
+    """What happened and what to do, for people."""
+    @_builtins.property
+    def trip_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        medium: _types_pb2.Medium.ValueType = ...,
+        trip_time: _timestamp_pb2.Timestamp | None = ...,
+        sent_count: _builtins.int = ...,
+        complaint_count: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trip_time", b"trip_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complaint_count", b"complaint_count", "medium", b"medium", "message", b"message", "rate", b"rate", "sent_count", b"sent_count", "trip_time", b"trip_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrippedBreaker: _TypeAlias = TrippedBreaker  # noqa: Y015
 
 @_typing.final
 class Account(_message.Message):
@@ -518,6 +679,13 @@ class Cap(_message.Message):
         """Each rule for itself."""
         SCOPE_MEDIUM: Cap._Scope.ValueType  # 5
         """Each medium for itself."""
+        SCOPE_PRODUCT: Cap._Scope.ValueType  # 6
+        """Each product (by SKU, else by name) for itself, in requests for reviews of products: what was asked
+        about `limit` times within `window` is left out; a request of which nothing is left ends SKIPPED
+        (PRODUCT_ALREADY_ASKED), one combined with the service asks about the service alone. An order
+        counts once, its reminders included: `unit` is ORDER, or left out. `steps`, `on_cap`,
+        `longest_deferral` and `defer_to` stay unset, and of `purposes` only REVIEW makes sense.
+        """
 
     class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
         """What it is counted per, beside the contact."""
@@ -534,6 +702,69 @@ class Cap(_message.Message):
     """Each rule for itself."""
     SCOPE_MEDIUM: Cap.Scope.ValueType  # 5
     """Each medium for itself."""
+    SCOPE_PRODUCT: Cap.Scope.ValueType  # 6
+    """Each product (by SKU, else by name) for itself, in requests for reviews of products: what was asked
+    about `limit` times within `window` is left out; a request of which nothing is left ends SKIPPED
+    (PRODUCT_ALREADY_ASKED), one combined with the service asks about the service alone. An order
+    counts once, its reminders included: `unit` is ORDER, or left out. `steps`, `on_cap`,
+    `longest_deferral` and `defer_to` stay unset, and of `purposes` only REVIEW makes sense.
+    """
+
+    class _Subject:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SubjectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Cap._Subject.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SUBJECT_UNSPECIFIED: Cap._Subject.ValueType  # 0
+        """Same as CONTACT."""
+        SUBJECT_CONTACT: Cap._Subject.ValueType  # 1
+        """Each contact's: a frequency limit."""
+        SUBJECT_ALL_CONTACTS: Cap._Subject.ValueType  # 2
+        """Those to all contacts: a volume limit. What finds no room waits (wait_reason VOLUME) until there
+        is some, or ends EXPIRED (NO_SLOT). Not with the scope PRODUCT; `unit` is MESSAGE, `on_cap` DEFER,
+        both may be left out; `longest_deferral` and `defer_to` stay unset.
+        """
+
+    class Subject(_Subject, metaclass=_SubjectEnumTypeWrapper):
+        """Whose messages are counted together."""
+
+    SUBJECT_UNSPECIFIED: Cap.Subject.ValueType  # 0
+    """Same as CONTACT."""
+    SUBJECT_CONTACT: Cap.Subject.ValueType  # 1
+    """Each contact's: a frequency limit."""
+    SUBJECT_ALL_CONTACTS: Cap.Subject.ValueType  # 2
+    """Those to all contacts: a volume limit. What finds no room waits (wait_reason VOLUME) until there
+    is some, or ends EXPIRED (NO_SLOT). Not with the scope PRODUCT; `unit` is MESSAGE, `on_cap` DEFER,
+    both may be left out; `longest_deferral` and `defer_to` stay unset.
+    """
+
+    class _DeferTo:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DeferToEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Cap._DeferTo.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DEFER_TO_UNSPECIFIED: Cap._DeferTo.ValueType  # 0
+        """Same as EXACT."""
+        DEFER_TO_EXACT: Cap._DeferTo.ValueType  # 1
+        """The moment at which the window frees."""
+        DEFER_TO_NEXT_TIME_OF_DAY: Cap._DeferTo.ValueType  # 2
+        """From that moment on, the next time of day of its step, with its span, in the contact's zone; a step
+        without a time of day goes at the moment itself.
+        """
+
+    class DeferTo(_DeferTo, metaclass=_DeferToEnumTypeWrapper):
+        """To when a message is deferred."""
+
+    DEFER_TO_UNSPECIFIED: Cap.DeferTo.ValueType  # 0
+    """Same as EXACT."""
+    DEFER_TO_EXACT: Cap.DeferTo.ValueType  # 1
+    """The moment at which the window frees."""
+    DEFER_TO_NEXT_TIME_OF_DAY: Cap.DeferTo.ValueType  # 2
+    """From that moment on, the next time of day of its step, with its span, in the contact's zone; a step
+    without a time of day goes at the moment itself.
+    """
 
     class _Unit:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -570,6 +801,10 @@ class Cap(_message.Message):
         """It ends SKIPPED (CAPPED)."""
         ON_CAP_DEFER: Cap._OnCap.ValueType  # 2
         """It waits for the exact moment at which the window frees."""
+        ON_CAP_REPLACE: Cap._OnCap.ValueType  # 3
+        """The same, but of all messages that wait for this cap only the best stays: the one with the highest
+        priority, of these the newest. The others end SKIPPED (REPLACED).
+        """
 
     class OnCap(_OnCap, metaclass=_OnCapEnumTypeWrapper):
         """What happens to a message over the limit."""
@@ -580,6 +815,10 @@ class Cap(_message.Message):
     """It ends SKIPPED (CAPPED)."""
     ON_CAP_DEFER: Cap.OnCap.ValueType  # 2
     """It waits for the exact moment at which the window frees."""
+    ON_CAP_REPLACE: Cap.OnCap.ValueType  # 3
+    """The same, but of all messages that wait for this cap only the best stays: the one with the highest
+    priority, of these the newest. The others end SKIPPED (REPLACED).
+    """
 
     class _Steps:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -618,22 +857,32 @@ class Cap(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DEFER_TO_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/caps/{cap}"; the id matches [a-z][a-z0-9-]{0,62}."""
     display_name: _builtins.str
     """What people call it."""
     scope: Global___Cap.Scope.ValueType
-    """What it is counted per."""
+    """What it is counted per, beside the contact (or instead of it, see `subject`)."""
     steps: Global___Cap.Steps.ValueType
     """Which steps."""
     unit: Global___Cap.Unit.ValueType
     """What counts as one."""
     limit: _builtins.int
-    """How many, 0 to 1,000. 0 blocks everything; unset means no cap."""
+    """How many, 0 to 256; with SUBJECT_ALL_CONTACTS 0 to 100,000,000. 0 blocks everything; unset means no
+    cap. The limits counted per contact of one account are 512 together at most, so that every contact's
+    record can count them exactly: SCOPE_PURPOSE and SCOPE_MEDIUM count once for each of their purposes
+    or media.
+    """
     on_cap: Global___Cap.OnCap.ValueType
     """What happens over the limit."""
     etag: _builtins.str
     """Output only. Changes with every change of the resource."""
+    defer_to: Global___Cap.DeferTo.ValueType
+    """To when messages over the limit are deferred."""
+    subject: Global___Cap.Subject.ValueType
+    """Whose messages are counted together."""
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Purpose.ValueType]:
         """Only messages with these purposes; empty: all but TRANSACTIONAL and OPERATIONAL."""
@@ -677,10 +926,12 @@ class Cap(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        defer_to: Global___Cap.DeferTo.ValueType = ...,
+        subject: Global___Cap.Subject.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "create_time", b"create_time", "limit", b"limit", "longest_deferral", b"longest_deferral", "update_time", b"update_time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "limit", b"limit", "longest_deferral", b"longest_deferral", "media", b"media", "name", b"name", "on_cap", b"on_cap", "purposes", b"purposes", "scope", b"scope", "steps", b"steps", "unit", b"unit", "update_time", b"update_time", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "create_time", b"create_time", "defer_to", b"defer_to", "display_name", b"display_name", "etag", b"etag", "limit", b"limit", "longest_deferral", b"longest_deferral", "media", b"media", "name", b"name", "on_cap", b"on_cap", "purposes", b"purposes", "scope", b"scope", "steps", b"steps", "subject", b"subject", "unit", b"unit", "update_time", b"update_time", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
@@ -879,6 +1130,40 @@ class DeleteChannelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteChannelRequest: _TypeAlias = DeleteChannelRequest  # noqa: Y015
+
+@_typing.final
+class ResetComplaintBreakerRequest(_message.Message):
+    """Request of ResetComplaintBreaker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/channels/{channel}"."""
+    medium: _types_pb2.Medium.ValueType
+    """Which medium; unset: all."""
+    request_id: _builtins.str
+    """Any UUID; the same one within 24 hours gives the first answer again."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        medium: _types_pb2.Medium.ValueType = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["medium", b"medium", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetComplaintBreakerRequest: _TypeAlias = ResetComplaintBreakerRequest  # noqa: Y015
 
 @_typing.final
 class CreateCapRequest(_message.Message):

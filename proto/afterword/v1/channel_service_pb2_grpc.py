@@ -61,6 +61,11 @@ class ChannelServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ResetComplaintBreaker = channel.unary_unary(
+                '/afterword.v1.ChannelService/ResetComplaintBreaker',
+                request_serializer=afterword_dot_v1_dot_channel__service__pb2.ResetComplaintBreakerRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_channel__service__pb2.Channel.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/afterword.v1.ChannelService/GetAccount',
                 request_serializer=afterword_dot_v1_dot_channel__service__pb2.GetAccountRequest.SerializeToString,
@@ -158,6 +163,14 @@ class ChannelServiceServicer(object):
 
     def DeleteChannel(self, request, context):
         """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetComplaintBreaker(self, request, context):
+        """Lets go what complaints hold back on a channel; complaints from before count no more. Needs the role
+        `activate`. Idempotent: where nothing is held back, nothing changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,6 +288,11 @@ def add_ChannelServiceServicer_to_server(servicer, server):
                     servicer.DeleteChannel,
                     request_deserializer=afterword_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ResetComplaintBreaker': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetComplaintBreaker,
+                    request_deserializer=afterword_dot_v1_dot_channel__service__pb2.ResetComplaintBreakerRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_channel__service__pb2.Channel.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -473,6 +491,33 @@ class ChannelService(object):
             '/afterword.v1.ChannelService/DeleteChannel',
             afterword_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetComplaintBreaker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ChannelService/ResetComplaintBreaker',
+            afterword_dot_v1_dot_channel__service__pb2.ResetComplaintBreakerRequest.SerializeToString,
+            afterword_dot_v1_dot_channel__service__pb2.Channel.FromString,
             options,
             channel_credentials,
             insecure,

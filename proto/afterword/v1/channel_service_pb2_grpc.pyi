@@ -46,6 +46,10 @@ class ChannelServiceStub:
     """Changes a channel. A new time zone holds for what is planned from now on."""
     DeleteChannel: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteChannelRequest, _empty_pb2.Empty]
     """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it."""
+    ResetComplaintBreaker: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.ResetComplaintBreakerRequest, _channel_service_pb2.Channel]
+    """Lets go what complaints hold back on a channel; complaints from before count no more. Needs the role
+    `activate`. Idempotent: where nothing is held back, nothing changes.
+    """
     GetAccount: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.GetAccountRequest, _channel_service_pb2.Account]
     """Reads the account."""
     UpdateAccount: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateAccountRequest, _channel_service_pb2.Account]
@@ -90,6 +94,10 @@ class ChannelServiceAsyncStub(ChannelServiceStub):
     """Changes a channel. A new time zone holds for what is planned from now on."""
     DeleteChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteChannelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it."""
+    ResetComplaintBreaker: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ResetComplaintBreakerRequest, _channel_service_pb2.Channel]  # type: ignore[assignment]
+    """Lets go what complaints hold back on a channel; complaints from before count no more. Needs the role
+    `activate`. Idempotent: where nothing is held back, nothing changes.
+    """
     GetAccount: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.GetAccountRequest, _channel_service_pb2.Account]  # type: ignore[assignment]
     """Reads the account."""
     UpdateAccount: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateAccountRequest, _channel_service_pb2.Account]  # type: ignore[assignment]
@@ -161,6 +169,16 @@ class ChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a channel. Errors: FAILED_PRECONDITION while rules are active on it."""
+
+    @_abc_1.abstractmethod
+    def ResetComplaintBreaker(
+        self,
+        request: _channel_service_pb2.ResetComplaintBreakerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.Channel, _abc.Awaitable[_channel_service_pb2.Channel]]:
+        """Lets go what complaints hold back on a channel; complaints from before count no more. Needs the role
+        `activate`. Idempotent: where nothing is held back, nothing changes.
+        """
 
     @_abc_1.abstractmethod
     def GetAccount(

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from afterword.v1 import consent_service_pb2 as afterword_dot_v1_dot_consent__service__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.75.1'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +27,12 @@ if _version_not_supported:
 
 
 class ConsentServiceStub(object):
-    """Manages consents. Once WithdrawConsent has returned, no send that it forbids starts.
+    """Manages consents, suppressions and block lists. Once a call that forbids something has returned, no send
+    that it forbids starts.
+
+    A contact that is named by phone or reference is whoever that stands for by now, as with events. What
+    forbids messages to a phone (SMS, WHATSAPP) is written for the phone itself too, and for every contact
+    that it is known to belong to.
     """
 
     def __init__(self, channel):
@@ -55,14 +61,80 @@ class ConsentServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentsRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentsResponse.FromString,
                 _registered_method=True)
+        self.ListConsentHistory = channel.unary_unary(
+                '/afterword.v1.ConsentService/ListConsentHistory',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentHistoryRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentHistoryResponse.FromString,
+                _registered_method=True)
+        self.RequestConsent = channel.unary_unary(
+                '/afterword.v1.ConsentService/RequestConsent',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.RequestConsentRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.RequestConsentResponse.FromString,
+                _registered_method=True)
+        self.ConfirmConsent = channel.unary_unary(
+                '/afterword.v1.ConsentService/ConfirmConsent',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.ConfirmConsentRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.Consent.FromString,
+                _registered_method=True)
+        self.SuppressContact = channel.unary_unary(
+                '/afterword.v1.ConsentService/SuppressContact',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.SuppressContactRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.SuppressContactResponse.FromString,
+                _registered_method=True)
+        self.LiftSuppression = channel.unary_unary(
+                '/afterword.v1.ConsentService/LiftSuppression',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.LiftSuppressionRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.LiftSuppressionResponse.FromString,
+                _registered_method=True)
+        self.ListSuppressions = channel.unary_unary(
+                '/afterword.v1.ConsentService/ListSuppressions',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.ListSuppressionsRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListSuppressionsResponse.FromString,
+                _registered_method=True)
+        self.ReceiveMessage = channel.unary_unary(
+                '/afterword.v1.ConsentService/ReceiveMessage',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.ReceiveMessageRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.ReceiveMessageResponse.FromString,
+                _registered_method=True)
+        self.ImportConsents = channel.stream_stream(
+                '/afterword.v1.ConsentService/ImportConsents',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.ImportConsentsRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.ImportConsentsResponse.FromString,
+                _registered_method=True)
+        self.CreateBlock = channel.unary_unary(
+                '/afterword.v1.ConsentService/CreateBlock',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.CreateBlockRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.Block.FromString,
+                _registered_method=True)
+        self.GetBlock = channel.unary_unary(
+                '/afterword.v1.ConsentService/GetBlock',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.GetBlockRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.Block.FromString,
+                _registered_method=True)
+        self.ListBlocks = channel.unary_unary(
+                '/afterword.v1.ConsentService/ListBlocks',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.ListBlocksRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListBlocksResponse.FromString,
+                _registered_method=True)
+        self.DeleteBlock = channel.unary_unary(
+                '/afterword.v1.ConsentService/DeleteBlock',
+                request_serializer=afterword_dot_v1_dot_consent__service__pb2.DeleteBlockRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer(object):
-    """Manages consents. Once WithdrawConsent has returned, no send that it forbids starts.
+    """Manages consents, suppressions and block lists. Once a call that forbids something has returned, no send
+    that it forbids starts.
+
+    A contact that is named by phone or reference is whoever that stands for by now, as with events. What
+    forbids messages to a phone (SMS, WHATSAPP) is written for the phone itself too, and for every contact
+    that it is known to belong to.
     """
 
     def GrantConsent(self, request, context):
-        """Records a consent with its evidence. Idempotent: repeating it changes nothing.
+        """Records a consent with its evidence. Idempotent: repeating it changes nothing, but each call is a line
+        in the history. It ends an unsubscribe or complaint that is older, not a hard bounce or a block.
         Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown channel.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -91,6 +163,103 @@ class ConsentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConsentHistory(self, request, context):
+        """Lists what was ever told about the consents and suppressions of a contact, oldest first. Nothing in it
+        is ever changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestConsent(self, request, context):
+        """Asks for a consent that the contact confirms by a link (double opt-in): PENDING until then. What needs
+        it is planned meanwhile and decided when it is due.
+        Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown channel; FAILED_PRECONDITION if a mail is to be
+        sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of one consent
+        in 24 hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmConsent(self, request, context):
+        """Confirms a consent by the token of its request. Confirming twice is harmless.
+        Errors: INVALID_ARGUMENT for a token that was not made here; FAILED_PRECONDITION for one that has
+        expired, was superseded by a newer request, or is older than a withdrawal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuppressContact(self, request, context):
+        """Suppresses a contact: nothing that it covers is sent. Ends, in the same write, what waits (SKIPPED,
+        SUPPRESSED), and names what is already on its way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftSuppression(self, request, context):
+        """Lifts the suppressions of exactly this scope, purpose and medium. What they ended does not come back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSuppressions(self, request, context):
+        """Lists the suppressions of a contact, also those that a later consent with proof has ended for its
+        purpose and medium.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveMessage(self, request, context):
+        """Takes a message that somebody sent to the shop's number. A stop word withdraws and suppresses REVIEW
+        and MARKETING over SMS (and WHATSAPP, if it came by that) in the whole account; anything else does
+        nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportConsents(self, request_iterator, context):
+        """Imports grants, withdrawals and suppressions with their original times. Each request is answered by
+        one response, in order, item by item; a bad item does not harm the others. Items about one contact are
+        applied in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBlock(self, request, context):
+        """Adds a block: a domain or pattern of addresses that are not written to. It holds at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlock(self, request, context):
+        """Reads a block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlocks(self, request, context):
+        """Lists blocks by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBlock(self, request, context):
+        """Deletes a block. What it ended does not come back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +283,66 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentsRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentsResponse.SerializeToString,
             ),
+            'ListConsentHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsentHistory,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentHistoryRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.ListConsentHistoryResponse.SerializeToString,
+            ),
+            'RequestConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestConsent,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.RequestConsentRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.RequestConsentResponse.SerializeToString,
+            ),
+            'ConfirmConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmConsent,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ConfirmConsentRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.Consent.SerializeToString,
+            ),
+            'SuppressContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuppressContact,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.SuppressContactRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.SuppressContactResponse.SerializeToString,
+            ),
+            'LiftSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftSuppression,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.LiftSuppressionRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.LiftSuppressionResponse.SerializeToString,
+            ),
+            'ListSuppressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuppressions,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListSuppressionsRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.ListSuppressionsResponse.SerializeToString,
+            ),
+            'ReceiveMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveMessage,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ReceiveMessageRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.ReceiveMessageResponse.SerializeToString,
+            ),
+            'ImportConsents': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportConsents,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ImportConsentsRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.ImportConsentsResponse.SerializeToString,
+            ),
+            'CreateBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBlock,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.CreateBlockRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.Block.SerializeToString,
+            ),
+            'GetBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlock,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.GetBlockRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.Block.SerializeToString,
+            ),
+            'ListBlocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlocks,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.ListBlocksRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_consent__service__pb2.ListBlocksResponse.SerializeToString,
+            ),
+            'DeleteBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBlock,
+                    request_deserializer=afterword_dot_v1_dot_consent__service__pb2.DeleteBlockRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'afterword.v1.ConsentService', rpc_method_handlers)
@@ -123,7 +352,12 @@ def add_ConsentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConsentService(object):
-    """Manages consents. Once WithdrawConsent has returned, no send that it forbids starts.
+    """Manages consents, suppressions and block lists. Once a call that forbids something has returned, no send
+    that it forbids starts.
+
+    A contact that is named by phone or reference is whoever that stands for by now, as with events. What
+    forbids messages to a phone (SMS, WHATSAPP) is written for the phone itself too, and for every contact
+    that it is known to belong to.
     """
 
     @staticmethod
@@ -224,6 +458,330 @@ class ConsentService(object):
             '/afterword.v1.ConsentService/ListConsents',
             afterword_dot_v1_dot_consent__service__pb2.ListConsentsRequest.SerializeToString,
             afterword_dot_v1_dot_consent__service__pb2.ListConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsentHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/ListConsentHistory',
+            afterword_dot_v1_dot_consent__service__pb2.ListConsentHistoryRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.ListConsentHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/RequestConsent',
+            afterword_dot_v1_dot_consent__service__pb2.RequestConsentRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.RequestConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/ConfirmConsent',
+            afterword_dot_v1_dot_consent__service__pb2.ConfirmConsentRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.Consent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuppressContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/SuppressContact',
+            afterword_dot_v1_dot_consent__service__pb2.SuppressContactRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.SuppressContactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/LiftSuppression',
+            afterword_dot_v1_dot_consent__service__pb2.LiftSuppressionRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.LiftSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuppressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/ListSuppressions',
+            afterword_dot_v1_dot_consent__service__pb2.ListSuppressionsRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.ListSuppressionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/ReceiveMessage',
+            afterword_dot_v1_dot_consent__service__pb2.ReceiveMessageRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.ReceiveMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportConsents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/afterword.v1.ConsentService/ImportConsents',
+            afterword_dot_v1_dot_consent__service__pb2.ImportConsentsRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.ImportConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/CreateBlock',
+            afterword_dot_v1_dot_consent__service__pb2.CreateBlockRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/GetBlock',
+            afterword_dot_v1_dot_consent__service__pb2.GetBlockRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/ListBlocks',
+            afterword_dot_v1_dot_consent__service__pb2.ListBlocksRequest.SerializeToString,
+            afterword_dot_v1_dot_consent__service__pb2.ListBlocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.ConsentService/DeleteBlock',
+            afterword_dot_v1_dot_consent__service__pb2.DeleteBlockRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

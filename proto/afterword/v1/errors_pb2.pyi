@@ -64,6 +64,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A bug; nothing about the cause is told."""
     ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 17
     """ABORTED. Two writers met; repeat the call."""
+    ERROR_REASON_CONTACT_ERASED: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION. The contact was erased after the event occurred: the event is not taken again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons carried by google.rpc.ErrorInfo."""
@@ -104,4 +106,6 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """INTERNAL. A bug; nothing about the cause is told."""
 ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 17
 """ABORTED. Two writers met; repeat the call."""
+ERROR_REASON_CONTACT_ERASED: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION. The contact was erased after the event occurred: the event is not taken again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -506,6 +506,12 @@ class ConsentEvidence(_message.Message):
     EVIDENCE_TIME_FIELD_NUMBER: _builtins.int
     COLLECTION_POINT_FIELD_NUMBER: _builtins.int
     TEXT_VERSION_FIELD_NUMBER: _builtins.int
+    LEGAL_BASIS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    TEXT_SHA256_FIELD_NUMBER: _builtins.int
+    IP_ADDRESS_FIELD_NUMBER: _builtins.int
+    USER_AGENT_FIELD_NUMBER: _builtins.int
     purpose: _types_pb2.Purpose.ValueType
     """REVIEW, MARKETING or DATA_FORWARDING."""
     medium: _types_pb2.Medium.ValueType
@@ -516,9 +522,23 @@ class ConsentEvidence(_message.Message):
     """Where it was collected, for example the URL of the form; at most 2,000 characters."""
     text_version: _builtins.str
     """Which wording was shown; at most 200 characters."""
+    legal_basis: _types_pb2.LegalBasis.ValueType
+    """Why writing is lawful; unset: CONSENT. CONTRACT is refused."""
+    locale: _builtins.str
+    """Language of the wording, for example "de" or "de_DE"."""
+    text_sha256: _builtins.str
+    """SHA-256 of the wording, 64 hexadecimal digits."""
+    ip_address: _builtins.str
+    """IPv4 or IPv6 address from which it was given."""
+    user_agent: _builtins.str
+    """Browser or program by which it was given; at most 2,000 characters."""
     @_builtins.property
     def evidence_time(self) -> _timestamp_pb2.Timestamp:
         """When, if not the event's time; later than the receipt counts as the receipt."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it counts no more; unset: never."""
 
     def __init__(
         self,
@@ -529,10 +549,16 @@ class ConsentEvidence(_message.Message):
         evidence_time: _timestamp_pb2.Timestamp | None = ...,
         collection_point: _builtins.str = ...,
         text_version: _builtins.str = ...,
+        legal_basis: _types_pb2.LegalBasis.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        locale: _builtins.str = ...,
+        text_sha256: _builtins.str = ...,
+        ip_address: _builtins.str = ...,
+        user_agent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_time", b"evidence_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_time", b"evidence_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_point", b"collection_point", "evidence_time", b"evidence_time", "given", b"given", "medium", b"medium", "purpose", b"purpose", "text_version", b"text_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_point", b"collection_point", "evidence_time", b"evidence_time", "expire_time", b"expire_time", "given", b"given", "ip_address", b"ip_address", "legal_basis", b"legal_basis", "locale", b"locale", "medium", b"medium", "purpose", b"purpose", "text_sha256", b"text_sha256", "text_version", b"text_version", "user_agent", b"user_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

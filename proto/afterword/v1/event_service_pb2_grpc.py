@@ -91,7 +91,8 @@ class EventServiceServicer(object):
 
     def Publish(self, request, context):
         """Publishes one event. Idempotent by (source, id).
-        Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED).
+        Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED); FAILED_PRECONDITION
+        (CONTACT_ERASED) for what occurred before its contact was erased.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

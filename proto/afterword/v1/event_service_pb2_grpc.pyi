@@ -38,7 +38,8 @@ class EventServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     Publish: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]
     """Publishes one event. Idempotent by (source, id).
-    Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED).
+    Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED); FAILED_PRECONDITION
+    (CONTACT_ERASED) for what occurred before its contact was erased.
     """
     BatchPublish: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.BatchPublishRequest, _event_service_pb2.BatchPublishResponse]
     """Publishes up to 1,000 events. Each is answered for itself: a bad one does not harm the others.
@@ -85,7 +86,8 @@ class EventServiceAsyncStub(EventServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Publish: _aio.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]  # type: ignore[assignment]
     """Publishes one event. Idempotent by (source, id).
-    Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED).
+    Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED); FAILED_PRECONDITION
+    (CONTACT_ERASED) for what occurred before its contact was erased.
     """
     BatchPublish: _aio.UnaryUnaryMultiCallable[_event_service_pb2.BatchPublishRequest, _event_service_pb2.BatchPublishResponse]  # type: ignore[assignment]
     """Publishes up to 1,000 events. Each is answered for itself: a bad one does not harm the others.
@@ -135,7 +137,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.PublishResponse, _abc.Awaitable[_event_service_pb2.PublishResponse]]:
         """Publishes one event. Idempotent by (source, id).
-        Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED).
+        Errors: INVALID_ARGUMENT naming the field; ALREADY_EXISTS (EVENT_ID_REUSED); FAILED_PRECONDITION
+        (CONTACT_ERASED) for what occurred before its contact was erased.
         """
 
     @_abc_1.abstractmethod

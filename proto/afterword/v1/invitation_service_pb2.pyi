@@ -9,10 +9,12 @@ from afterword.v1 import event_service_pb2 as _event_service_pb2
 from afterword.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from afterword.googleapis import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -274,6 +276,8 @@ class Invitation(_message.Message):
         """A volume limit."""
         WAIT_REASON_FROZEN: Invitation._WaitReason.ValueType  # 5
         """The rule is frozen."""
+        WAIT_REASON_COMPLAINTS: Invitation._WaitReason.ValueType  # 6
+        """Too many complaints about its channel and medium; see ResetComplaintBreaker."""
 
     class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
         """Why a scheduled one waits longer than planned."""
@@ -290,6 +294,8 @@ class Invitation(_message.Message):
     """A volume limit."""
     WAIT_REASON_FROZEN: Invitation.WaitReason.ValueType  # 5
     """The rule is frozen."""
+    WAIT_REASON_COMPLAINTS: Invitation.WaitReason.ValueType  # 6
+    """Too many complaints about its channel and medium; see ResetComplaintBreaker."""
 
     class _Mode:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -370,6 +376,16 @@ class Invitation(_message.Message):
     CARRIER_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     CONTENT_REVISION_FIELD_NUMBER: _builtins.int
+    DELIVER_TIME_FIELD_NUMBER: _builtins.int
+    BOUNCE_TIME_FIELD_NUMBER: _builtins.int
+    COMPLAINT_TIME_FIELD_NUMBER: _builtins.int
+    OPEN_TIME_FIELD_NUMBER: _builtins.int
+    CLICK_TIME_FIELD_NUMBER: _builtins.int
+    REVIEW_TIME_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBE_TIME_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    PLATFORM_USED_FIELD_NUMBER: _builtins.int
+    DIVERSION_BUCKET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/invitations/{invitation}"."""
     contact: _builtins.str
@@ -420,6 +436,12 @@ class Invitation(_message.Message):
     """0, or how many times it was reinstated."""
     content_revision: _builtins.int
     """Revision of the rule whose content was sent, modulo 65,536; 0 until it is sent."""
+    platform: _builtins.str
+    """Id of the review platform it was planned for, "own" for the own one; empty if nothing was divided."""
+    platform_used: _builtins.str
+    """Id of the review platform it led to; empty until it is handed over, or if nothing was divided."""
+    diversion_bucket: _builtins.int
+    """What the platform was drawn by, 0 to 9,999; unset if nothing was divided."""
     @_builtins.property
     def first_due_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first planned for."""
@@ -435,6 +457,34 @@ class Invitation(_message.Message):
     @_builtins.property
     def settle_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended: for SENT, when the transport took it."""
+
+    @_builtins.property
+    def deliver_time(self) -> _timestamp_pb2.Timestamp:
+        """When it arrived, by feedback. The seven times are told by GetInvitation, not in lists."""
+
+    @_builtins.property
+    def bounce_time(self) -> _timestamp_pb2.Timestamp:
+        """When feedback said that it did not arrive."""
+
+    @_builtins.property
+    def complaint_time(self) -> _timestamp_pb2.Timestamp:
+        """When the recipient called it unwanted."""
+
+    @_builtins.property
+    def open_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was first said to be opened."""
+
+    @_builtins.property
+    def click_time(self) -> _timestamp_pb2.Timestamp:
+        """When a link in it was first clicked."""
+
+    @_builtins.property
+    def review_time(self) -> _timestamp_pb2.Timestamp:
+        """When the review that it asked for was written, by feedback."""
+
+    @_builtins.property
+    def unsubscribe_time(self) -> _timestamp_pb2.Timestamp:
+        """When feedback said that the recipient unsubscribed."""
 
     def __init__(
         self,
@@ -468,12 +518,24 @@ class Invitation(_message.Message):
         carrier: _builtins.str = ...,
         generation: _builtins.int = ...,
         content_revision: _builtins.int = ...,
+        deliver_time: _timestamp_pb2.Timestamp | None = ...,
+        bounce_time: _timestamp_pb2.Timestamp | None = ...,
+        complaint_time: _timestamp_pb2.Timestamp | None = ...,
+        open_time: _timestamp_pb2.Timestamp | None = ...,
+        click_time: _timestamp_pb2.Timestamp | None = ...,
+        review_time: _timestamp_pb2.Timestamp | None = ...,
+        unsubscribe_time: _timestamp_pb2.Timestamp | None = ...,
+        platform: _builtins.str = ...,
+        platform_used: _builtins.str = ...,
+        diversion_bucket: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "settle_time", b"settle_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket", "bounce_time", b"bounce_time", "click_time", b"click_time", "complaint_time", b"complaint_time", "deliver_time", b"deliver_time", "diversion_bucket", b"diversion_bucket", "due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "open_time", b"open_time", "review_time", b"review_time", "settle_time", b"settle_time", "unsubscribe_time", b"unsubscribe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "carrier", b"carrier", "channel", b"channel", "comment_required", b"comment_required", "contact", b"contact", "content_revision", b"content_revision", "delivery_id", b"delivery_id", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "wait_reason", b"wait_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket", "attempts", b"attempts", "bounce_time", b"bounce_time", "carrier", b"carrier", "channel", b"channel", "click_time", b"click_time", "comment_required", b"comment_required", "complaint_time", b"complaint_time", "contact", b"contact", "content_revision", b"content_revision", "deliver_time", b"deliver_time", "delivery_id", b"delivery_id", "diversion_bucket", b"diversion_bucket", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "open_time", b"open_time", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "platform", b"platform", "platform_used", b"platform_used", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_time", b"review_time", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "unsubscribe_time", b"unsubscribe_time", "wait_reason", b"wait_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__diversion_bucket: _TypeAlias = _typing.Literal["diversion_bucket"]  # noqa: Y015
+    _WhichOneofArgType__diversion_bucket: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__diversion_bucket) -> _WhichOneofReturnType__diversion_bucket | None: ...
 
 Global___Invitation: _TypeAlias = Invitation  # noqa: Y015
 
@@ -698,10 +760,13 @@ class ExplainRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     INVITATION_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    WITH_NOW_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"accounts/{account}"."""
     invitation: _builtins.str
     """"accounts/{account}/invitations/{invitation}"."""
+    with_now: _builtins.bool
+    """Say also what would happen this moment: see ExplainResponse.now. It changes nothing."""
     @_builtins.property
     def event(self) -> Global___ExplainRequest.EventKey:
         """An event, also one that led to nothing."""
@@ -712,10 +777,11 @@ class ExplainRequest(_message.Message):
         parent: _builtins.str = ...,
         invitation: _builtins.str = ...,
         event: Global___ExplainRequest.EventKey | None = ...,
+        with_now: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "parent", b"parent", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "parent", b"parent", "subject", b"subject", "with_now", b"with_now"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["invitation", "event"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
@@ -729,6 +795,374 @@ class ExplainResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Gate:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _GateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ExplainResponse._Gate.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        GATE_UNSPECIFIED: ExplainResponse._Gate.ValueType  # 0
+        """Not about a gate."""
+        GATE_EVENT: ExplainResponse._Gate.ValueType  # 1
+        """An event was accepted, or told more."""
+        GATE_RULE: ExplainResponse._Gate.ValueType  # 2
+        """Which rule wanted it, in which revision, or that none did."""
+        GATE_TIME: ExplainResponse._Gate.ValueType  # 3
+        """When it was planned for."""
+        GATE_STATE: ExplainResponse._Gate.ValueType  # 4
+        """Are rule, activation, event type and step on?"""
+        GATE_STOPS: ExplainResponse._Gate.ValueType  # 5
+        """Has somebody or something ended it: a client, a cancellation, a return, a purchase, a review?"""
+        GATE_ONCE: ExplainResponse._Gate.ValueType  # 6
+        """Is this the one message of its kind for its order, and is there room for it?"""
+        GATE_EXPIRY: ExplainResponse._Gate.ValueType  # 7
+        """Is there time left?"""
+        GATE_ADDRESS: ExplainResponse._Gate.ValueType  # 8
+        """Is the recipient known, and has an address?"""
+        GATE_MEDIUM: ExplainResponse._Gate.ValueType  # 9
+        """Is a transport configured for the medium?"""
+        GATE_FEATURES: ExplainResponse._Gate.ValueType  # 10
+        """Has the channel the features that the rule needs?"""
+        GATE_ENTITLEMENT: ExplainResponse._Gate.ValueType  # 11
+        """Has the account booked such messages?"""
+        GATE_SUPPRESSION: ExplainResponse._Gate.ValueType  # 12
+        """Is the recipient on a suppression list?"""
+        GATE_CONSENT: ExplainResponse._Gate.ValueType  # 13
+        """Is there consent?"""
+        GATE_CONDITION: ExplainResponse._Gate.ValueType  # 14
+        """Are the conditions of rule and step true?"""
+        GATE_HOURS: ExplainResponse._Gate.ValueType  # 15
+        """Are windows, quiet hours and holidays open?"""
+        GATE_CAPS: ExplainResponse._Gate.ValueType  # 16
+        """Is there room in the frequency caps?"""
+        GATE_VOLUME: ExplainResponse._Gate.ValueType  # 17
+        """Is there room in the volume limits?"""
+        GATE_DIVERSION: ExplainResponse._Gate.ValueType  # 18
+        """Where the review is to be written."""
+        GATE_CONTENT: ExplainResponse._Gate.ValueType  # 19
+        """Can the message be made?"""
+        GATE_CLAIM: ExplainResponse._Gate.ValueType  # 20
+        """What it waits for."""
+        GATE_ATTEMPTS: ExplainResponse._Gate.ValueType  # 21
+        """How often it was handed over."""
+        GATE_OUTCOME: ExplainResponse._Gate.ValueType  # 22
+        """How it ended, or would end."""
+        GATE_FEEDBACK: ExplainResponse._Gate.ValueType  # 23
+        """What was heard after it was sent."""
+
+    class Gate(_Gate, metaclass=_GateEnumTypeWrapper):
+        """What is decided about an invitation, in the order in which it is told. When an invitation falls due it
+        is asked GATE_STATE to GATE_CONTENT, and the first gate that says no gives the reason.
+        """
+
+    GATE_UNSPECIFIED: ExplainResponse.Gate.ValueType  # 0
+    """Not about a gate."""
+    GATE_EVENT: ExplainResponse.Gate.ValueType  # 1
+    """An event was accepted, or told more."""
+    GATE_RULE: ExplainResponse.Gate.ValueType  # 2
+    """Which rule wanted it, in which revision, or that none did."""
+    GATE_TIME: ExplainResponse.Gate.ValueType  # 3
+    """When it was planned for."""
+    GATE_STATE: ExplainResponse.Gate.ValueType  # 4
+    """Are rule, activation, event type and step on?"""
+    GATE_STOPS: ExplainResponse.Gate.ValueType  # 5
+    """Has somebody or something ended it: a client, a cancellation, a return, a purchase, a review?"""
+    GATE_ONCE: ExplainResponse.Gate.ValueType  # 6
+    """Is this the one message of its kind for its order, and is there room for it?"""
+    GATE_EXPIRY: ExplainResponse.Gate.ValueType  # 7
+    """Is there time left?"""
+    GATE_ADDRESS: ExplainResponse.Gate.ValueType  # 8
+    """Is the recipient known, and has an address?"""
+    GATE_MEDIUM: ExplainResponse.Gate.ValueType  # 9
+    """Is a transport configured for the medium?"""
+    GATE_FEATURES: ExplainResponse.Gate.ValueType  # 10
+    """Has the channel the features that the rule needs?"""
+    GATE_ENTITLEMENT: ExplainResponse.Gate.ValueType  # 11
+    """Has the account booked such messages?"""
+    GATE_SUPPRESSION: ExplainResponse.Gate.ValueType  # 12
+    """Is the recipient on a suppression list?"""
+    GATE_CONSENT: ExplainResponse.Gate.ValueType  # 13
+    """Is there consent?"""
+    GATE_CONDITION: ExplainResponse.Gate.ValueType  # 14
+    """Are the conditions of rule and step true?"""
+    GATE_HOURS: ExplainResponse.Gate.ValueType  # 15
+    """Are windows, quiet hours and holidays open?"""
+    GATE_CAPS: ExplainResponse.Gate.ValueType  # 16
+    """Is there room in the frequency caps?"""
+    GATE_VOLUME: ExplainResponse.Gate.ValueType  # 17
+    """Is there room in the volume limits?"""
+    GATE_DIVERSION: ExplainResponse.Gate.ValueType  # 18
+    """Where the review is to be written."""
+    GATE_CONTENT: ExplainResponse.Gate.ValueType  # 19
+    """Can the message be made?"""
+    GATE_CLAIM: ExplainResponse.Gate.ValueType  # 20
+    """What it waits for."""
+    GATE_ATTEMPTS: ExplainResponse.Gate.ValueType  # 21
+    """How often it was handed over."""
+    GATE_OUTCOME: ExplainResponse.Gate.ValueType  # 22
+    """How it ended, or would end."""
+    GATE_FEEDBACK: ExplainResponse.Gate.ValueType  # 23
+    """What was heard after it was sent."""
+
+    class _Verdict:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ExplainResponse._Verdict.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        VERDICT_UNSPECIFIED: ExplainResponse._Verdict.ValueType  # 0
+        """Not about a gate."""
+        VERDICT_PASSED: ExplainResponse._Verdict.ValueType  # 1
+        """It let the message pass."""
+        VERDICT_REFUSED: ExplainResponse._Verdict.ValueType  # 2
+        """It ended the message."""
+        VERDICT_WAITS: ExplainResponse._Verdict.ValueType  # 3
+        """Not now, but later."""
+        VERDICT_NOT_ASKED: ExplainResponse._Verdict.ValueType  # 4
+        """Another gate had decided before, or its turn has not come."""
+
+    class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+        """How a gate answered."""
+
+    VERDICT_UNSPECIFIED: ExplainResponse.Verdict.ValueType  # 0
+    """Not about a gate."""
+    VERDICT_PASSED: ExplainResponse.Verdict.ValueType  # 1
+    """It let the message pass."""
+    VERDICT_REFUSED: ExplainResponse.Verdict.ValueType  # 2
+    """It ended the message."""
+    VERDICT_WAITS: ExplainResponse.Verdict.ValueType  # 3
+    """Not now, but later."""
+    VERDICT_NOT_ASKED: ExplainResponse.Verdict.ValueType  # 4
+    """Another gate had decided before, or its turn has not come."""
+
+    @_typing.final
+    class Value(_message.Message):
+        """Something that was looked at."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """What: "order.total", "activation.state"."""
+        value: _builtins.str
+        """Its value, as text; addresses are masked."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ConsentSeen(_message.Message):
+        """An entry of the contact's consents that speaks about the message, as of the decision."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LINE_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        SUPPRESSION_FIELD_NUMBER: _builtins.int
+        PURPOSE_FIELD_NUMBER: _builtins.int
+        MEDIUM_FIELD_NUMBER: _builtins.int
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        FOR_ORDER_FIELD_NUMBER: _builtins.int
+        EVIDENCE_TIME_FIELD_NUMBER: _builtins.int
+        WRITE_TIME_FIELD_NUMBER: _builtins.int
+        EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+        DECIDED_FIELD_NUMBER: _builtins.int
+        line: _builtins.str
+        """"accounts/{account}/contacts/{contact}/consentLines/{number}": ListConsentHistory has it, with its
+        proof. Empty if it was never logged.
+        """
+        kind: _consent_service_pb2.ConsentLine.Kind.ValueType
+        """What it says."""
+        suppression: _consent_service_pb2.Suppression.Kind.ValueType
+        """Of which kind, for SUPPRESSED."""
+        purpose: _types_pb2.Purpose.ValueType
+        """For which purpose; unset: all."""
+        medium: _types_pb2.Medium.ValueType
+        """For which medium; unset: all."""
+        channel: _builtins.str
+        """"accounts/{account}/channels/{channel}"; empty: the whole account, or an order."""
+        for_order: _builtins.bool
+        """It is about the order of the message."""
+        decided: _builtins.bool
+        """This is the entry that decided."""
+        @_builtins.property
+        def evidence_time(self) -> _timestamp_pb2.Timestamp:
+            """When it was said."""
+
+        @_builtins.property
+        def write_time(self) -> _timestamp_pb2.Timestamp:
+            """When it was written down."""
+
+        @_builtins.property
+        def expire_time(self) -> _timestamp_pb2.Timestamp:
+            """From when on it counts no more; unset: never."""
+
+        def __init__(
+            self,
+            *,
+            line: _builtins.str = ...,
+            kind: _consent_service_pb2.ConsentLine.Kind.ValueType = ...,
+            suppression: _consent_service_pb2.Suppression.Kind.ValueType = ...,
+            purpose: _types_pb2.Purpose.ValueType = ...,
+            medium: _types_pb2.Medium.ValueType = ...,
+            channel: _builtins.str = ...,
+            for_order: _builtins.bool = ...,
+            evidence_time: _timestamp_pb2.Timestamp | None = ...,
+            write_time: _timestamp_pb2.Timestamp | None = ...,
+            expire_time: _timestamp_pb2.Timestamp | None = ...,
+            decided: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_time", b"evidence_time", "expire_time", b"expire_time", "write_time", b"write_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "decided", b"decided", "evidence_time", b"evidence_time", "expire_time", b"expire_time", "for_order", b"for_order", "kind", b"kind", "line", b"line", "medium", b"medium", "purpose", b"purpose", "suppression", b"suppression", "write_time", b"write_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class LedgerEntry(_message.Message):
+        """A send that a cap counted."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SEND_TIME_FIELD_NUMBER: _builtins.int
+        INVITATION_FIELD_NUMBER: _builtins.int
+        ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+        invitation: _builtins.str
+        """"accounts/{account}/invitations/{invitation}"; empty if the cap counts orders."""
+        order_reference: _builtins.str
+        """The order, if the cap counts orders."""
+        @_builtins.property
+        def send_time(self) -> _timestamp_pb2.Timestamp:
+            """When it was sent."""
+
+        def __init__(
+            self,
+            *,
+            send_time: _timestamp_pb2.Timestamp | None = ...,
+            invitation: _builtins.str = ...,
+            order_reference: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation", b"invitation", "order_reference", b"order_reference", "send_time", b"send_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class CapSeen(_message.Message):
+        """A frequency cap, as of the decision."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CAP_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        WINDOW_FIELD_NUMBER: _builtins.int
+        ENTRIES_FIELD_NUMBER: _builtins.int
+        FULL_FIELD_NUMBER: _builtins.int
+        FREE_TIME_FIELD_NUMBER: _builtins.int
+        cap: _builtins.str
+        """"accounts/{account}/caps/{cap}"; empty if it is gone."""
+        limit: _builtins.int
+        """How many it lets through; as configured today."""
+        full: _builtins.bool
+        """Whether it was full."""
+        @_builtins.property
+        def window(self) -> _duration_pb2.Duration:
+            """In which window."""
+
+        @_builtins.property
+        def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainResponse.LedgerEntry]:
+            """What it counted then, without the message itself and its order."""
+
+        @_builtins.property
+        def free_time(self) -> _timestamp_pb2.Timestamp:
+            """When there is room again; unset: there was, or there never will be."""
+
+        def __init__(
+            self,
+            *,
+            cap: _builtins.str = ...,
+            limit: _builtins.int = ...,
+            window: _duration_pb2.Duration | None = ...,
+            entries: _abc.Iterable[Global___ExplainResponse.LedgerEntry] | None = ...,
+            full: _builtins.bool = ...,
+            free_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["free_time", b"free_time", "window", b"window"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "entries", b"entries", "free_time", b"free_time", "full", b"full", "limit", b"limit", "window", b"window"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class TimeSeen(_message.Message):
+        """How a due time came about."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TIME_ZONE_FIELD_NUMBER: _builtins.int
+        TIME_ZONE_SOURCE_FIELD_NUMBER: _builtins.int
+        BASE_TIME_FIELD_NUMBER: _builtins.int
+        WAIT_FIELD_NUMBER: _builtins.int
+        FIRST_DUE_TIME_FIELD_NUMBER: _builtins.int
+        DUE_TIME_FIELD_NUMBER: _builtins.int
+        EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+        MOVED_FROM_TIME_FIELD_NUMBER: _builtins.int
+        time_zone: _builtins.str
+        """The recipient's zone."""
+        time_zone_source: _builtins.str
+        """Where the zone comes from: contact, country, region, phone, channel."""
+        wait: _builtins.str
+        """The wait of the step, in words; empty if it is not known which of several held."""
+        @_builtins.property
+        def base_time(self) -> _timestamp_pb2.Timestamp:
+            """From when on it was counted; unset for what was made by hand."""
+
+        @_builtins.property
+        def first_due_time(self) -> _timestamp_pb2.Timestamp:
+            """When it was first due, hours and holidays heeded."""
+
+        @_builtins.property
+        def due_time(self) -> _timestamp_pb2.Timestamp:
+            """When it is due by now."""
+
+        @_builtins.property
+        def expire_time(self) -> _timestamp_pb2.Timestamp:
+            """Until when it may go."""
+
+        @_builtins.property
+        def moved_from_time(self) -> _timestamp_pb2.Timestamp:
+            """From when windows, quiet hours or holidays had moved it; unset: they had not, or the event is not
+            kept any more.
+            """
+
+        def __init__(
+            self,
+            *,
+            time_zone: _builtins.str = ...,
+            time_zone_source: _builtins.str = ...,
+            base_time: _timestamp_pb2.Timestamp | None = ...,
+            wait: _builtins.str = ...,
+            first_due_time: _timestamp_pb2.Timestamp | None = ...,
+            due_time: _timestamp_pb2.Timestamp | None = ...,
+            expire_time: _timestamp_pb2.Timestamp | None = ...,
+            moved_from_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["base_time", b"base_time", "due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "moved_from_time", b"moved_from_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["base_time", b"base_time", "due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "moved_from_time", b"moved_from_time", "time_zone", b"time_zone", "time_zone_source", b"time_zone_source", "wait", b"wait"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     @_typing.final
     class Decision(_message.Message):
         """One line of the story."""
@@ -739,15 +1173,44 @@ class ExplainResponse(_message.Message):
         TEXT_FIELD_NUMBER: _builtins.int
         DECIDE_TIME_FIELD_NUMBER: _builtins.int
         PASSED_FIELD_NUMBER: _builtins.int
+        GATE_FIELD_NUMBER: _builtins.int
+        VERDICT_FIELD_NUMBER: _builtins.int
+        VALUES_FIELD_NUMBER: _builtins.int
+        CONSENTS_FIELD_NUMBER: _builtins.int
+        CAPS_FIELD_NUMBER: _builtins.int
+        TIME_FIELD_NUMBER: _builtins.int
+        INVITATION_FIELD_NUMBER: _builtins.int
         stage: _builtins.str
-        """What was decided: accept, rule, condition, plan, consent, cap, claim, send, stop, reminder."""
+        """What was decided, in a word: accept, rule, condition, plan, consent, cap, claim, send, stop, ..."""
         text: _builtins.str
         """What was seen and what followed, for people."""
         passed: _builtins.bool
-        """Whether it let the message pass."""
+        """Whether it let the message pass, or was not asked."""
+        gate: Global___ExplainResponse.Gate.ValueType
+        """Which gate."""
+        verdict: Global___ExplainResponse.Verdict.ValueType
+        """How it answered."""
+        invitation: _builtins.str
+        """Which invitation, "accounts/{account}/invitations/{invitation}"; empty: the event itself."""
         @_builtins.property
         def decide_time(self) -> _timestamp_pb2.Timestamp:
             """When."""
+
+        @_builtins.property
+        def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainResponse.Value]:
+            """What it looked at."""
+
+        @_builtins.property
+        def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainResponse.ConsentSeen]:
+            """Consents and suppressions it looked at."""
+
+        @_builtins.property
+        def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainResponse.CapSeen]:
+            """Caps it looked at."""
+
+        @_builtins.property
+        def time(self) -> Global___ExplainResponse.TimeSeen:
+            """How the due time came about."""
 
         def __init__(
             self,
@@ -756,10 +1219,17 @@ class ExplainResponse(_message.Message):
             text: _builtins.str = ...,
             decide_time: _timestamp_pb2.Timestamp | None = ...,
             passed: _builtins.bool = ...,
+            gate: Global___ExplainResponse.Gate.ValueType = ...,
+            verdict: Global___ExplainResponse.Verdict.ValueType = ...,
+            values: _abc.Iterable[Global___ExplainResponse.Value] | None = ...,
+            consents: _abc.Iterable[Global___ExplainResponse.ConsentSeen] | None = ...,
+            caps: _abc.Iterable[Global___ExplainResponse.CapSeen] | None = ...,
+            time: Global___ExplainResponse.TimeSeen | None = ...,
+            invitation: _builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "time", b"time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "passed", b"passed", "stage", b"stage", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["caps", b"caps", "consents", b"consents", "decide_time", b"decide_time", "gate", b"gate", "invitation", b"invitation", "passed", b"passed", "stage", b"stage", "text", b"text", "time", b"time", "values", b"values", "verdict", b"verdict"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -767,17 +1237,27 @@ class ExplainResponse(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     INVITATIONS_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
     summary: _builtins.str
     """One sentence: why it was sent, why not, or what it waits for."""
     disposition: _event_service_pb2.EventResult.Disposition.ValueType
     """For an event: what became of it."""
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainResponse.Decision]:
-        """Every decision, in the order in which it was taken."""
+        """Every decision: where it comes from, then gate by gate as of the moment of the decision, then how it
+        ended and what was heard since.
+        """
 
     @_builtins.property
     def invitations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invitation]:
         """The invitations it is about."""
+
+    @_builtins.property
+    def now(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainResponse.Decision]:
+        """With `with_now`, what would happen this moment: for an invitation that waits, the answer of every gate
+        if it were due now; for an event, what today's rules would plan if it came now for the first time.
+        Volume limits and what others may have sent to the same phone are asked by a real send alone.
+        """
 
     def __init__(
         self,
@@ -786,10 +1266,11 @@ class ExplainResponse(_message.Message):
         decisions: _abc.Iterable[Global___ExplainResponse.Decision] | None = ...,
         invitations: _abc.Iterable[Global___Invitation] | None = ...,
         disposition: _event_service_pb2.EventResult.Disposition.ValueType = ...,
+        now: _abc.Iterable[Global___ExplainResponse.Decision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "disposition", b"disposition", "invitations", b"invitations", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "disposition", b"disposition", "invitations", b"invitations", "now", b"now", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -922,3 +1403,261 @@ class SendInvitationNowRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendInvitationNowRequest: _TypeAlias = SendInvitationNowRequest  # noqa: Y015
+
+@_typing.final
+class Feedback(_message.Message):
+    """What is heard of one message after it was sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Feedback._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Feedback._Kind.ValueType  # 0
+        """Refused."""
+        KIND_DELIVERED: Feedback._Kind.ValueType  # 1
+        """It arrived: SENT becomes DELIVERED."""
+        KIND_HARD_BOUNCED: Feedback._Kind.ValueType  # 2
+        """The address does not exist, or never takes mail: NOT_DELIVERED (INVALID_RECIPIENT), and the address
+        is not written to any more, for no purpose.
+        """
+        KIND_SOFT_BOUNCED: Feedback._Kind.ValueType  # 3
+        """It did not arrive this time: NOT_DELIVERED (TEMPORARY_RECIPIENT_ERROR)."""
+        KIND_COMPLAINED: Feedback._Kind.ValueType  # 4
+        """The recipient called it unwanted: no requests for reviews and no advertising any more over this
+        medium, from no channel of the account.
+        """
+        KIND_OPENED: Feedback._Kind.ValueType  # 5
+        """It was opened."""
+        KIND_CLICKED: Feedback._Kind.ValueType  # 6
+        """A link in it was clicked. On a platform that reports no reviews this ends the reminders."""
+        KIND_REVIEWED: Feedback._Kind.ValueType  # 7
+        """The review was written: this ends the reminders."""
+        KIND_UNSUBSCRIBED: Feedback._Kind.ValueType  # 8
+        """The recipient unsubscribed with the provider: as if by the link in the message."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What is heard."""
+
+    KIND_UNSPECIFIED: Feedback.Kind.ValueType  # 0
+    """Refused."""
+    KIND_DELIVERED: Feedback.Kind.ValueType  # 1
+    """It arrived: SENT becomes DELIVERED."""
+    KIND_HARD_BOUNCED: Feedback.Kind.ValueType  # 2
+    """The address does not exist, or never takes mail: NOT_DELIVERED (INVALID_RECIPIENT), and the address
+    is not written to any more, for no purpose.
+    """
+    KIND_SOFT_BOUNCED: Feedback.Kind.ValueType  # 3
+    """It did not arrive this time: NOT_DELIVERED (TEMPORARY_RECIPIENT_ERROR)."""
+    KIND_COMPLAINED: Feedback.Kind.ValueType  # 4
+    """The recipient called it unwanted: no requests for reviews and no advertising any more over this
+    medium, from no channel of the account.
+    """
+    KIND_OPENED: Feedback.Kind.ValueType  # 5
+    """It was opened."""
+    KIND_CLICKED: Feedback.Kind.ValueType  # 6
+    """A link in it was clicked. On a platform that reports no reviews this ends the reminders."""
+    KIND_REVIEWED: Feedback.Kind.ValueType  # 7
+    """The review was written: this ends the reminders."""
+    KIND_UNSUBSCRIBED: Feedback.Kind.ValueType  # 8
+    """The recipient unsubscribed with the provider: as if by the link in the message."""
+
+    INVITATION_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    invitation: _builtins.str
+    """"accounts/{account}/invitations/{invitation}"."""
+    delivery_id: _builtins.str
+    """What the provider was given: `Invitation.delivery_id`."""
+    kind: Global___Feedback.Kind.ValueType
+    """What is heard."""
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened; unset or in the future: now."""
+
+    def __init__(
+        self,
+        *,
+        invitation: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
+        kind: Global___Feedback.Kind.ValueType = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "invitation", b"invitation", "message", b"message", "occur_time", b"occur_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "invitation", b"invitation", "kind", b"kind", "message", b"message", "occur_time", b"occur_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["invitation", "delivery_id"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___Feedback: _TypeAlias = Feedback  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackRequest(_message.Message):
+    """Request of RecordFeedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"accounts/{account}"."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def feedback(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feedback]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        feedback: _abc.Iterable[Global___Feedback] | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "parent", b"parent", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackRequest: _TypeAlias = RecordFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class FeedbackResult(_message.Message):
+    """What became of one feedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    INVITATION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
+    ENDED_INVITATIONS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_INVITATIONS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position in the request, from 0."""
+    invitation: _builtins.str
+    """"accounts/{account}/invitations/{invitation}"."""
+    state: Global___Invitation.State.ValueType
+    """Where the message stands now."""
+    duplicate: _builtins.bool
+    """It was told before; nothing changed."""
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """OK, or why it was refused. UNAVAILABLE and ABORTED: tell it again."""
+
+    @_builtins.property
+    def ended_invitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Waiting invitations that ended because of it."""
+
+    @_builtins.property
+    def in_flight_invitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Invitations that it should have ended and that were on their way already: they may still arrive."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        status: _status_pb2.Status | None = ...,
+        invitation: _builtins.str = ...,
+        state: Global___Invitation.State.ValueType = ...,
+        duplicate: _builtins.bool = ...,
+        ended_invitations: _abc.Iterable[_builtins.str] | None = ...,
+        in_flight_invitations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "ended_invitations", b"ended_invitations", "in_flight_invitations", b"in_flight_invitations", "index", b"index", "invitation", b"invitation", "state", b"state", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedbackResult: _TypeAlias = FeedbackResult  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackResponse(_message.Message):
+    """Answer of RecordFeedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedbackResult]:
+        """One for each, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___FeedbackResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class ResolveInvitationRequest(_message.Message):
+    """Request of ResolveInvitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Outcome:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ResolveInvitationRequest._Outcome.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OUTCOME_UNSPECIFIED: ResolveInvitationRequest._Outcome.ValueType  # 0
+        """Refused."""
+        OUTCOME_SENT: ResolveInvitationRequest._Outcome.ValueType  # 1
+        """It went out."""
+        OUTCOME_NOT_DELIVERED: ResolveInvitationRequest._Outcome.ValueType  # 2
+        """It did not: NOT_DELIVERED."""
+
+    class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
+        """What became of it."""
+
+    OUTCOME_UNSPECIFIED: ResolveInvitationRequest.Outcome.ValueType  # 0
+    """Refused."""
+    OUTCOME_SENT: ResolveInvitationRequest.Outcome.ValueType  # 1
+    """It went out."""
+    OUTCOME_NOT_DELIVERED: ResolveInvitationRequest.Outcome.ValueType  # 2
+    """It did not: NOT_DELIVERED."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"accounts/{account}/invitations/{invitation}"."""
+    outcome: Global___ResolveInvitationRequest.Outcome.ValueType
+    """What became of it."""
+    request_id: _builtins.str
+    """Any UUID; repeating the call is safe with or without it."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing; the answer is the invitation as it stands."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        outcome: Global___ResolveInvitationRequest.Outcome.ValueType = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "outcome", b"outcome", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveInvitationRequest: _TypeAlias = ResolveInvitationRequest  # noqa: Y015

@@ -70,6 +70,16 @@ class InvitationServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.RecordFeedback = channel.unary_unary(
+                '/afterword.v1.InvitationService/RecordFeedback',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.RecordFeedbackRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.RecordFeedbackResponse.FromString,
+                _registered_method=True)
+        self.ResolveInvitation = channel.unary_unary(
+                '/afterword.v1.InvitationService/ResolveInvitation',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ResolveInvitationRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+                _registered_method=True)
 
 
 class InvitationServiceServicer(object):
@@ -130,6 +140,24 @@ class InvitationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordFeedback(self, request, context):
+        """Tells what became of sent messages: what a provider reports of delivery, bounces, complaints, opens
+        and clicks. Up to 1,000 at once, each answered for itself: a bad one does not harm the others.
+        Idempotent: the same kind told again of the same message changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveInvitation(self, request, context):
+        """Says what has become of a message whose outcome is UNKNOWN; it becomes SENT or NOT_DELIVERED. Needs
+        the role `operate`. Idempotent for the same answer. Errors: FAILED_PRECONDITION if its outcome is
+        known otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InvitationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -167,6 +195,16 @@ def add_InvitationServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ExplainRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_invitation__service__pb2.ExplainResponse.SerializeToString,
+            ),
+            'RecordFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordFeedback,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.RecordFeedbackRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.RecordFeedbackResponse.SerializeToString,
+            ),
+            'ResolveInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveInvitation,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ResolveInvitationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -359,6 +397,60 @@ class InvitationService(object):
             '/afterword.v1.InvitationService/Explain',
             afterword_dot_v1_dot_invitation__service__pb2.ExplainRequest.SerializeToString,
             afterword_dot_v1_dot_invitation__service__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/RecordFeedback',
+            afterword_dot_v1_dot_invitation__service__pb2.RecordFeedbackRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.RecordFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/ResolveInvitation',
+            afterword_dot_v1_dot_invitation__service__pb2.ResolveInvitationRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
             options,
             channel_credentials,
             insecure,

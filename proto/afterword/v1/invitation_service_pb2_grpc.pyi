@@ -56,6 +56,16 @@ class InvitationServiceStub:
     """Says, in order, every decision that was taken about an invitation or an event, and what was seen
     when it was taken.
     """
+    RecordFeedback: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RecordFeedbackRequest, _invitation_service_pb2.RecordFeedbackResponse]
+    """Tells what became of sent messages: what a provider reports of delivery, bounces, complaints, opens
+    and clicks. Up to 1,000 at once, each answered for itself: a bad one does not harm the others.
+    Idempotent: the same kind told again of the same message changes nothing.
+    """
+    ResolveInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ResolveInvitationRequest, _invitation_service_pb2.Invitation]
+    """Says what has become of a message whose outcome is UNKNOWN; it becomes SENT or NOT_DELIVERED. Needs
+    the role `operate`. Idempotent for the same answer. Errors: FAILED_PRECONDITION if its outcome is
+    known otherwise.
+    """
 
 @_typing.type_check_only
 class InvitationServiceAsyncStub(InvitationServiceStub):
@@ -84,6 +94,16 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     Explain: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ExplainRequest, _invitation_service_pb2.ExplainResponse]  # type: ignore[assignment]
     """Says, in order, every decision that was taken about an invitation or an event, and what was seen
     when it was taken.
+    """
+    RecordFeedback: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RecordFeedbackRequest, _invitation_service_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
+    """Tells what became of sent messages: what a provider reports of delivery, bounces, complaints, opens
+    and clicks. Up to 1,000 at once, each answered for itself: a bad one does not harm the others.
+    Idempotent: the same kind told again of the same message changes nothing.
+    """
+    ResolveInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ResolveInvitationRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
+    """Says what has become of a message whose outcome is UNKNOWN; it becomes SENT or NOT_DELIVERED. Needs
+    the role `operate`. Idempotent for the same answer. Errors: FAILED_PRECONDITION if its outcome is
+    known otherwise.
     """
 
 class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -152,6 +172,28 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_invitation_service_pb2.ExplainResponse, _abc.Awaitable[_invitation_service_pb2.ExplainResponse]]:
         """Says, in order, every decision that was taken about an invitation or an event, and what was seen
         when it was taken.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordFeedback(
+        self,
+        request: _invitation_service_pb2.RecordFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.RecordFeedbackResponse, _abc.Awaitable[_invitation_service_pb2.RecordFeedbackResponse]]:
+        """Tells what became of sent messages: what a provider reports of delivery, bounces, complaints, opens
+        and clicks. Up to 1,000 at once, each answered for itself: a bad one does not harm the others.
+        Idempotent: the same kind told again of the same message changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveInvitation(
+        self,
+        request: _invitation_service_pb2.ResolveInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.Invitation, _abc.Awaitable[_invitation_service_pb2.Invitation]]:
+        """Says what has become of a message whose outcome is UNKNOWN; it becomes SENT or NOT_DELIVERED. Needs
+        the role `operate`. Idempotent for the same answer. Errors: FAILED_PRECONDITION if its outcome is
+        known otherwise.
         """
 
 def add_InvitationServiceServicer_to_server(servicer: InvitationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -584,10 +584,17 @@ class Step(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
     WAIT_OVERRIDES_FIELD_NUMBER: _builtins.int
+    EXEMPT_FROM_CAPS_FIELD_NUMBER: _builtins.int
+    NOT_COUNTED_BY_CAPS_FIELD_NUMBER: _builtins.int
+    ON_CAP_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names the step in the rule: [a-z][a-z0-9-]{0,62}. Required, unique."""
     enabled: _builtins.bool
     """False: the step is skipped, also for what already waits (STEP_OFF). Default true."""
+    on_cap: _channel_service_pb2.Cap.OnCap.ValueType
+    """What happens to the step's messages over a limit, instead of what the caps say. A limit of 0, volume
+    limits and the scope PRODUCT do as they always do.
+    """
     @_builtins.property
     def wait(self) -> Global___Wait:
         """When."""
@@ -608,6 +615,18 @@ class Step(_message.Message):
         replaces `wait`, it is never added. At most 16.
         """
 
+    @_builtins.property
+    def exempt_from_caps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of caps of the account that do not hold the step's messages back. They count there all the same,
+        unless the cap is a volume limit. As caps do, this holds for what waits, too.
+        """
+
+    @_builtins.property
+    def not_counted_by_caps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of caps of the account in which the step's messages do not count. They are held back all the
+        same. Not for volume limits.
+        """
+
     def __init__(
         self,
         *,
@@ -617,10 +636,13 @@ class Step(_message.Message):
         enabled: _builtins.bool | None = ...,
         condition: _expr_pb2.Expr | None = ...,
         wait_overrides: _abc.Iterable[Global___WaitOverride] | None = ...,
+        exempt_from_caps: _abc.Iterable[_builtins.str] | None = ...,
+        not_counted_by_caps: _abc.Iterable[_builtins.str] | None = ...,
+        on_cap: _channel_service_pb2.Cap.OnCap.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "condition", b"condition", "enabled", b"enabled", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "actions", b"actions", "condition", b"condition", "enabled", b"enabled", "id", b"id", "wait", b"wait", "wait_overrides", b"wait_overrides"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "actions", b"actions", "condition", b"condition", "enabled", b"enabled", "exempt_from_caps", b"exempt_from_caps", "id", b"id", "not_counted_by_caps", b"not_counted_by_caps", "on_cap", b"on_cap", "wait", b"wait", "wait_overrides", b"wait_overrides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015

@@ -8,6 +8,7 @@ from afterword.v1 import consent_service_pb2 as _consent_service_pb2
 from afterword.v1 import event_pb2 as _event_pb2
 from afterword.v1 import event_service_pb2 as _event_service_pb2
 from afterword.v1 import invitation_service_pb2 as _invitation_service_pb2
+from afterword.v1 import platform_service_pb2 as _platform_service_pb2
 from afterword.v1 import rule_service_pb2 as _rule_service_pb2
 from afterword.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
@@ -43,6 +44,7 @@ class Configuration(_message.Message):
     CONSENTS_FIELD_NUMBER: _builtins.int
     CARRIERS_FIELD_NUMBER: _builtins.int
     BOOKED_FIELD_NUMBER: _builtins.int
+    PLATFORMS_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     """Id of the account; empty: the caller's."""
     @_builtins.property
@@ -77,6 +79,10 @@ class Configuration(_message.Message):
     def booked(self) -> _channel_service_pb2.Account:
         """What the account has booked; unset: left as it is, which for a simulated account is everything."""
 
+    @_builtins.property
+    def platforms(self) -> _containers.RepeatedCompositeFieldContainer[_platform_service_pb2.Platform]:
+        """Review platforms."""
+
     def __init__(
         self,
         *,
@@ -89,10 +95,11 @@ class Configuration(_message.Message):
         consents: _abc.Iterable[Global___ContactConsent] | None = ...,
         carriers: _abc.Iterable[_channel_service_pb2.Carrier] | None = ...,
         booked: _channel_service_pb2.Account | None = ...,
+        platforms: _abc.Iterable[_platform_service_pb2.Platform] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "activations", b"activations", "booked", b"booked", "caps", b"caps", "carriers", b"carriers", "channels", b"channels", "consents", b"consents", "event_types", b"event_types", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "activations", b"activations", "booked", b"booked", "caps", b"caps", "carriers", b"carriers", "channels", b"channels", "consents", b"consents", "event_types", b"event_types", "platforms", b"platforms", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

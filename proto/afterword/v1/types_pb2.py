@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x66terword/v1/types.proto\x12\x0c\x61\x66terword.v1*k\n\x06Medium\x12\x16\n\x12MEDIUM_UNSPECIFIED\x10\x00\x12\x10\n\x0cMEDIUM_EMAIL\x10\x01\x12\x0e\n\nMEDIUM_SMS\x10\x02\x12\x13\n\x0fMEDIUM_WHATSAPP\x10\x03\x12\x12\n\x0eMEDIUM_WEBHOOK\x10\x04*\x9e\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_REVIEW\x10\x01\x12\x15\n\x11PURPOSE_MARKETING\x10\x02\x12\x19\n\x15PURPOSE_TRANSACTIONAL\x10\x03\x12\x17\n\x13PURPOSE_OPERATIONAL\x10\x04\x12\x1b\n\x17PURPOSE_DATA_FORWARDING\x10\x05*\xb6\x01\n\x07Weekday\x12\x17\n\x13WEEKDAY_UNSPECIFIED\x10\x00\x12\x12\n\x0eWEEKDAY_MONDAY\x10\x01\x12\x13\n\x0fWEEKDAY_TUESDAY\x10\x02\x12\x15\n\x11WEEKDAY_WEDNESDAY\x10\x03\x12\x14\n\x10WEEKDAY_THURSDAY\x10\x04\x12\x12\n\x0eWEEKDAY_FRIDAY\x10\x05\x12\x14\n\x10WEEKDAY_SATURDAY\x10\x06\x12\x12\n\x0eWEEKDAY_SUNDAY\x10\x07*\x87\x01\n\x0b\x45ntitlement\x12\x1b\n\x17\x45NTITLEMENT_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NTITLEMENT_PRODUCT_REVIEWS\x10\x01\x12\x1d\n\x19\x45NTITLEMENT_NOTIFICATIONS\x10\x02\x12\x1b\n\x17\x45NTITLEMENT_AUTOMATIONS\x10\x03*r\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44URABILITY_MEMORY\x10\x01\x12\x16\n\x12\x44URABILITY_FSYNCED\x10\x02\x12\x19\n\x15\x44URABILITY_REPLICATED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x66terword/v1/types.proto\x12\x0c\x61\x66terword.v1*k\n\x06Medium\x12\x16\n\x12MEDIUM_UNSPECIFIED\x10\x00\x12\x10\n\x0cMEDIUM_EMAIL\x10\x01\x12\x0e\n\nMEDIUM_SMS\x10\x02\x12\x13\n\x0fMEDIUM_WHATSAPP\x10\x03\x12\x12\n\x0eMEDIUM_WEBHOOK\x10\x04*\x9e\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_REVIEW\x10\x01\x12\x15\n\x11PURPOSE_MARKETING\x10\x02\x12\x19\n\x15PURPOSE_TRANSACTIONAL\x10\x03\x12\x17\n\x13PURPOSE_OPERATIONAL\x10\x04\x12\x1b\n\x17PURPOSE_DATA_FORWARDING\x10\x05*\x7f\n\nLegalBasis\x12\x1b\n\x17LEGAL_BASIS_UNSPECIFIED\x10\x00\x12\x17\n\x13LEGAL_BASIS_CONSENT\x10\x01\x12!\n\x1dLEGAL_BASIS_EXISTING_CUSTOMER\x10\x02\x12\x18\n\x14LEGAL_BASIS_CONTRACT\x10\x03*\xb6\x01\n\x07Weekday\x12\x17\n\x13WEEKDAY_UNSPECIFIED\x10\x00\x12\x12\n\x0eWEEKDAY_MONDAY\x10\x01\x12\x13\n\x0fWEEKDAY_TUESDAY\x10\x02\x12\x15\n\x11WEEKDAY_WEDNESDAY\x10\x03\x12\x14\n\x10WEEKDAY_THURSDAY\x10\x04\x12\x12\n\x0eWEEKDAY_FRIDAY\x10\x05\x12\x14\n\x10WEEKDAY_SATURDAY\x10\x06\x12\x12\n\x0eWEEKDAY_SUNDAY\x10\x07*\x87\x01\n\x0b\x45ntitlement\x12\x1b\n\x17\x45NTITLEMENT_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NTITLEMENT_PRODUCT_REVIEWS\x10\x01\x12\x1d\n\x19\x45NTITLEMENT_NOTIFICATIONS\x10\x02\x12\x1b\n\x17\x45NTITLEMENT_AUTOMATIONS\x10\x03*r\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44URABILITY_MEMORY\x10\x01\x12\x16\n\x12\x44URABILITY_FSYNCED\x10\x02\x12\x19\n\x15\x44URABILITY_REPLICATED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEDIUM']._serialized_end=149
   _globals['_PURPOSE']._serialized_start=152
   _globals['_PURPOSE']._serialized_end=310
-  _globals['_WEEKDAY']._serialized_start=313
-  _globals['_WEEKDAY']._serialized_end=495
-  _globals['_ENTITLEMENT']._serialized_start=498
-  _globals['_ENTITLEMENT']._serialized_end=633
-  _globals['_DURABILITY']._serialized_start=635
-  _globals['_DURABILITY']._serialized_end=749
+  _globals['_LEGALBASIS']._serialized_start=312
+  _globals['_LEGALBASIS']._serialized_end=439
+  _globals['_WEEKDAY']._serialized_start=442
+  _globals['_WEEKDAY']._serialized_end=624
+  _globals['_ENTITLEMENT']._serialized_start=627
+  _globals['_ENTITLEMENT']._serialized_end=762
+  _globals['_DURABILITY']._serialized_start=764
+  _globals['_DURABILITY']._serialized_end=878
 # @@protoc_insertion_point(module_scope)

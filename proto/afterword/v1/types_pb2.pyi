@@ -86,6 +86,44 @@ PURPOSE_DATA_FORWARDING: Purpose.ValueType  # 5
 """Only as the purpose of a consent: data may be handed to an external review platform."""
 Global___Purpose: _TypeAlias = Purpose  # noqa: Y015
 
+class _LegalBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LegalBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LegalBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEGAL_BASIS_UNSPECIFIED: _LegalBasis.ValueType  # 0
+    """Not said; counts as CONSENT."""
+    LEGAL_BASIS_CONSENT: _LegalBasis.ValueType  # 1
+    """They agreed."""
+    LEGAL_BASIS_EXISTING_CUSTOMER: _LegalBasis.ValueType  # 2
+    """They are customers, were told of it and could object when the address was collected, and can object
+    in each message. For e-mail only, REVIEW and MARKETING only; needs `collection_point` and
+    `text_version` as the proof of that notice. It never ends an unsubscribe.
+    """
+    LEGAL_BASIS_CONTRACT: _LegalBasis.ValueType  # 3
+    """A contract needs the message. Refused in consents: what a contract needs is TRANSACTIONAL and needs
+    no consent.
+    """
+
+class LegalBasis(_LegalBasis, metaclass=_LegalBasisEnumTypeWrapper):
+    """Why writing to somebody is lawful."""
+
+LEGAL_BASIS_UNSPECIFIED: LegalBasis.ValueType  # 0
+"""Not said; counts as CONSENT."""
+LEGAL_BASIS_CONSENT: LegalBasis.ValueType  # 1
+"""They agreed."""
+LEGAL_BASIS_EXISTING_CUSTOMER: LegalBasis.ValueType  # 2
+"""They are customers, were told of it and could object when the address was collected, and can object
+in each message. For e-mail only, REVIEW and MARKETING only; needs `collection_point` and
+`text_version` as the proof of that notice. It never ends an unsubscribe.
+"""
+LEGAL_BASIS_CONTRACT: LegalBasis.ValueType  # 3
+"""A contract needs the message. Refused in consents: what a contract needs is TRANSACTIONAL and needs
+no consent.
+"""
+Global___LegalBasis: _TypeAlias = LegalBasis  # noqa: Y015
+
 class _Weekday:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

@@ -1,0 +1,49 @@
+"""What a link is answered with, and its bytes on the wire.
+
+Decides: the forms of answers that all links share.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from control.unsubscribe import page
+
+TEXT: Final = "text/plain; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
+FORM: Final = "application/x-www-form-urlencoded"
+FIELDS_MAX: Final = 16
+RETRY: Final = "Retry-After: 30\r\n"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is said to a request."""
+
+    status: HTTPStatus
+    body: str
+    kind: str = TEXT
+    language: str = ""
+    header: str = ""
+    """A further line."""
+
+
+def plain(status: HTTPStatus, header: str = "") -> Answer:
+    """Return an answer for programs."""
+    return Answer(status, f"{status.phrase}\n", header=header)
+
+
+def wire(answer: Answer, *, has_body: bool) -> bytes:
+    """Return an answer as HTTP/1.1."""
+    body = answer.body.encode()
+    language = f"Content-Language: {answer.language}\r\n" if answer.language else ""
+    head = (
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+        f"Content-Type: {answer.kind}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"{language}{answer.header}{page.HEADERS}"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + (body if has_body else b"")

@@ -1,0 +1,129 @@
+"""A contact's consents and suppressions as they stand: the table with the log's evidence beside it.
+
+Decides: how entries and lines become views. Values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from core.antispam.consent import is_suppression
+from core.contact_ports import LoggedLine
+from core.engine.consent_documents import ConsentDocument, unpacked
+from core.model import ConsentScope, ConsentStatus
+from core.records import ConsentEntry
+from core.registry.resources import Channel
+
+Place = tuple[int, int, int, bytes]
+"""(scope, purpose, medium, scope key)."""
+
+
+class ConsentView(msgspec.Struct):
+    """One consent as it stands: entries and evidence together. Times epoch ms, 0 for never."""
+
+    contact_key: bytes
+    scope: int
+    scope_key: bytes
+    channel_name: str
+    """Full name for CHANNEL scope, else ""."""
+    purpose: int
+    medium: int
+    status: int
+    evidence_ms: int = 0
+    expire_ms: int = 0
+    is_expired: bool = False
+    withdraw_ms: int = 0
+    proof: ConsentDocument | None = None
+    withdrawal: ConsentDocument | None = None
+
+
+class SuppressionView(msgspec.Struct):
+    """One suppression. Purpose and medium 0: all."""
+
+    contact_key: bytes
+    scope: int
+    scope_key: bytes
+    channel_name: str
+    purpose: int
+    medium: int
+    kind: int
+    time_ms: int
+    proof: ConsentDocument | None = None
+
+
+class Said:
+    """What the log says of each entry: the newest line that wrote it."""
+
+    def __init__(self, log: Sequence[LoggedLine]) -> None:
+        self._documents = {
+            (line.scope, line.purpose, line.medium, line.scope_key, line.status, line.time_ms): (
+                line.document
+            )
+            for line in log
+        }
+
+    def of(self, entry: ConsentEntry) -> ConsentDocument | None:
+        """Return the evidence of an entry, None if none is kept."""
+        key = (*place_of(entry), entry.status, entry.time_ms)
+        return unpacked(self._documents.get(key, b""))
+
+
+def place_of(entry: ConsentEntry) -> Place:
+    """Return what an entry speaks about."""
+    return entry.scope, entry.purpose, entry.medium, entry.scope_key
+
+
+def channel_name_of(scope: int, scope_key: bytes, channels: Mapping[int, Channel]) -> str:
+    """Return the full name of the channel that an entry covers, "" for none or one that is gone."""
+    if scope != ConsentScope.CHANNEL:
+        return ""
+    channel = channels.get(int.from_bytes(scope_key, "little"))
+    return channel.name if channel is not None else ""
+
+
+def consents(
+    contact_key: bytes, entries: Sequence[ConsentEntry], said: Said,
+    channels: Mapping[int, Channel], now_ms: int,
+) -> list[ConsentView]:  # fmt: skip
+    """Return the consents in a table, by scope, purpose and medium."""
+    views: dict[Place, ConsentView] = {}
+    for entry in entries:
+        if is_suppression(entry.status):
+            continue
+        place = place_of(entry)
+        view = views.get(place)
+        if view is None:
+            view = views[place] = ConsentView(
+                contact_key, entry.scope, entry.scope_key,
+                channel_name_of(entry.scope, entry.scope_key, channels), entry.purpose,
+                entry.medium, ConsentStatus.UNSPECIFIED,
+            )  # fmt: skip
+        if entry.status == ConsentStatus.WITHDRAWN:
+            view.withdraw_ms, view.withdrawal = entry.time_ms, said.of(entry)
+        else:
+            view.status, view.evidence_ms = entry.status, entry.time_ms
+            view.expire_ms, view.proof = entry.expire_ms, said.of(entry)
+            view.is_expired = 0 < entry.expire_ms <= now_ms
+    for view in views.values():
+        # A withdrawal beats evidence that is older or of the same millisecond (R17).
+        if view.withdraw_ms and view.withdraw_ms >= view.evidence_ms:
+            view.status, view.is_expired = ConsentStatus.WITHDRAWN, False
+    return [views[place] for place in sorted(views)]
+
+
+def suppressions(
+    contact_key: bytes, entries: Sequence[ConsentEntry], said: Said, channels: Mapping[int, Channel]
+) -> list[SuppressionView]:
+    """Return the suppressions in a table, by scope, purpose, medium and kind."""
+    found = [
+        SuppressionView(
+            contact_key, entry.scope, entry.scope_key,
+            channel_name_of(entry.scope, entry.scope_key, channels), entry.purpose, entry.medium,
+            entry.status, entry.time_ms, said.of(entry),
+        )
+        for entry in entries
+        if is_suppression(entry.status)
+    ]  # fmt: skip
+    return sorted(found, key=lambda v: (v.scope, v.scope_key, v.purpose, v.medium, v.kind))

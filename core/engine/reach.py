@@ -1,0 +1,82 @@
+"""Whom a call means, and who else is reached by the same phone (R4).
+
+Decides: that whoever is named by phone or reference is the contact that it stands for by now, as with
+events; and that what is forbidden for a phone concerns the phone's own record and every contact that
+the directory of aliases names for it.
+Never: writes.
+
+A phone's record has the key of a contact that is known by that phone only, and the directory has its
+entry under the same key, so a contact that is named by its key alone is looked for there as well.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from core.clock import Clock
+from core.engine import profiles
+from core.engine.identity import Identity
+from core.model import Contact
+from core.partitions import partition_of
+from core.ports import OrderNote, Store
+from core.records import NO_KEY
+
+
+class Whom(msgspec.Struct, frozen=True):
+    """A contact as a call names it: by key, or by what the shop knows."""
+
+    key: bytes = NO_KEY
+    contact: Contact | None = None
+
+
+class Reach:
+    """Finds contacts of one store."""
+
+    def __init__(self, store: Store, identity: Identity, clock: Clock) -> None:
+        self._store = store
+        self._identity = identity
+        self._clock = clock
+
+    def _partition(self, key: bytes) -> int:
+        return partition_of(key, self._store.meta.partition_count)
+
+    def phone_key(self, account: str, phone: str) -> bytes:
+        """Return the key of the record that a phone has of its own."""
+        return self._identity.contact_key(account, Contact(phone=phone))
+
+    async def contact_key(self, account: str, whom: Whom) -> bytes:
+        """Return whose record it is; they need not be known yet."""
+        contact = whom.contact
+        if contact is None:
+            return whom.key
+        if not contact.email:
+            for alias in self._identity.alias_keys(account, contact):
+                known = await self._known_by(alias)
+                if known:
+                    return known[-1]
+        return self._identity.contact_key(account, contact)
+
+    async def others_by_phone(self, account: str, whom: Whom, contact_key: bytes) -> list[bytes]:
+        """Return the phone's own record and the contacts known by it, but for `contact_key`."""
+        phone = whom.contact.phone if whom.contact is not None else ""
+        phone = phone or await self._phone_of(contact_key)
+        phone_key = contact_key
+        if phone:
+            phone_key = self.phone_key(account, phone)
+        found = dict.fromkeys((phone_key, *await self._known_by(phone_key)))
+        found.pop(contact_key, None)
+        return list(found)
+
+    async def _known_by(self, alias: bytes) -> tuple[bytes, ...]:
+        partition = self._partition(alias)
+        asked = {partition: [OrderNote(alias)]}
+        (answer,) = (await self._store.note_orders(asked, self._clock.now_ms()))[partition]
+        return answer.contact_keys
+
+    async def _phone_of(self, contact_key: bytes) -> str:
+        """Return the phone that an event has told of a contact, "" if none has."""
+        (timers,) = await self._store.timers(self._partition(contact_key), [contact_key])
+        for timer in timers:
+            if timer.rule_number == profiles.NO_RULE:
+                return profiles.read(timer).phone
+        return ""

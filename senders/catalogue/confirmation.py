@@ -1,0 +1,147 @@
+"""The words of the one mail that asks to confirm a consent, in each language.
+
+Decides: what it says. It holds no advertising (g3), and no name: forms are filled in for others.
+Never: what was consented to in the shop's own words; the shop keeps those, and we their version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from core.model import Medium, Purpose
+from senders.languages import Copy
+
+MEDIA: Final[Mapping[str, str]] = {
+    Medium.EMAIL.name: "e-mail",
+    Medium.SMS.name: "SMS",
+    Medium.WHATSAPP.name: "WhatsApp",
+}
+"""What the media are called in every language of ours."""
+
+
+class Confirmation(msgspec.Struct, frozen=True):
+    """All texts of a language."""
+
+    copy: Copy
+    button: str
+    """What stands before the link."""
+    kinds: Mapping[str, str]
+    """Name of a purpose -> what is consented to."""
+
+    def kind(self, purpose: str, medium: str) -> str:
+        """Return what is consented to, "" if there are no words for it."""
+        kind = self.kinds.get(purpose, "")
+        by = MEDIA.get(medium, "")
+        return f"{kind} ({by})" if kind and by else kind
+
+
+def _kinds(review: str, marketing: str, forwarding: str) -> Mapping[str, str]:
+    return {
+        Purpose.REVIEW.name: review,
+        Purpose.MARKETING.name: marketing,
+        Purpose.DATA_FORWARDING.name: forwarding,
+    }
+
+
+CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
+    "en": Confirmation(
+        copy=Copy(
+            "Please confirm your consent for {{shop}}",
+            "Please confirm your consent for {{shop}}",
+            (
+                "please confirm your consent for {{shop}}: {{kind}}.",
+                "If this was not you, there is nothing to do: without your confirmation it does not "
+                "count.",
+            ),
+        ),
+        button="Confirm",
+        kinds=_kinds(
+            "requests for a review", "offers and news", "passing data on to a review platform"
+        ),
+    ),
+    "de": Confirmation(
+        copy=Copy(
+            "Bitte bestätigen Sie Ihre Einwilligung für {{shop}}",
+            "Bitte bestätigen Sie Ihre Einwilligung für {{shop}}",
+            (
+                "bitte bestätigen Sie Ihre Einwilligung für {{shop}}: {{kind}}.",
+                "Wenn Sie das nicht waren, müssen Sie nichts tun: Ohne Ihre Bestätigung gilt sie "
+                "nicht.",
+            ),
+        ),
+        button="Bestätigen",
+        kinds=_kinds(
+            "Bitten um eine Bewertung",
+            "Angebote und Neuigkeiten",
+            "Weitergabe von Daten an eine Bewertungsplattform",
+        ),
+    ),
+    "es": Confirmation(
+        copy=Copy(
+            "Confirma tu consentimiento para {{shop}}",
+            "Confirma tu consentimiento para {{shop}}",
+            (
+                "confirma tu consentimiento para {{shop}}: {{kind}}.",
+                "Si no has sido tú, no tienes que hacer nada: sin tu confirmación no vale.",
+            ),
+        ),
+        button="Confirmar",
+        kinds=_kinds(
+            "peticiones de opinión",
+            "ofertas y novedades",
+            "cesión de datos a una plataforma de opiniones",
+        ),
+    ),
+    "fr": Confirmation(
+        copy=Copy(
+            "Veuillez confirmer votre consentement pour {{shop}}",
+            "Veuillez confirmer votre consentement pour {{shop}}",
+            (
+                "veuillez confirmer votre consentement pour {{shop}} : {{kind}}.",
+                "Si ce n'était pas vous, vous n'avez rien à faire : sans votre confirmation, il ne "
+                "compte pas.",
+            ),
+        ),
+        button="Confirmer",
+        kinds=_kinds(
+            "demandes d'avis",
+            "offres et nouveautés",
+            "transmission de données à une plateforme d'avis",
+        ),
+    ),
+    "pl": Confirmation(
+        copy=Copy(
+            "Potwierdź swoją zgodę dla {{shop}}",
+            "Potwierdź swoją zgodę dla {{shop}}",
+            (
+                "potwierdź swoją zgodę dla {{shop}}: {{kind}}.",
+                "Jeśli to nie Ty, nie musisz nic robić: bez Twojego potwierdzenia zgoda się nie "
+                "liczy.",
+            ),
+        ),
+        button="Potwierdź",
+        kinds=_kinds(
+            "prośby o opinię", "oferty i nowości", "przekazanie danych platformie z opiniami"
+        ),
+    ),
+    "pt": Confirmation(
+        copy=Copy(
+            "Confirme o seu consentimento para {{shop}}",
+            "Confirme o seu consentimento para {{shop}}",
+            (
+                "confirme o seu consentimento para {{shop}}: {{kind}}.",
+                "Se não foi você, não precisa de fazer nada: sem a sua confirmação não conta.",
+            ),
+        ),
+        button="Confirmar",
+        kinds=_kinds(
+            "pedidos de avaliação",
+            "ofertas e novidades",
+            "transmissão de dados a uma plataforma de avaliações",
+        ),
+    ),
+}
+"""By language."""

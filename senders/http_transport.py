@@ -1,0 +1,166 @@
+"""What all transports over HTTP share: places, concurrency, and what a failed call means.
+
+Decides: how many calls are under way; that trouble of the provider itself (credentials refused, no
+connection) rests the whole transport for a growing while instead of burning through what is due.
+Never: requests and answers of a provider; each transport has its own.
+
+Invariant: one outcome for each letter, in order; a call that cannot have arrived is DEFERRED, one that
+may have is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from core.clock import monotonic_ns
+from core.errors import RenderingFailed
+from core.sending import Delivery, Letter
+from senders import backoff
+from senders.credentials import SecretMissing
+from senders.http_client import Forbidden, HttpAnswer, HttpClient, NoAnswer, NotSent
+
+PLACES = 64
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call as it will be made."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What an answer means: for the letter, and whether the provider as a whole is in trouble."""
+
+    delivery: Delivery
+    is_trouble: bool = False
+
+
+class Provider(Protocol):
+    """How one provider is spoken to."""
+
+    holds_unknown: bool
+    """It takes no idempotency key: a second call may be a second message."""
+
+    def render(self, letter: Letter) -> bytes:
+        """Return what is said, ready to be called with.
+
+        Raises:
+            RenderingFailed: the letter cannot be made; its message says why.
+        """
+
+    def request(self, letter: Letter, rendered: bytes) -> Request:
+        """Return the call.
+
+        Raises:
+            SecretMissing: a credential is not there.
+        """
+
+    def meaning(self, answer: HttpAnswer, letter: Letter) -> Verdict:
+        """Return what the answer says."""
+
+
+def retry_ms(answer: HttpAnswer, letter: Letter) -> int:
+    """Return how long a letter waits: what the answer asks for, or longer by its own attempts."""
+    return max(answer.retry_after_ms, backoff.retry_ms(letter.attempts, letter.delivery_id))
+
+
+class HttpTransport:
+    """Hands letters to one provider over HTTP.
+
+    Args:
+        provider: how it is spoken to.
+        client: makes the calls; closed with the transport.
+        places: calls under way at most.
+        now_ns: monotonic clock.
+    """
+
+    def __init__(
+        self, provider: Provider, client: HttpClient, *, places: int = PLACES,
+        now_ns: Callable[[], int] = monotonic_ns,
+    ) -> None:  # fmt: skip
+        self._provider = provider
+        self._client = client
+        self._places = places
+        self._now_ns = now_ns
+        self._under_way = 0
+        self._troubles = 0
+        self._rests_until_ns = 0
+        self._is_closed = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    @property
+    def holds_unknown(self) -> bool:
+        """Whether an unknown outcome is held instead of tried again."""
+        return self._provider.holds_unknown
+
+    def free(self) -> int:
+        """Return how many letters may go now; 0 while it rests, then one to see whether it is over."""
+        if self._is_closed or self._now_ns() < self._rests_until_ns:
+            return 0
+        room = max(self._places - self._under_way, 0)
+        return min(room, max(1 - self._under_way, 0)) if self._troubles else room
+
+    def prepare(self, letter: Letter) -> bytes:
+        """Render.
+
+        Raises:
+            RenderingFailed: the message says why.
+        """
+        try:
+            return self._provider.render(letter)
+        except UnicodeEncodeError:
+            raise RenderingFailed("a value is not valid Unicode") from None
+
+    async def send(self, letters: Sequence[tuple[Letter, bytes]]) -> list[Delivery]:
+        """Hand over, all at once; one outcome for each, in order. Never raises."""
+        self._under_way += len(letters)
+        self._is_idle.clear()
+        try:
+            calls = [self._send_one(letter, rendered) for letter, rendered in letters]
+            return list(await asyncio.gather(*calls))
+        finally:
+            self._under_way -= len(letters)
+            if not self._under_way:
+                self._is_idle.set()
+
+    async def _send_one(self, letter: Letter, rendered: bytes) -> Delivery:
+        pause_ms = backoff.retry_ms(letter.attempts, letter.delivery_id)
+        try:
+            request = self._provider.request(letter, rendered)
+            answer = await self._client.post(
+                request.url, headers=request.headers, body=request.body
+            )
+        except Forbidden as error:
+            return Delivery(Delivery.Kind.FAILED, str(error))
+        except (NotSent, SecretMissing) as error:
+            self._note(is_trouble=True)
+            return Delivery(Delivery.Kind.DEFERRED, str(error), pause_ms)
+        except NoAnswer as error:
+            return Delivery(Delivery.Kind.UNKNOWN, str(error), pause_ms, was_handed_over=True)
+        verdict = self._provider.meaning(answer, letter)
+        self._note(is_trouble=verdict.is_trouble)
+        return verdict.delivery
+
+    def _note(self, *, is_trouble: bool) -> None:
+        if not is_trouble:
+            self._troubles = 0
+            return
+        if self._now_ns() < self._rests_until_ns:
+            # Calls that were under way together fail together: one trouble.
+            return
+        pause_ms = backoff.reconnect_ms(self._troubles, b"http")
+        self._troubles += 1
+        self._rests_until_ns = self._now_ns() + pause_ms * 1_000_000
+
+    async def close(self) -> None:
+        """Finish what is under way, then close connections. Idempotent."""
+        self._is_closed = True
+        await self._is_idle.wait()
+        await self._client.close()

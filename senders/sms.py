@@ -1,0 +1,121 @@
+"""Text messages through a provider that speaks Twilio's REST form.
+
+Decides: the request, and what each answer and error code means for a message.
+Never: the wording, or whether somebody may be written to.
+
+The form takes no idempotency key, so an unknown outcome is held: a second call would be a second
+message, and a second charge.
+
+Source: the provider's "Messages" resource (POST /2010-04-01/Accounts/{sid}/Messages.json, form fields
+To, From or MessagingServiceSid, Body, StatusCallback; 201 with "sid", else {"code", "message",
+"status"}) and its dictionary of error codes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from core.errors import RenderingFailed
+from core.sending import Delivery, Letter
+from senders.credentials import Credential
+from senders.http_client import HttpAnswer
+from senders.http_transport import Request, Verdict, retry_ms
+from senders.sms_text import SEGMENTS_MAX, size_of
+
+ENDPOINT: Final = "https://api.twilio.com"
+
+BAD_NUMBER_CODES: Final = frozenset({21211, 21214, 21217, 21401, 21421, 21614, 30005})
+"""The number is none, or none that takes text messages: its owner will not get the next one either."""
+
+REFUSED_RECIPIENT_CODES: Final = frozenset({21408, 21610, 21612, 30003, 30004, 30006})
+"""This recipient does not get it: opted out at the provider, region not allowed, not reachable."""
+
+OVERLOAD_CODES: Final = frozenset({14107, 20429, 21611, 30001, 30022})
+"""Too many at once, or the queue of the sender is full."""
+
+CONTENT_CODES: Final = frozenset({21602, 21605, 21617, 21619, 30007})
+"""The text is missing, too long or filtered."""
+
+
+class TwilioSms:
+    """Speaks to one account of the provider.
+
+    Args:
+        account: its account id.
+        token: its secret.
+        sender: a number in E.164, an alphanumeric sender, or the id of a messaging service ("MG...").
+        text_of: makes the text of a letter.
+        status_callback: where the provider tells how it went; "" for nowhere.
+        endpoint: base of its addresses.
+    """
+
+    holds_unknown = True
+
+    def __init__(
+        self, account: str, token: Credential, sender: str, *, text_of: Callable[[Letter], str],
+        status_callback: str = "", endpoint: str = ENDPOINT,
+    ) -> None:  # fmt: skip
+        self._account = account
+        self._token = token
+        self._sender = (
+            {"MessagingServiceSid": sender} if sender.startswith("MG") else {"From": sender}
+        )
+        self._text_of = text_of
+        self._callback = {"StatusCallback": status_callback} if status_callback else {}
+        self._url = f"{endpoint}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json"
+
+    def render(self, letter: Letter) -> bytes:
+        """Return the form.
+
+        Raises:
+            RenderingFailed: no phone number, no text, or one of too many segments.
+        """
+        if not letter.address.startswith("+") or not letter.address[1:].isdigit():
+            raise RenderingFailed("the address is no phone number in E.164")
+        text = self._text_of(letter)
+        size = size_of(text)
+        if not 1 <= size.segments <= SEGMENTS_MAX:
+            raise RenderingFailed(f"a text message has 1 to {SEGMENTS_MAX} segments")
+        form = {"To": letter.address, **self._sender, "Body": text, **self._callback}
+        return urlencode(form).encode("ascii")
+
+    def request(self, letter: Letter, rendered: bytes) -> Request:
+        """Return the call."""
+        del letter
+        pair = f"{self._account}:{self._token.read()}".encode()
+        return Request(
+            self._url,
+            {
+                "Authorization": "Basic " + base64.b64encode(pair).decode("ascii"),
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Accept": "application/json",
+            },
+            rendered,
+        )
+
+    def meaning(self, answer: HttpAnswer, letter: Letter) -> Verdict:
+        """Return what the answer says."""
+        told = answer.told
+        code = told.get("code") or told.get("error_code") or 0
+        detail = f"SMS: {answer.status} {code or ''}".rstrip()
+        pause_ms = retry_ms(answer, letter)
+        kind = Delivery.Kind
+        if 200 <= answer.status < 300:
+            if not isinstance(told.get("sid"), str):
+                # Neither yes nor no to what it has got.
+                return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
+            return Verdict(Delivery(kind.ACCEPTED, f"{detail} {told['sid'][:64]}", 0, True))
+        if answer.status in (401, 403):
+            return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
+        if answer.status in (429, 503) or code in OVERLOAD_CODES:
+            return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
+        if code in BAD_NUMBER_CODES:
+            return Verdict(Delivery(kind.REJECTED, detail, is_bad_address=True))
+        if code in REFUSED_RECIPIENT_CODES:
+            return Verdict(Delivery(kind.REJECTED, detail))
+        if answer.status >= 500:
+            return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
+        return Verdict(Delivery(kind.FAILED, detail))
