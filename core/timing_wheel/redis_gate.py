@@ -71,7 +71,7 @@ class RedisGate(RedisBase):
         packed = b"".join(map(codec.pack_mark_item, items))
         names = [
             keys.meta, keys.counters, keys.contacts, keys.bodies,
-            keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred,
+            keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred, keys.claims, keys.claim_deadlines,
         ]  # fmt: skip
         raw = check(
             await self._send(partition, "mark_sending", names, [now_ms, token, len(items), packed])

@@ -3,6 +3,7 @@
 --   more, and whether an event has ended it in flight. Then it ends, and its reservations are returned.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
+-- KEYS[7] claims hash         KEYS[8] claim-deadlines zset
 -- ARGV[1] now, epoch ms       ARGV[2] claim token 16    ARGV[3] number of items, <= 128
 -- ARGV[4] items, 17 bytes each: member 16, flags B as in `claim.lua`
 -- Returns: one byte an item: 1 send it, 0 do not
@@ -11,9 +12,11 @@
 -- @include record
 -- @include ../../antispam/lua/consent
 -- @include release
+-- @include lease
 local ITEM = 17
 local now_ms, token, total, items = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local out = {lines = {}, bodies = {}, deferred = {}}
+local done = {}
 
 local function look(rec, contact, member, flags)
   local at = rec and find_ref(rec, member)
@@ -31,6 +34,7 @@ local function look(rec, contact, member, flags)
   end
   end_ref(rec, contact, at, state, why, now_ms, out, member)
   release_caps(rec, contact, at, member, now_ms, out)
+  done[member] = true
   return 0
 end
 
@@ -47,6 +51,9 @@ write_ends(KEYS[4], KEYS[5], out)
 if #out.deferred > 0 then
   redis.call('ZADD', KEYS[6], unpack(out.deferred))
   redis.call('HINCRBY', KEYS[1], 'near_version', 1)
+end
+if next(done) then
+  leave_lease(KEYS[7], KEYS[8], token, redis.call('HGET', KEYS[7], token), done)
 end
 write_counts(KEYS[2])
 return table.concat(answers)

@@ -20,6 +20,7 @@
 -- @include ../../antispam/lua/consent
 -- @include birth
 -- @include release
+-- @include lease
 local ITEM = 28
 local RETRY_WAIT, UNTRIED, ERASED = 2, 2, 44
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -30,7 +31,7 @@ local out = {
   near = {}, slots = {}, details = {}, lines = {}, bodies = {}, deferred = {},
   loaded = loaded_until(KEYS[1]),
 }
-local done, done_count = {}, 0
+local done = {}
 
 -- The references of the next steps. All but the last are added here, because the next one must see
 -- them; the last is returned, to be added when the settled one is written. Second: does one wait?
@@ -57,7 +58,6 @@ local function settle(rec, contact, member, item, state, reason, flags, plans, a
     return
   end
   done[member] = true
-  done_count = done_count + 1
   local place, born, waits = #answers + 1, '', false
   local stopped = byte(rec.refs, at + 7)
   answers[place] = ''
@@ -122,22 +122,6 @@ if #out.deferred > 0 then
   redis.call('ZADD', KEYS[11], unpack(out.deferred))
   redis.call('HINCRBY', KEYS[1], 'near_version', 1)
 end
-if lease then
-  local members = unpack_('<H', lease, 7)
-  local rest = {}
-  if done_count < members then
-    for i = 0, members - 1 do
-      local member = sub(lease, 9 + i * 16, 24 + i * 16)
-      if not done[member] then rest[#rest + 1] = member end
-    end
-  end
-  if #rest == 0 then
-    redis.call('HDEL', KEYS[9], token)
-    redis.call('ZREM', KEYS[10], token)
-  elseif #rest < members then
-    redis.call('HSET', KEYS[9], token, sub(lease, 1, 6) .. pack('<H', #rest)
-      .. table.concat(rest) .. sub(lease, 9 + members * 16))
-  end
-end
+if lease and next(done) then leave_lease(KEYS[9], KEYS[10], token, lease, done) end
 write_counts(KEYS[2])
 return table.concat(answers)
