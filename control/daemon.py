@@ -240,9 +240,7 @@ class Daemon:
         engine = self.engine
         unsubscriber = Unsubscriber(tokens, engine.consents, self.registry, engine.stats)
         scope = Choice(self.settings.unsubscribe.scope.value)
-        server = UnsubscribeServer(
-            listen, url, unsubscriber, default=scope, opt_in=engine.opt_in
-        )
+        server = UnsubscribeServer(listen, url, unsubscriber, default=scope, opt_in=engine.opt_in)
         await server.start()
         stack.push_async_callback(server.stop)
         self.unsubscribe_address = server.address

@@ -37,8 +37,8 @@ LATE_EVENT_MS = 72 * HOUR_MS
 CAP_WINDOW_MAX_MS = 366 * DAY_MS
 CAP_LIMIT_MAX = 256
 CAP_LIMITS_MAX = 512
-"""Limits counted per contact: of one cap, and of all caps of an account together; a contact's record must
-hold the stamps that their windows reach."""
+"""Limits counted per contact: of one cap, and of all caps of an account together: a contact's record
+must hold the stamps that their windows reach."""
 
 VOLUME_LIMIT_MAX = 100_000_000
 """Limit of a cap over all contacts."""
@@ -111,6 +111,53 @@ TEXT_CHARS_MAX = 2_000
 BLOCK_CHARS_MAX = 250
 """A domain has at most 253 characters, and nobody blocks the longest."""
 
+# --- templates of shops -------------------------------------------------------------------------
+TEMPLATES_PER_ACCOUNT_MAX = 256
+TEMPLATE_LOCALES_MAX = 40
+TEMPLATE_BYTES_MAX = 256 * 1024
+"""All locales of one template together, as stored."""
+
+TEMPLATE_REVISIONS_MAX = 64
+TEMPLATE_HISTORY_BYTES_MAX = 1024 * 1024
+"""Former revisions that are kept of one template; the one before the newest always is."""
+
+TEMPLATE_SOURCE_CHARS_MAX = 100_000
+"""The HTML of one locale; mail programs cut off what is longer."""
+
+TEMPLATE_TEXT_CHARS_MAX = 20_000
+"""The plain part of an e-mail."""
+
+TEMPLATE_LINE_CHARS_MAX = 500
+"""Subject, preheader, sender's name and parameters as they are written, variables not filled."""
+
+TEMPLATE_PARAMETERS_MAX = 32
+TEMPLATE_TAGS_MAX = 1_000
+"""Tags and outputs of one text: reads in at most about 50 ms, and the loop waits meanwhile."""
+
+TEMPLATE_EXPRESSION_CHARS_MAX = 500
+"""One tag or output."""
+
+TEMPLATE_NESTING_MAX = 12
+"""Blocks within blocks."""
+
+TEMPLATE_LOOPS_MAX = 500
+"""Rounds of all loops of a message together; loops within loops multiply."""
+
+TEMPLATE_STEPS_MAX = 4_000
+"""Outputs, tags and filters that one message runs through, each about 2 to 5 microseconds, so that the
+worst one takes about 20 ms; what handles long texts takes more steps (`TEMPLATE_STEP_CHARS`)."""
+
+TEMPLATE_STEP_CHARS = 256
+TEMPLATE_VALUE_CHARS_MAX = 64 * 1024
+"""One value in a template: a variable, or what a filter makes."""
+
+TEMPLATE_VALUE_ITEMS_MAX = 500
+TEMPLATE_LOCALS_CHARS_MAX = 256 * 1024
+"""All that one message assigns and captures."""
+
+TEMPLATE_OUTPUT_CHARS_MAX = 256 * 1024
+"""One part of a message; mail programs show about 100 KB."""
+
 # --- per contact and rule -----------------------------------------------------------------------
 STEPS_MAX = 8
 ACTIONS_MAX = 4
@@ -119,6 +166,7 @@ CHANNELS_PER_ACCOUNT_MAX = 10_000
 CAPS_PER_ACCOUNT_MAX = 64
 CARRIERS_PER_ACCOUNT_MAX = 1_000
 PLATFORMS_PER_ACCOUNT_MAX = 64
+SENDERS_PER_ACCOUNT_MAX = 100
 BLOCKS_PER_ACCOUNT_MAX = 1_000
 CONTACT_CONSENTS_MAX = 256
 """Evidence goes first. Withdrawals and suppressions never go; of more than this, the oldest come to hold

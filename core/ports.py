@@ -455,7 +455,8 @@ class Store(ContactStore, Protocol):
         self, partition: int, token: bytes, items: Sequence[ClaimItem], now_ms: int
     ) -> list[bool]:
         """Second look at a claim that waited (E4): True where consent still stands, nothing suppresses
-        it, and no event has ended it. Else the entry ends, and its reservations are returned."""
+        it, and no event has ended it. Else the entry ends, and its reservations are returned; what may
+        not forward data any more waits again, due as before (R47)."""
 
     async def settle(
         self, partition: int, token: bytes, settlements: Sequence[Settlement], now_ms: int

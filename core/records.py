@@ -348,3 +348,5 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     """Id of the template, of one made by hand that is no usual message."""
     link: str = ""
     """Where the recipient of one made by hand confirms something."""
+    template_revision: int = 0
+    """Of the shop's own template that the message before was rendered with: a reminder repeats it (B19)."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from core.model import Event
+from core.registry.contents import ContentTemplate
 from core.registry.resources import Channel
 from core.registry.rule_parts import EmailSender
 
@@ -57,12 +58,22 @@ class Letter(msgspec.Struct):
     """Id of the template; empty: the default of the family."""
     revision: int = 0
     """Of the rule whose content it has."""
+    content: ContentTemplate | None = None
+    """The template, if it is one of the shop's own: the revision to be rendered."""
+    zone: str = ""
+    """The recipient's time zone; empty: the channel's."""
     platform: str = ""
     """Id of the review platform that it leads to; empty: the own one (A28)."""
     review_url: str = ""
     """Where the review is written there; empty: the sender has a link of its own, or none."""
     confirm_url: str = ""
     """Where the recipient confirms a consent, if that is what it asks for (g3)."""
+    parameters: tuple[str, ...] = ()
+    """What fills the approved template of a WhatsApp message; placeholders not filled."""
+    rule: str = ""
+    """Id of the rule."""
+    step: str = ""
+    """Id of the step."""
 
     @property
     def event(self) -> Event:
@@ -124,15 +135,16 @@ class Transport(Protocol):
 class Postbox(Protocol):
     """All transports behind one door: what the engine hands letters to."""
 
-    def supports(self, medium: int) -> bool:
-        """True if a transport for the medium is configured."""
+    def supports(self, medium: int, channel: Channel | None = None) -> bool:
+        """True if letters of a channel can go out over a medium; without a channel, those of any channel
+        that names no sender for it."""
 
     def holds_unknown(self, medium: int) -> bool:
         """True if an unknown outcome over this medium is held instead of retried."""
 
-    def free(self, medium: int) -> int:
-        """Return how many letters of a medium can be handed over now without waiting; 0 if it is
-        not supported."""
+    def free(self, medium: int, channel: Channel | None = None) -> int:
+        """Return how many letters can be handed over now without waiting; 0 if it is not supported. As
+        `supports`."""
 
     def prepare(self, letter: Letter) -> bytes:
         """Render; see `Transport.prepare`."""

@@ -31,25 +31,32 @@ def add_parser(nouns: SubParsers) -> None:
         nouns,
         "explain",
         run_explain,
-        "tell every decision about an event or an invitation",
+        "tell every decision about an event, an invitation or an order",
         "explain --event 4711-ordered",
     )
     explain.add_argument("--event", metavar="ID", help="id of the event, as published")
     explain.add_argument("--source", metavar="NAME", help="source of the event, as published")
     explain.add_argument("--invitation", metavar="ID", help="id or full name of an invitation")
+    explain.add_argument("--order", metavar="REFERENCE", help="everything about an order")
+    explain.add_argument("--channel", metavar="ID", help="the channel of the order")
     explain.add_argument(
         "--now", action="store_true", help="say also what would happen this moment"
     )
 
 
 def run_explain(session: Session, options: argparse.Namespace) -> None:
-    """Tell the story of one event or invitation."""
-    if bool(options.event) == bool(options.invitation):
-        raise UsageError("give --event ID or --invitation ID")
+    """Tell the story of one event, invitation or order."""
+    if sum(map(bool, (options.event, options.invitation, options.order))) != 1:
+        raise UsageError("give --event ID, --invitation ID, or --order REFERENCE with --channel ID")
+    if bool(options.order) != bool(options.channel):
+        raise UsageError("--order and --channel go together: a reference belongs to a channel")
     request = api.ExplainRequest(parent=session.parent, with_now=options.now)
     if options.event:
         request.event.id = options.event
         request.event.source = options.source or ""
+    elif options.order:
+        request.order.channel = session.name("channels", options.channel)
+        request.order.order_reference = options.order
     else:
         request.invitation = session.name("invitations", options.invitation)
     show_explanation(session.call(session.invitations.Explain, request), options.json)

@@ -229,8 +229,15 @@ class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
             told = await self._explainer.event(
                 account, request.event.source, request.event.id, with_now=with_now
             )
+        elif kind == "order":
+            names.channel_id(request.order.channel, account, "order.channel")
+            if not request.order.order_reference:
+                checks.missing("order.order_reference", "the reference of the order")
+            told = await self._explainer.order(
+                account, request.order.channel, request.order.order_reference, with_now=with_now
+            )
         else:
-            checks.missing("subject", "an `invitation` or an `event`")
+            checks.missing("subject", "an `invitation`, an `event` or an `order`")
         return explanation_to_proto(told, account)
 
 

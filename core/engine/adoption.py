@@ -263,7 +263,10 @@ class Adoption:
     ) -> list[Commit]:
         """Return what brings the contact the consents, purchases and stamps of the other, where they
         lack any: before all that may need them."""
-        consents = await self._linking.grants(key, record, own)
+        # Whose consent it was cannot be told where others were known by the same before.
+        consents: list[Evidence] = []
+        if not incoming.has_rivals:
+            consents = await self._linking.grants(key, record, own)
         known = {line[:2] for line in _purchases(own)}
         history = [line for line in _purchases(record) if line[:2] not in known]
         counted = {(stamp.ledger, stamp.tag) for stamp in own.stamps}

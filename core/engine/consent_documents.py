@@ -11,6 +11,8 @@ import msgspec
 from core.errors import InvalidField
 from core.model import CONSENT_PURPOSES, LegalBasis, Medium
 
+SOURCE_CONTACT = "contact"
+"""On a phone's own record: said by a contact who has the phone; nobody else's consent."""
 SOURCE_API = "api"
 SOURCE_EVENT = "event"
 SOURCE_IMPORT = "import"

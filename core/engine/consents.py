@@ -17,7 +17,7 @@ import msgspec
 from core.clock import Clock
 from core.contact_ports import ConsentLine, LoggedLine
 from core.engine import consent_views
-from core.engine.consent_documents import ConsentDocument, packed
+from core.engine.consent_documents import SOURCE_CONTACT, ConsentDocument, packed, unpacked
 from core.engine.consent_views import ConsentView, Said, SuppressionView
 from core.engine.reach import Reach, Whom
 from core.errors import FailedPrecondition, NotFound
@@ -187,7 +187,7 @@ class ConsentBook:
 
     async def write(self, account: str, whom: Whom, lines: Sequence[ConsentLine]) -> Written:
         """Write lines for a contact; those that forbid messages to its phone also for the phone and
-        every contact known by it."""
+        every contact known by it, and consents with proof also for the phone: it is theirs to open."""
         now_ms = self._clock.now_ms()
         by_phone = [each for line in lines for each in _by_phone(line)]
         written = Written([])
@@ -207,7 +207,23 @@ class ConsentBook:
                 )
                 written.ended += answer.ended
                 written.in_flight += answer.in_flight
+            if not written.contact_keys:
+                await self._open_phone(account, whom, meant, lines)
             written.contact_keys += keys
+
+    async def _open_phone(
+        self, account: str, whom: Whom, contact_key: bytes, lines: Sequence[ConsentLine]
+    ) -> None:
+        """Write consents with proof to the phone's own record: they end what blocks it (R18, R22)."""
+        proven = [
+            line
+            for line in lines
+            if line.status == ConsentStatus.CONFIRMED and line.medium in PHONE_MEDIA
+        ]
+        key = await self.reach.phone_record(account, whom, contact_key) if proven else contact_key
+        if key != contact_key:
+            lines = [msgspec.structs.replace(line, document=borrowed(line)) for line in proven]
+            await self._store.write_consents(self._partition(key), key, lines, self._clock.now_ms())
 
     # Reading --------------------------------------------------------------------------------------
 
@@ -233,7 +249,7 @@ class ConsentBook:
     ) -> tuple[Sequence[ConsentEntry], Sequence[LoggedLine]]:
         """Return the contact's table and the whole log behind it."""
         record = await self._store.contact(self._partition(contact_key), contact_key)
-        if record is None or not record.consent_lines:
+        if record is None or not (record.consents or record.consent_lines):
             return [], []
         log: list[LoggedLine] = []
         while True:
@@ -266,6 +282,12 @@ def granted_as(document: ConsentDocument, *, is_proven: bool) -> ConsentStatus:
     never does, because who has objected was asked and said no (g2, g4)."""
     is_consent = document.legal_basis != LegalBasis.EXISTING_CUSTOMER
     return ConsentStatus.CONFIRMED if is_proven and is_consent else ConsentStatus.GRANTED
+
+
+def borrowed(line: ConsentLine) -> bytes:
+    """Return the evidence of a line for the phone's own record: it stays that of the contact."""
+    document = unpacked(line.document) or ConsentDocument()
+    return packed(msgspec.structs.replace(document, source=SOURCE_CONTACT))
 
 
 def _by_phone(line: ConsentLine) -> Sequence[ConsentLine]:

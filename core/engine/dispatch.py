@@ -36,6 +36,7 @@ from core.engine.judge import Judge
 from core.engine.ownership import Ownership
 from core.engine.patience import patiently
 from core.engine.planner import Planner
+from core.engine.room import put_off_those_without
 from core.engine.timers import TimerRunner
 from core.engine.volume import VolumeDesk, keep
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
@@ -177,6 +178,7 @@ class Dispatcher:
             for entry, waiting in zip(entries, read[p], strict=True)
         ]
         ready.sort(key=_turn)
+        put_off_those_without(self._postbox, ready, now_ms)
         return ready, snapshot.revision
 
     def _judged(
@@ -304,7 +306,7 @@ class Dispatcher:
                 stats.deferred_by_cap += 1
             elif one.item.wait == WaitReason.VOLUME:
                 stats.deferred_by_volume += 1
-            else:
+            elif one.item.wait == WaitReason.QUIET_HOURS:
                 stats.deferred_by_hours += 1
             self._horizon.on_deferred(partition, one.item.member, answer.due_ms)
         elif answer.code == ClaimCode.PARKED:

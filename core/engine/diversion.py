@@ -17,6 +17,7 @@ Units: weights are percent, shares hundredths of a percent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -53,9 +54,15 @@ def unit_of(order_reference: str, event_id: str) -> str:
 
 def draw(account: str, channel: str, unit: str, salt: str, weights: Sequence[Weight]) -> Draw:
     """Return the platform of a unit: always the same for the same salt and weights."""
-    shares = shares_of(weights)
+    shares, told = _shares_told(tuple(weights))
     bucket = bucket_of(account, channel, unit, salt)
-    return Draw(bucket, platform_of(bucket, shares), shares_text(shares))
+    return Draw(bucket, platform_of(bucket, shares), told)
+
+
+@lru_cache(maxsize=1_024)
+def _shares_told(weights: tuple[Weight, ...]) -> tuple[tuple[Share, ...], str]:
+    shares = shares_of(weights)
+    return shares, shares_text(shares)
 
 
 def bucket_of(account: str, channel: str, unit: str, salt: str) -> int:

@@ -205,6 +205,34 @@ class Explainer:
             now += await self._now(view, contact) if with_now else []
         return self._told(account, contact, decisions, now, views, seen.disposition)
 
+    async def order(
+        self, account: str, channel_name: str, reference: str, *, with_now: bool = False
+    ) -> Explanation:
+        """Return what became of an order: of everything that was planned about it (R7).
+
+        Raises:
+            NotFound: no such channel, or no event has told of the order.
+        """
+        views = await self._reader.by_order(account, channel_name, reference)
+        channel = self._registry.snapshot.channel_by_name[channel_name]
+        order_key = self._identity.order_key(account, channel.id, reference)
+        keys = await self._reader.contacts_of_order(order_key)
+        if not keys:
+            raise NotFound("no event has told of this order", field="order.order_reference")
+        decisions: list[Decision] = []
+        now: list[Decision] = []
+        contact = await self._contact(account, keys[0])
+        for key in keys:
+            contact = await self._contact(account, key)
+            for view in views:
+                if view.member[:8] == key:
+                    decisions += await self._story(view, contact)
+                    now += await self._now(view, contact) if with_now else []
+        if not views:
+            text = "an event has told of this order, but no rule wanted to send anything about it"
+            decisions = [told(Gate.RULE, text, 0, Verdict.REFUSED)]
+        return self._told(account, contact, decisions, now, views, Disposition.UNSPECIFIED)
+
     def _refused(self, event_key: bytes, disposition: int, time_ms: int) -> list[Decision]:
         """Return why rules did not want an event."""
         lines: list[Decision] = []

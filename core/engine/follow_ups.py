@@ -85,6 +85,7 @@ def _plan(
         detail, step=step.id, base_ms=sent_ms, first_due_ms=due, accept_ms=sent_ms,
         parent_sequence=ref.sequence, address=address, carrier=carrier, generation=0,
         is_hurried=False, content_revision=letter.revision,
+        template_revision=letter.content.revision if letter.content is not None else 0,
         platform_template=letter.template if letter.platform else "",
     )  # fmt: skip
     flags = planner.maker.flags(action.medium, index, is_carrier)

@@ -23,9 +23,11 @@ from core.errors import RenderingFailed
 from core.gate import CapRule, ClaimAction, ClaimItem
 from core.model import (
     CONSENT_PURPOSES,
+    REVIEW_FAMILIES,
     Contact,
     Event,
     Family,
+    Medium,
     Order,
     Reason,
     State,
@@ -34,6 +36,7 @@ from core.model import (
 from core.ports import Waiting
 from core.records import KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
 from core.registry.cap_rules import MessageCaps
+from core.registry.contents import ContentTemplate
 from core.registry.resources import DeferTo, Rule
 from core.registry.rule_content import as_said
 from core.registry.snapshot import FROZEN, RULE_INACTIVE, Snapshot
@@ -156,6 +159,10 @@ class Judge:
     def _address(self, snapshot: Snapshot, case: Case) -> str:
         """Return where it goes: the carrier as the directory has it now, else the contact."""
         detail, medium = case.detail, case.ref.medium
+        if medium == Medium.WEBHOOK:
+            # Of the shop's, whoever the message is about.
+            hook = snapshot.sender_of(case.channel, medium)
+            return hook.endpoint if hook is not None else ""
         if detail.carrier:
             named = detail.carrier
             if named == NO_CARRIER:
@@ -169,12 +176,12 @@ class Judge:
 
     def _objection(self, snapshot: Snapshot, case: Case, address: str) -> No | None:
         """Return why address, medium, features or a return forbid it."""
-        if not address:
+        if not address and case.ref.medium != Medium.WEBHOOK:
             contact = case.known.event.contact
             is_known = bool(contact.email or contact.phone or case.detail.carrier)
             reason = Reason.NO_RECIPIENT if is_known else Reason.UNIDENTIFIED
             return State.SKIPPED, reason
-        if not self._postbox.supports(case.ref.medium):
+        if not self._postbox.supports(case.ref.medium, case.channel):
             return State.SKIPPED, Reason.MEDIUM_NOT_CONFIGURED
         lacking = snapshot.lacks(case.rule, case.channel)
         if lacking is not None:
@@ -226,6 +233,7 @@ class Judge:
         review = case.rule.review
         case.kinds = _kinds(snapshot, case)
         leads = case.destination = destination(snapshot, waiting, detail, case.kinds, now_ms)
+        template = detail.template or leads.template(ref, detail, action.template)
         ready.letter = Letter(
             delivery_id=waiting.member.hex(),
             medium=ref.medium,
@@ -244,7 +252,9 @@ class Judge:
             kinds=case.kinds,
             questionnaire=review.questionnaire if review is not None else "",
             comment_required=_is_comment_required(snapshot, case),
-            template=detail.template or leads.template(ref, detail, action.template),
+            template=template,
+            content=_content(snapshot, case, template),
+            zone=detail.zone,
             purpose=ref.purpose,
             # A carrier must not unsubscribe the customer.
             member=b"" if detail.carrier else waiting.member,
@@ -252,8 +262,23 @@ class Judge:
             platform=leads.id,
             review_url=leads.link(case.known.event, case.channel) if leads.id else "",
             confirm_url=detail.link,
+            parameters=tuple(action.whatsapp_parameters),
+            rule=case.rule.id,
+            step=case.step.id,
         )
         ready.rendered = self._postbox.prepare(ready.letter)
+
+
+def _content(snapshot: Snapshot, case: Case, template: str) -> ContentTemplate | None:
+    """Return the shop's own template of a message, None for one that is shipped: the newest revision,
+    but that of the message before for a reminder of a review request (B19, D1)."""
+    detail, medium = case.detail, case.ref.medium
+    newest = snapshot.template(detail.account, template) if template else None
+    if newest is None or newest.medium != medium:
+        return None
+    if case.rule.family not in REVIEW_FAMILIES or not detail.template_revision:
+        return newest
+    return snapshot.template_revision(newest.account, newest.id, detail.template_revision) or newest
 
 
 def _time_of_day(snapshot: Snapshot, case: Case, ledger: bytes, now_ms: int) -> int | None:

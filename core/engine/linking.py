@@ -24,6 +24,7 @@ from core.antispam import consent
 from core.bounds import PAGE_SIZE_MAX
 from core.clock import Clock
 from core.contact_ports import ConsentLine, LoggedLine
+from core.engine.consent_documents import SOURCE_CONTACT, unpacked
 from core.engine.identity import Identity
 from core.model import ConsentScope, ConsentStatus, Medium, Suppression
 from core.partitions import partition_of
@@ -86,7 +87,8 @@ class Linking:
     async def grants(
         self, source_key: bytes, source: ContactRecord, target: ContactRecord
     ) -> list[Evidence]:
-        """Return the consents that go over, with their evidence."""
+        """Return the consents that go over, with their evidence; not those that a contact has lent to a
+        phone, which are that contact's alone."""
         known = {_id(entry) for entry in target.consents}
         news = [
             entry
@@ -99,7 +101,11 @@ class Linking:
         if not news:
             return []
         documents = {_id(line): line.document for line in await self._log(source_key)}
-        return [(*_id(entry), entry.expire_ms, documents.get(_id(entry), b"")) for entry in news]
+        return [
+            (*_id(entry), entry.expire_ms, documents.get(_id(entry), b""))
+            for entry in news
+            if not _is_lent(documents.get(_id(entry), b""))
+        ]
 
     def stamps(self, key: bytes, record: ContactRecord) -> list[StampLine]:
         """Return what the caps of one side have counted, as the other side's caps count it.
@@ -144,6 +150,11 @@ def is_overruled(grant: ConsentEntry, entries: Sequence[ConsentEntry]) -> bool:
         and (no.scope < grant.scope or (no.scope, no.scope_key) == (grant.scope, grant.scope_key))
         for no in entries
     )
+
+
+def _is_lent(document: bytes) -> bool:
+    known = unpacked(document)
+    return known is not None and known.source == SOURCE_CONTACT
 
 
 def _is_strict(status: int) -> bool:

@@ -58,14 +58,16 @@ class Reach:
 
     async def others_by_phone(self, account: str, whom: Whom, contact_key: bytes) -> list[bytes]:
         """Return the phone's own record and the contacts known by it, but for `contact_key`."""
-        phone = whom.contact.phone if whom.contact is not None else ""
-        phone = phone or await self._phone_of(contact_key)
-        phone_key = contact_key
-        if phone:
-            phone_key = self.phone_key(account, phone)
+        phone_key = await self.phone_record(account, whom, contact_key)
         found = dict.fromkeys((phone_key, *await self._known_by(phone_key)))
         found.pop(contact_key, None)
         return list(found)
+
+    async def phone_record(self, account: str, whom: Whom, contact_key: bytes) -> bytes:
+        """Return the key of the phone's own record, `contact_key` if no phone is known."""
+        phone = whom.contact.phone if whom.contact is not None else ""
+        phone = phone or await self._phone_of(contact_key)
+        return self.phone_key(account, phone) if phone else contact_key
 
     async def _known_by(self, alias: bytes) -> tuple[bytes, ...]:
         partition = self._partition(alias)

@@ -25,7 +25,7 @@ SCAN_MAX: Final = 5_000
 PAGE_BYTES_MAX: Final = 1024 * 1024
 """A page ends with the entry that fills it: a client takes 4 MiB, and a rule may have 200 KB."""
 _SCAN_STEP: Final = 100
-_DERIVED: Final = frozenset({Kind.COUNTER, Kind.RULE_REVISION})
+_DERIVED: Final = frozenset({Kind.COUNTER, Kind.RULE_REVISION, Kind.TEMPLATE_REVISION})
 
 _DOCUMENT: Final = msgspec.json.Decoder(dict[str, Any])
 

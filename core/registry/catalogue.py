@@ -19,9 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.model import CONSENT_PURPOSES, ActivationState, Family
+from core.model import CONSENT_PURPOSES, ActivationState, Family, Medium
 from core.registry.blocks import NO_BLOCKS, Block, BlockList
 from core.registry.breakers import Breaker, breaker_name
+from core.registry.contents import ContentTemplate
 from core.registry.documents import (
     Documents,
     account_name,
@@ -35,6 +36,8 @@ from core.registry.documents import (
     platform_name,
     revision_key,
     rule_name,
+    template_name,
+    sender_name,
 )
 from core.registry.resources import (
     Account,
@@ -48,6 +51,7 @@ from core.registry.resources import (
     ProductExclusivity,
     Rule,
 )
+from core.registry.senders import Sender
 from core.registry.store import RegistryState
 
 HOLDING: Final = frozenset({ActivationState.ACTIVE, ActivationState.PAUSED})
@@ -91,6 +95,8 @@ class Catalogue:
     def __init__(self, state: RegistryState, before: Catalogue | None = None) -> None:
         """Index a state, taking over the decoded documents of an earlier one of the same store."""
         self.state = state
+        self.default_media = before.default_media if before else frozenset(Medium)
+        """Media over which channels can send that name no sender for them."""
         self.revision: int = state.revision
         self._documents: Documents = decode(state, before._documents if before else None)
         is_same = before is not None and before._documents.blocks is self._documents.blocks
@@ -199,6 +205,42 @@ class Catalogue:
     def platforms(self, account: str) -> tuple[Platform, ...]:
         """Return an account's platforms by id."""
         return self._documents.platforms.of_account(account)
+
+    def sender(self, account: str, sender: str) -> Sender | None:
+        """Return a sender."""
+        return self._documents.senders.values.get(sender_name(account, sender))
+
+    def senders(self, account: str) -> tuple[Sender, ...]:
+        """Return an account's senders by id."""
+        return self._documents.senders.of_account(account)
+
+    def sender_of(self, channel: Channel, medium: int) -> Sender | None:
+        """Return what sends for a channel over a medium, None if it names nothing."""
+        sender_id = channel.senders.get(Medium(medium))
+        return None if sender_id is None else self.sender(channel.account, sender_id)
+
+    def template(self, account: str, template: str) -> ContentTemplate | None:
+        """Return a template of the account's own in its newest revision."""
+        return self._documents.templates.values.get(template_name(account, template))
+
+    def templates(self, account: str) -> tuple[ContentTemplate, ...]:
+        """Return an account's own templates by id."""
+        return self._documents.templates.of_account(account)
+
+    def template_revision(
+        self, account: str, template: str, revision: int
+    ) -> ContentTemplate | None:
+        """Return a template as it was in a revision; None if that is not kept."""
+        newest = self.template(account, template)
+        if newest is None or newest.revision == revision:
+            return newest
+        return self._documents.template_revisions.values.get(revision_key(newest.number, revision))
+
+    def template_revisions(self, newest: ContentTemplate) -> tuple[ContentTemplate, ...]:
+        """Return the revisions of a template that are kept, oldest first. Cost: O(revisions made)."""
+        kept = self._documents.template_revisions.values
+        keys = (revision_key(newest.number, at) for at in range(1, newest.revision))
+        return (*(kept[key] for key in keys if key in kept), newest)
 
     def rule(self, account: str, rule: str) -> Rule | None:
         """Return a rule in its newest revision; None for a deleted one."""

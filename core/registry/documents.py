@@ -14,6 +14,7 @@ import msgspec
 
 from core.registry.blocks import Block
 from core.registry.breakers import Breaker
+from core.registry.contents import ContentTemplate
 from core.registry.resources import (
     Account,
     Activation,
@@ -24,6 +25,7 @@ from core.registry.resources import (
     Platform,
     Rule,
 )
+from core.registry.senders import Sender
 from core.registry.store import Kind, RegistryState
 
 ValueT = TypeVar("ValueT")
@@ -84,6 +86,8 @@ _CAP = msgspec.json.Decoder(Cap)
 _CARRIER = msgspec.json.Decoder(Carrier)
 _BLOCK = msgspec.json.Decoder(Block)
 _PLATFORM = msgspec.json.Decoder(Platform)
+_SENDER = msgspec.json.Decoder(Sender)
+_TEMPLATE = msgspec.json.Decoder(ContentTemplate)
 _RULE = msgspec.json.Decoder(Rule)
 _ACTIVATION = msgspec.json.Decoder(Activation)
 _BREAKER = msgspec.json.Decoder(Breaker)
@@ -100,6 +104,9 @@ class Documents(msgspec.Struct, frozen=True):
     carriers: Table[Carrier]
     blocks: Table[Block]
     platforms: Table[Platform]
+    senders: Table[Sender]
+    templates: Table[ContentTemplate]
+    template_revisions: Table[ContentTemplate]
     rules: Table[Rule]
     rule_revisions: Table[Rule]
     activations: Table[Activation]
@@ -118,6 +125,11 @@ def decode(state: RegistryState, before: Documents | None) -> Documents:
         carriers=decoded(_CARRIER, raw[Kind.CARRIER], old.carriers if old else None),
         blocks=decoded(_BLOCK, raw[Kind.BLOCK], old.blocks if old else None),
         platforms=decoded(_PLATFORM, raw[Kind.PLATFORM], old.platforms if old else None),
+        senders=decoded(_SENDER, raw[Kind.SENDER], old.senders if old else None),
+        templates=decoded(_TEMPLATE, raw[Kind.TEMPLATE], old.templates if old else None),
+        template_revisions=decoded(
+            _TEMPLATE, raw[Kind.TEMPLATE_REVISION], old.template_revisions if old else None
+        ),
         rules=decoded(_RULE, raw[Kind.RULE], old.rules if old else None),
         rule_revisions=decoded(_RULE, raw[Kind.RULE_REVISION], old.rule_revisions if old else None),
         activations=decoded(_ACTIVATION, raw[Kind.ACTIVATION], old.activations if old else None),
@@ -161,6 +173,16 @@ def platform_name(account: str, platform: str) -> str:
     return f"accounts/{account}/platforms/{platform}"
 
 
+def sender_name(account: str, sender: str) -> str:
+    """Return the full name of a sender."""
+    return f"accounts/{account}/senders/{sender}"
+
+
+def template_name(account: str, template: str) -> str:
+    """Return the full name of a template."""
+    return f"accounts/{account}/templates/{template}"
+
+
 def rule_name(account: str, rule: str) -> str:
     """Return the full name of a rule."""
     return f"accounts/{account}/rules/{rule}"
@@ -171,9 +193,9 @@ def activation_name(account: str, channel: str, rule: str) -> str:
     return f"accounts/{account}/channels/{channel}/activations/{rule}"
 
 
-def revision_key(rule_number: int, revision: int) -> str:
-    """Return the key of an earlier revision of a rule."""
-    return f"{rule_number}/{revision}"
+def revision_key(number: int, revision: int) -> str:
+    """Return the key of an earlier revision of a rule or template."""
+    return f"{number}/{revision}"
 
 
 CHANNEL_COUNTER = "channel"
@@ -181,6 +203,8 @@ CAP_COUNTER = "cap"
 CARRIER_COUNTER = "carrier"
 BLOCK_COUNTER = "block"
 PLATFORM_COUNTER = "platform"
+SENDER_COUNTER = "sender"
+TEMPLATE_COUNTER = "template"
 RULE_COUNTER = "rule"
 
 

@@ -57,6 +57,7 @@ from core.registry.resources import (
     Rule,
 )
 from core.registry.rule_parts import OnCap
+from core.registry.sender_calls import check_senders
 from core.registry.store import Kind
 
 # --- accounts -----------------------------------------------------------------------------------
@@ -199,6 +200,7 @@ def create_channel(draft: Draft, new: Channel) -> Channel:
     require_free(draft.base.channel(new.account, new.id), new.name)
     check_count(draft.base.channels(new.account), CHANNELS_PER_ACCOUNT_MAX, "channels")
     _check_types_off(draft.base, new)
+    check_senders(draft.base, new)
     number = draft.next_number(CHANNEL_COUNTER, TWO_BYTES_MAX)
     return draft.create(Kind.CHANNEL, new.name, diverted(draft, new, None), number)
 
@@ -206,23 +208,25 @@ def create_channel(draft: Draft, new: Channel) -> Channel:
 def update_channel(draft: Draft, new: Channel, etag: str) -> Channel:
     """Change a channel; it keeps what its active rules need.
 
-    What ends messages that fall due, bites: a feature, a switch over review requests, and how many
-    product rules go together.
+    What ends messages that fall due, bites: a feature, a switch over review requests, how many product
+    rules go together, and what sends.
     """
     present = found(draft.base.channel(new.account, new.id), new.name)
     changed = edited(draft, present, diverted(draft, new, present), etag)
     if changed is present:
         return present
     _check_types_off(draft.base, changed)
+    check_senders(draft.base, changed)
     for activation, rule in draft.on_channel(present):
         if activation.state in STANDING:
-            check_sender(rule, changed)
+            check_sender(draft.base, rule, changed)
     _check_one_per_slot(draft, changed)
     draft.bites = (
         changed.features != present.features
         or changed.review_event_types_off != present.review_event_types_off
         or changed.product_exclusivity != present.product_exclusivity
         or changed.complaint_breaker != present.complaint_breaker
+        or changed.senders != present.senders
     )
     draft.put(Kind.CHANNEL, changed.name, changed)
     return changed

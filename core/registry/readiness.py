@@ -1,6 +1,7 @@
 """What a rule must have before it works on a channel.
 
-Decides: that it is booked (B26, C2), fully configured (D22), and that its e-mails have a sender.
+Decides: that it is booked (B26, C2), fully configured (D22), and that the channel can send over each
+of its media (C15), e-mails in somebody's name.
 Never: what other rules have to do with it (`activation_edits.py`, `product_rules.py`), or what is
 asked when a message falls due: that a carrier has an address (C17), a channel its features (D10).
 
@@ -27,7 +28,7 @@ def check_ready(base: Catalogue, rule: Rule, channel: Channel) -> None:
     """Refuse to let a rule work on a channel before it has all it needs."""
     check_entitlement(base, rule)
     check_configured(rule)
-    check_sender(rule, channel)
+    check_sender(base, rule, channel)
 
 
 def check_entitlement(base: Catalogue, rule: Rule) -> None:
@@ -60,8 +61,17 @@ def check_configured(rule: Rule) -> None:
             _refuse(rule, f"{field}.body", "a message needs a body, or a template")
 
 
-def check_sender(rule: Rule, channel: Channel) -> None:
-    """Refuse e-mails that come from nobody: neither from their action's sender nor the channel's."""
+def check_sender(base: Catalogue, rule: Rule, channel: Channel) -> None:
+    """Refuse media that the channel has no sender for (C15), and e-mails that come from nobody: neither
+    from their action's sender nor the channel's."""
+    for field, action in _actions(rule):
+        medium = action.medium
+        if medium not in base.default_media and base.sender_of(channel, medium) is None:
+            raise FailedPrecondition(
+                f"{rule.name} sends {medium.name} ({field}), but {channel.name} has no sender for it: "
+                "create one and name it in channel.senders",
+                field="channel.senders",
+            )
     if channel.email_sender is not None:
         return
     if any(each.medium == Medium.EMAIL and each.sender is None for _, each in _actions(rule)):

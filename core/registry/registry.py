@@ -30,6 +30,8 @@ from core.registry.drafts import Draft
 from core.registry.operations import call
 from core.registry.resource_calls import ResourceCalls
 from core.registry.resources import Activation, Rule
+from core.registry.template_calls import TemplateCalls
+from core.registry.sender_calls import SenderCalls
 
 _RULE: Final = msgspec.json.Decoder(Rule)
 _COPIES: Final = msgspec.json.Decoder(list[CopyChange])
@@ -39,7 +41,7 @@ _SWAP: Final = msgspec.json.Decoder(tuple[Activation, list[Activation]])
 _NOTHING: Final = msgspec.json.Decoder(None)
 
 
-class Registry(ResourceCalls, BreakerCalls, BlockCalls):
+class Registry(ResourceCalls, BreakerCalls, BlockCalls, SenderCalls, TemplateCalls):
     """The configuration of all accounts, as this process knows it.
 
     Arguments that all writes share: `actor` says who asks; `op_id`, if not empty, names the request

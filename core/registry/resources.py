@@ -175,6 +175,8 @@ class Channel(Resource, kw_only=True):
     """When complaints hold back what it sends (g6)."""
     diversion: Diversion | None = None
     """Which of its review requests go to other platforms; None: none ever did (A29)."""
+    senders: dict[Medium, str] = {}
+    """Id of the sender of each medium; one that is not there has the daemon's own, if there is one."""
 
     @property
     def name(self) -> str:

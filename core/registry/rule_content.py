@@ -34,4 +34,5 @@ def as_said(rule: Rule, step_id: str, action: Action) -> Action:
         template=parent.template,
         preheader=action.preheader or parent.preheader,
         body=action.body or parent.body,
+        whatsapp_parameters=action.whatsapp_parameters or parent.whatsapp_parameters,
     )

@@ -154,7 +154,7 @@ def check_where_at_work(draft: Draft, rule: Rule) -> None:
         channel = draft.base.channel(activation.account, activation.channel)
         assert channel is not None, "activations go with their channel"
         check_configured(rule)
-        check_sender(rule, channel)
+        check_sender(draft.base, rule, channel)
         rivals = draft.rivals(rule, channel) if activation.state in HOLDING else []
         if rivals:
             active = names(rule_name(each.account, each.rule) for each in rivals)

@@ -167,6 +167,8 @@ class Action(msgspec.Struct):
     preheader: str = ""
     body: str = ""
     """Text of the message where the template leaves it open."""
+    whatsapp_parameters: list[str] = []
+    """What fills the body of an approved WhatsApp template, in order; with placeholders."""
 
 
 class WaitOverride(msgspec.Struct):

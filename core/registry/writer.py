@@ -15,6 +15,7 @@ import msgspec
 
 from core.clock import Clock
 from core.errors import Conflict
+from core.model import Medium
 from core.registry import audit
 from core.registry.audit import AuditEntry, AuditFilter, FoundEntry
 from core.registry.drafts import Draft
@@ -56,6 +57,15 @@ class Writer:
         """Return a registry that has loaded what the store holds."""
         snapshot = Snapshot(await store.load(), None, matcher_factory)
         return cls(store, clock, snapshot, matcher_factory)
+
+    @property
+    def default_media(self) -> frozenset[Medium]:
+        """Media over which channels can send that name no sender for them: all, unless told."""
+        return self._snapshot.default_media
+
+    @default_media.setter
+    def default_media(self, media: frozenset[Medium]) -> None:
+        self._snapshot.default_media = media
 
     @property
     def snapshot(self) -> Snapshot:

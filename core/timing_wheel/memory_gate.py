@@ -247,7 +247,7 @@ def look_again(
     partition: Partition, token: bytes, items: Sequence[ClaimItem], now_ms: int
 ) -> list[bool]:
     """Return for each claimed entry whether it may still go (E4); end it if its consent is gone, or
-    it has been suppressed."""
+    it has been suppressed; let it wait again if what it says may not be forwarded any more (R47)."""
     return [_look_again_one(partition, token, item, now_ms) for item in items]
 
 
@@ -264,6 +264,12 @@ def _look_again_one(partition: Partition, token: bytes, item: ClaimItem, now_ms:
         partition.end(item.member, ref, state, why, now_ms)
         partition.drop_idle_body(contact_key, ref.body_sequence)
         release(partition, contact_key, record, ref, now_ms)
+    elif item.forwards_data and not _may_forward(record, ref, now_ms):
+        _leave_lease(partition, token, item.member)
+        ref.attempts = max(0, ref.attempts - 1)
+        partition.put_back(item.member, ref, ref.due_ms, Reason.NONE)
+        release(partition, contact_key, record, ref, now_ms)
+        return False
     return not why
 
 

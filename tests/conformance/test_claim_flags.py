@@ -120,6 +120,25 @@ async def test_r47_what_leads_to_others_needs_consent_to_forward_data(
         await stood_still(hands, planned.member, answer)
 
 
+async def test_r47_what_may_not_be_forwarded_any_more_waits_again_at_the_second_look(
+    hands: Hands,
+) -> None:
+    """E4: taken, but not handed over yet: it is judged anew, without an attempt or a stamp."""
+    planned = await hands.plan()
+    await hands.write(forwarding(ConsentStatus.GRANTED))
+    taken = item(planned.member, forwards_data=True, caps=(cap(),))
+    token = await hands.take(taken)
+    assert await hands.store.mark_sending(0, token, [taken], NOW) == [True]
+    await hands.write(forwarding(ConsentStatus.WITHDRAWN))
+    for _ in range(2):
+        assert await hands.store.mark_sending(0, token, [taken], NOW) == [False]
+    ref = await hands.ref(planned.member)
+    assert (ref.state, ref.due_ms, ref.attempts) == (State.SCHEDULED, NOW, 0)
+    assert await hands.lane(DEFERRED) == [DueEntry(planned.member, NOW)]
+    assert (await hands.record()).stamps == []
+    assert not (await hands.settle(token, planned.member, State.SENT)).is_settled
+
+
 async def test_r47_what_fell_back_is_remembered_when_it_is_claimed(hands: Hands) -> None:
     full = (cap(ledger=b"full", limit=0, looks_again=True),)
     planned = await hands.plan(flags=FLAG_FOLLOW_UP)

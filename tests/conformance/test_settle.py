@@ -368,3 +368,18 @@ async def test_e4_the_second_look_refuses_what_was_reclaimed(hands: Hands) -> No
     await hands.recover(LEASE_MS + 1)
     assert await hands.store.mark_sending(0, token, [taken], LATER) == [False]
     assert await hands.state(planned.member) == (State.SCHEDULED, Reason.NONE)
+
+
+async def test_r27_what_was_not_tried_used_up_no_attempt(hands: Hands) -> None:
+    """d4: put off after the claim, by what its address says: the claim was no attempt."""
+    planned = await hands.plan()
+    token = await hands.take(item(planned.member, caps=(cap(),)))
+    settled = await hands.settle(
+        token, planned.member, State.SCHEDULED, LATER, due_ms=NOW + DAY_MS, releases_caps=True,
+        was_tried=False,
+    )  # fmt: skip
+    assert settled.is_settled
+    ref = await hands.ref(planned.member)
+    assert (ref.state, ref.wait, ref.attempts) == (State.SCHEDULED, WaitReason.RETRY, 0)
+    assert ref.due_ms == NOW + DAY_MS
+    assert (await hands.record()).stamps == []

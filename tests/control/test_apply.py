@@ -311,6 +311,10 @@ async def test_what_is_booked_is_part_of_a_configuration() -> None:
 async def test_every_kind_can_be_created_changed_and_deleted() -> None:
     values = {
         "event_types": ("display_name: One, active: true", "display_name: Two, active: true"),
+        "platforms": tuple(
+            f"kind: KIND_CUSTOM, review_types: [REVIEW_TYPE_SERVICE], review_url: 'https://{name}.example/'"
+            for name in ("one", "two")
+        ),
         "channels": ("display_name: One, time_zone: UTC, locale: en",
                      "display_name: Two, time_zone: UTC, locale: en"),
         "carriers": ("display_name: One, email: one@carrier.example",
@@ -347,3 +351,31 @@ async def test_a_server_without_a_kind_is_read_all_the_same() -> None:
         found = await reading.read(older, "default")
         assert len(found.rules) == 3
         assert not found.HasField("booked")
+
+
+async def test_caps_and_what_steps_say_of_them_are_applied_once() -> None:
+    """A32, R24: written in an order that works, and nothing is left to do the second time."""
+    text = """
+caps:
+  - {id: products, scope: SCOPE_PRODUCT, limit: 1, window: 5184000s}
+  - {id: volume, scope: SCOPE_ACCOUNT, subject: SUBJECT_ALL_CONTACTS, limit: 100000, window: 3600s}
+  - {id: daily, scope: SCOPE_ACCOUNT, limit: 1, window: 86400s, on_cap: ON_CAP_REPLACE,
+     defer_to: DEFER_TO_NEXT_TIME_OF_DAY}
+rules:
+  - id: ask
+    display_name: Ask
+    family: FAMILY_PRODUCT_REVIEW
+    trigger: {event_type: checkout}
+    steps:
+      - id: one
+        wait: {days: 14}
+        actions: [{medium: MEDIUM_EMAIL}]
+        exempt_from_caps: [volume]
+        not_counted_by_caps: [daily]
+        on_cap: ON_CAP_SKIP
+"""
+    async with open_world("default", 1_772_000_000_000) as world:
+        assert await bring(world, text) == ["CreateCap"] * 3 + ["CreateRule"]
+        assert await bring(world, text) == []
+        methods = await bring(world, "account: default", prune=True)
+        assert methods == ["DeleteRule"] + ["DeleteCap"] * 3

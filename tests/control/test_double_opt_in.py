@@ -104,7 +104,11 @@ async def test_from_the_form_to_the_first_message(post: Post) -> None:
     email = somebody()
     channel = await post.create_channel(display_name="Käse & Co", consent_mode=EVIDENCE)
     await post.create_rule(channel)
-    answer = await ask_for(post, email, channel=channel, send=True, locale="de_DE")
+    typed = event_pb2.Contact(email=email, first_name="Cheap", last_name="watches.example")
+    answer = await ask_for(
+        post, email, channel=channel, send=True, locale="de_DE",
+        contact=pb2.ContactSelector(contact=typed),
+    )  # fmt: skip
     assert answer.consent.state == pb2.Consent.STATE_PENDING
     assert answer.link == f"{BASE}/c/{answer.token}"
     waiting = await post.publish(channel, email)
@@ -116,7 +120,8 @@ async def test_from_the_form_to_the_first_message(post: Post) -> None:
     assert answer.link in plain
     assert f'<a href="{answer.link}">Bestätigen</a>' in markup
     assert "Bitten um eine Bewertung (e-mail)" in plain
-    assert "maria" not in plain, "no name, and no address"
+    assert "maria" not in plain, "no address"
+    assert not {"Cheap", "watches"} & set(re.findall(r"\w+", mail.as_string())), "and no name"
     for header in ("List-Unsubscribe", "List-Id"):
         assert mail[header] is None
     shown = await post.ask("GET", path(answer.link))

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from afterword.v1 import (
@@ -137,6 +138,38 @@ async def test_now_is_told_only_if_asked_for(tmp_path: Path) -> None:
         assert {line.invitation for line in rest} == {name}
 
 
+async def test_an_order_is_told_as_a_whole(tmp_path: Path) -> None:
+    """R7: Explain takes an order too, also one about which nothing was planned."""
+    async with open_shop(tmp_path) as shop:
+        channel = await open_for(shop)
+        name = await bought(shop, channel, "1")
+        quiet = await shop.create_channel("quiet")
+        await shop.events.Publish(event_service_pb2.PublishRequest(event=event_pb(
+            quiet, contact=ANN, order=event_pb2.Order(reference="7")
+        )))  # fmt: skip
+
+        async def told(on: str, reference: str) -> pb2.ExplainResponse:
+            order = pb2.ListInvitationsRequest.ByOrder(channel=on, order_reference=reference)
+            request = pb2.ExplainRequest(parent=PARENT, order=order, with_now=True)
+            return await shop.invitations.Explain(request)
+
+        story = await told(channel, "1")
+        assert [one.name for one in story.invitations] == [name]
+        assert {line.invitation for line in (*story.decisions, *story.now)} == {name}
+        nothing = await told(quiet, "7")
+        assert (list(nothing.invitations), len(nothing.decisions)) == ([], 1)
+        assert "no rule wanted" in nothing.summary
+        for on, reference, field in (
+            ("shops/1", "1", "order.channel"), (channel, "", "order.order_reference"),
+        ):  # fmt: skip
+            with refused() as refusal:
+                await told(on, reference)
+            assert refusal.field == field
+        with refused() as refusal:
+            await told(channel, "never")
+        assert refusal.code is grpc.StatusCode.NOT_FOUND
+
+
 async def test_suppressions_are_told_with_their_line(tmp_path: Path) -> None:
     """R18: what ended it, by the number of its line."""
     async with open_shop(tmp_path) as shop:
@@ -233,3 +266,5 @@ async def test_the_command_line_tells_gates_and_changes(
         assert "steps[0].wait.days: 7 -> 9" in changes
         assert "there is more" in changes
         assert await run("audit", "--actor", "nobody") == ""
+        whole = await run("explain", "--order", "2", "--channel", "madrid")
+        assert "cap      later" in whole

@@ -538,7 +538,7 @@ async def writes(shop: Shop) -> list[Write]:
         ch.CreateCarrierRequest(parent=PARENT, carrier_id=carrier, carrier=ch.Carrier())
     )
     await shop.channels.CreateCap(
-        ch.CreateCapRequest(parent=PARENT, cap_id=cap, cap=cap_pb(limit=900))
+        ch.CreateCapRequest(parent=PARENT, cap_id=cap, cap=cap_pb(limit=90))
     )
 
     async def rule(on: str = channel) -> str:
@@ -564,7 +564,7 @@ async def writes(shop: Shop) -> list[Write]:
         )),
         (shop.channels.DeleteCarrier, ch.DeleteCarrierRequest(name=f"{PARENT}/carriers/{carrier}")),
         (shop.channels.UpdateCap, ch.UpdateCapRequest(
-            cap=ch.Cap(name=f"{PARENT}/caps/{cap}", limit=901)
+            cap=ch.Cap(name=f"{PARENT}/caps/{cap}", limit=91)
         )),
         (shop.channels.DeleteCap, ch.DeleteCapRequest(name=f"{PARENT}/caps/{cap}")),
         (shop.events.UpdateEventType, ev.UpdateEventTypeRequest(

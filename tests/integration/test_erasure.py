@@ -24,6 +24,8 @@ from tests.support import person
 from tests.support.shop import ACCOUNT, Shop, open_shop
 from tests.support.valkey import ValkeyServer
 
+PARTITIONS = 256
+"""So many that the keys of one person, which are never the same twice, lie in several."""
 READS = {
     b"string": ("GET",), b"hash": ("HGETALL",), b"zset": ("ZRANGE", "0", "-1", "WITHSCORES"),
     b"set": ("SMEMBERS",), b"list": ("LRANGE", "0", "-1"), b"stream": ("XRANGE", "-", "+"),
@@ -92,7 +94,7 @@ async def opened() -> AsyncIterator[tuple[Shop, Server]]:
     with ValkeyServer(*options) as valkey:
         links = [RedisLink(valkey.socket_path, list(SCRIPTS.values())) for _ in range(2)]
         store = await RedisStore.open(
-            links, partition_count=4, slot_width_ms=HOUR_MS, is_virtual=True
+            links, partition_count=PARTITIONS, slot_width_ms=HOUR_MS, is_virtual=True
         )
         server = Server(valkey)
         async with open_shop(
@@ -144,7 +146,7 @@ async def replay(shop: Shop, server: Server) -> None:
         assert answer.error is not None, event.id
         assert (answer.error.reason, answer.error.field) == ("CONTACT_ERASED", "event.contact")
     assert shop.engine.stats.events_refused == refused + len(events)
-    counters = await shop.engine.store.counters(range(4))
+    counters = await shop.engine.store.counters(range(PARTITIONS))
     assert sum(c.events.get(Disposition.REFUSED, 0) for c in counters.values()) == len(events)
     assert found(await server.everything()) == []
 
@@ -161,7 +163,7 @@ async def return_later(shop: Shop, key: bytes) -> None:
     proof = ConsentDocument("https://shop.example/account", actor="desk")
     said = Statement(Purpose.REVIEW, Medium.EMAIL, document=proof)
     await shop.engine.consents.grant(ACCOUNT, Whom(contact=person.CONTACT), said)
-    record = await shop.engine.store.contact(partition_of(key, 4), key)
+    record = await shop.engine.store.contact(partition_of(key, PARTITIONS), key)
     assert record is not None
     assert record.stamps == []
     await shop.until("2026-03-10 10:00")
@@ -181,7 +183,7 @@ async def test_nothing_of_an_erased_person_is_left_anywhere() -> None:
         dossiers, links = await shop.engine.dossiers.whole(ACCOUNT, key)
         events = [seen.event_key for seen in dossiers[0].record.events]
         assert any(map(shop.engine.refusals.tell, events))
-        assert len({partition_of(each, 4) for each in (key, *links.own)}) > 1
+        assert len({partition_of(each, PARTITIONS) for each in (key, *links.own)}) > 1
         assert found(await server.everything()) == person.STRINGS, "they can be seen"
         await server.rewrite()
         assert found(server.on_disk()) == person.STRINGS, "on disk, too"

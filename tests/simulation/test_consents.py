@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.bounds import DAY_MS
@@ -528,3 +530,50 @@ async def test_a_block_holds_from_the_next_send_on(store: Store) -> None:
         await shop.publish(shop.event(order="4", email="tom@rival.example"))
         await shop.until("2026-03-20 23:00")
         assert "tom@rival.example" in {to for _, to, _ in shop.mails()}
+
+
+async def test_a_change_of_blocks_bites(store: Store) -> None:
+    """R13: before the call returns, no daemon may claim with an older configuration."""
+    async with open_shop(store) as shop:
+        bitten: list[int] = []
+
+        async def bite(revision: int) -> None:
+            bitten.append(revision)
+
+        shop.registry.on_bite.append(bite)
+        block = Block(account=ACCOUNT, id="one", kind=BlockKind.DOMAIN, value="rival.example")
+        await shop.registry.create_block(block)
+        assert bitten == [shop.registry.snapshot.revision]
+        await shop.registry.delete_block(ACCOUNT, "one")
+        assert bitten[1:] == [shop.registry.snapshot.revision]
+        with pytest.raises(NotFound):
+            await shop.registry.delete_block(ACCOUNT, "one")
+
+
+async def test_r12_what_was_claimed_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R12: a no that comes while the transport has the message names it, and ends the reminder."""
+    async with open_shop(store) as shop:
+        (answer,) = await shop.publish(shop.event())
+        (waiting,) = await shop.publish(shop.event(order="2", at="2026-03-01 08:00", id="later"))
+        send, told = shop.post.send, []
+
+        async def send_slowly(letters: Any) -> Any:
+            book = shop.engine.consents
+            if not told:
+                _, by_withdrawal = await book.withdraw(ACCOUNT, BY_EMAIL, said())
+                _, by_block = await book.suppress(
+                    ACCOUNT, BY_EMAIL, said(0, 0), Suppression.BLOCKED
+                )
+                told.extend((by_withdrawal, by_block))
+            return await send(letters)
+
+        monkeypatch.setattr(shop.post, "send", send_slowly)
+        await shop.until("2026-04-30 00:00")
+        flying = set(told[0].in_flight)
+        assert flying
+        assert flying <= {answer.members[0], waiting.members[0]}
+        assert set(told[1].in_flight) == flying
+        assert flying | set(told[0].ended) == {answer.members[0], waiting.members[0]}
+        assert {letter.delivery_id for letter in shop.post.letters} == {
+            member.hex() for member in flying
+        }, "and nothing else has gone out, no reminder either"

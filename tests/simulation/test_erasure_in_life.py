@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from core.engine.consent_documents import ConsentDocument
+from core.engine.consents import Statement
 from core.engine.manual import Wish
+from core.engine.reach import Whom
 from core.errors import FailedPrecondition, NotFound
-from core.model import Contact, Disposition, Event, Medium, Purpose, Reason, State
+from core.model import Contact, Disposition, Event, Medium, Purpose, Reason, State, Suppression
 from core.partitions import partition_of
 from core.ports import Store
 from core.records import ContactRecord, member_of
 from core.timing_wheel.memory_store import MemoryStore
-from tests.support.automations import ANA, BEN, automation
+from tests.support.automations import ANA, BEN, automation, mail
 from tests.support.shop import ACCOUNT, Shop, open_shop
 
 PHONE, SESSION = "+34600000001", "s1"
@@ -259,3 +262,26 @@ async def test_an_eraser_tells_whoever_keeps_files_before_it_begins(store: Store
         shop.engine.eraser.on_erase.append(note)
         await shop.engine.eraser.erase(ACCOUNT, key_of(shop))
         assert told == [2]
+
+
+async def test_a_consent_with_proof_opens_the_phone_as_well(store: Store) -> None:
+    """R22, R18: the block is on the phone's own record too, and so is what answers it."""
+    text = automation(
+        "text", purpose=Purpose.MARKETING, event_type="store_visit",
+        steps=[mail("sms", Medium.SMS)],
+    )  # fmt: skip
+    media = (Medium.EMAIL, Medium.SMS)
+    async with open_shop(store, rules=[text], media=media) as shop:
+        await shop.publish(shop.event("identify", contact=KNOWN))
+        await shop.engine.eraser.erase(ACCOUNT, key_of(shop))
+        kinds = {one.kind for one in await shop.engine.consents.suppressions(key_of(shop))}
+        assert kinds == {Suppression.ERASED}
+        await shop.until("2026-03-02 09:00")
+        proof = ConsentDocument("https://shop.example/account", actor="desk")
+        said = Statement(Purpose.MARKETING, Medium.SMS, document=proof)
+        whom = Whom(contact=Contact(email=ANA, phone=PHONE))
+        await shop.engine.consents.grant(ACCOUNT, whom, said)
+        await shop.until("2026-03-03 09:00")
+        await shop.publish(shop.event("store_visit", contact=KNOWN))
+        await shop.engine.advance_to(shop.clock.now_ms())
+        assert shop.mails() == [("2026-03-03 09:00", PHONE, False)]

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from core.bounds import DAY_MS
 from core.contact_ports import ConsentLine
+from core.engine.consent_documents import ConsentDocument
 from core.engine.consents import Statement
 from core.engine.linking import is_overruled
 from core.engine.reach import Whom
@@ -212,6 +213,23 @@ async def test_two_e_mails_are_two_people(store: Store) -> None:
         await identify(shop, "c", ANA_KNOWN)
         assert (await record(shop, BEN_KNOWN)).consents == []
         assert (await record(shop, VISITOR)).consents == []
+
+
+async def test_a_consent_is_of_one_person_also_by_a_shared_phone(store: Store) -> None:
+    """R4: neither what Ana has said with proof nor what somebody with the phone has said is Ben's."""
+    async with open_shop(store, rules=[TEXT], media=MEDIA) as shop:
+        proof = ConsentDocument("https://shop.example/account", actor="desk")
+        said = Statement(Purpose.MARKETING, Medium.SMS, document=proof)
+        await shop.engine.consents.grant(ACCOUNT, Whom(contact=ANA_KNOWN), said)
+        assert await statuses(shop, VISITOR) == {ConsentStatus.CONFIRMED}
+        await identify(shop, "b", BEN_KNOWN)
+        assert await statuses(shop, BEN_KNOWN) == set()
+    async with open_shop(rules=[TEXT], media=MEDIA) as shop:
+        await shop.publish(visit(shop, "1"))
+        await identify(shop, "a", ANA_KNOWN)
+        await identify(shop, "b", BEN_KNOWN)
+        assert await statuses(shop, ANA_KNOWN) == {ConsentStatus.GRANTED}
+        assert await statuses(shop, BEN_KNOWN) == set()
 
 
 async def test_that_somebody_was_erased_stays_with_the_key(store: Store) -> None:

@@ -133,7 +133,8 @@ def test_g8_the_draw_takes_nothing_but_order_channel_salt_and_weights() -> None:
         for alias in node.names
     }
     assert imported == {
-        "__future__", "collections.abc", "hashlib", "msgspec", "core.registry.diversion_parts",
+        "__future__", "collections.abc", "functools", "hashlib", "msgspec",
+        "core.registry.diversion_parts",
     }  # fmt: skip
 
 

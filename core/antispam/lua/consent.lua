@@ -89,3 +89,10 @@ local function consent_refusal(consents, source, channel_at, order_at, purpose, 
     consent_decide(consents, source, channel_at, order_at, purpose, medium, now_ms)
   return why, pending
 end
+
+-- True if what the reference at `at` tells may be handed to a review platform (R47).
+local DATA_FORWARDING = 5
+local function may_forward(rec, at, now_ms)
+  return (consent_decide(rec.consents, rec.refs, at + 14, at + 48, DATA_FORWARDING,
+    byte(rec.refs, at + 10), now_ms))
+end

@@ -25,7 +25,7 @@
 -- @bound INVITATION_NOTES_MAX
 local CLAIMED, GONE, ENDED, DEFERRED, NOT_DUE, PARKED, LOOK_AGAIN = 0, 1, 2, 3, 4, 5, 6
 local CAPPED, REPLACED, CAPPED_WAIT, NO_SLOT, TOO_LATE = 5, 6, 1, 64, 65
-local DATA_FORWARDING, FLAG_FELL_BACK = 5, 16
+local FLAG_FELL_BACK = 16
 local GATE, END, DEFER, PARK, FROZEN_WAIT = 0, 1, 2, 3, 5
 local ITEM, NOTE = 29, 17
 local now_ms, items, count_items = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[9])
@@ -128,11 +128,6 @@ local function capped(rec, contact, at, member, verdict, until_ms, ledger, repla
   return ENDED, state, why, due
 end
 
-local function may_forward(rec, at)
-  return (consent_decide(rec.consents, rec.refs, at + 14, at + 48, DATA_FORWARDING,
-    byte(rec.refs, at + 10), now_ms))
-end
-
 -- Decides on a waiting, due entry that nothing else holds back. Returns code, state, reason, due.
 local function gate(rec, contact, at, member, flags, set, due, expire)
   local to, reason = refused(rec, contact, at, member, flags, expire)
@@ -144,7 +139,7 @@ local function gate(rec, contact, at, member, flags, set, due, expire)
     caps = parse_caps(ARGV[11 + set])
     cap_sets[set] = caps
   end
-  if flags % 8 >= 4 and not may_forward(rec, at) then return LOOK_AGAIN, SCHEDULED, 0, due end
+  if flags % 8 >= 4 and not may_forward(rec, at, now_ms) then return LOOK_AGAIN, SCHEDULED, 0, due end
   if #caps > 0 then
     local order_key = sub(refs, at + 48, at + 55)
     local tag = '\0\0' .. sub(member, 9, 14)

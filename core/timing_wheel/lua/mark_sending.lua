@@ -1,6 +1,7 @@
 #!lua flags=
 -- Purpose: second look at claims that waited before their hand-over (E4): suppressions and consent once
 --   more, and whether an event has ended it in flight. Then it ends, and its reservations are returned.
+--   Without consent to forward data it waits again, due as before: what it says is not right any more.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
 -- KEYS[7] claims hash         KEYS[8] claim-deadlines zset
@@ -29,7 +30,14 @@ local function look(rec, contact, member, flags)
     local medium, purpose = byte(rec.refs, at + 10, at + 11)
     why = consent_refusal(rec.consents, rec.refs, at + 14, at + 48, purpose, medium, now_ms,
       flags % 4 >= 2, flags % 2 == 1)
-    if why == 0 then return 1 end
+    if why == 0 then
+      if flags % 8 < 4 or may_forward(rec, at, now_ms) then return 1 end
+      local due, attempts = unpack_('<I6', rec.refs, at + 20), byte(rec.refs, at + 12)
+      put_back(rec, at, member, due, 0, math.max(attempts - 1, 0), '', out)
+      release_caps(rec, contact, at, member, now_ms, out)
+      done[member] = true
+      return 0
+    end
     state = SKIPPED
   end
   end_ref(rec, contact, at, state, why, now_ms, out, member)

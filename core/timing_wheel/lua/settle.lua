@@ -22,7 +22,7 @@
 -- @include release
 -- @include lease
 local ITEM = 28
-local RETRY_WAIT, UNTRIED, ERASED = 2, 2, 44
+local UNTRIED, ERASED = 2, 44
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local items = ARGV[5]
 local token8 = sub(token, 1, 8)
@@ -68,17 +68,9 @@ local function settle(rec, contact, member, item, state, reason, flags, plans, a
   if state == SCHEDULED and stopped ~= 0 then state, reason = CANCELLED, stopped end
   if state == SCHEDULED then
     local due = unpack_('<I6', items, item + 20)
-    local refs = rec.refs
-    local attempts = byte(refs, at + 12)
+    local attempts = byte(rec.refs, at + 12)
     if flags >= UNTRIED and attempts > 0 then attempts = attempts - 1 end
-    rec.refs = sub(refs, 1, at + 5) .. char(SCHEDULED, reason, RETRY_WAIT)
-      .. sub(refs, at + 9, at + 11) .. char(attempts) .. sub(refs, at + 13, at + 19) .. six(due) .. sub(refs, at + 26, at + 31) .. NO_KEY
-      .. sub(refs, at + 40) .. born
-    rec.dirty = true
-    count('in_flight', -1)
-    count('scheduled', 1)
-    out.deferred[#out.deferred + 1] = due
-    out.deferred[#out.deferred + 1] = member
+    put_back(rec, at, member, due, reason, attempts, born, out)
   else
     local content = sub(items, item + 26, item + 27)
     end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits, content)

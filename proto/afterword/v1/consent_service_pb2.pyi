@@ -183,7 +183,9 @@ class ConsentProof(_message.Message):
     method: _builtins.str
     """How it was said: "double-opt-in", "one-click", "page", "stop-word", or what the client tells."""
     source: _builtins.str
-    """By which way it came: "api", "event", "import", "link" or "message"."""
+    """By which way it came: "api", "event", "import", "link" or "message"; "contact" where a contact has
+    said it for a phone of theirs.
+    """
     actor: _builtins.str
     """Who recorded it; "recipient" for the contact themselves."""
     invitation: _builtins.str

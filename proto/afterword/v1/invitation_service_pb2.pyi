@@ -760,6 +760,7 @@ class ExplainRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     INVITATION_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     WITH_NOW_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"accounts/{account}"."""
@@ -771,19 +772,24 @@ class ExplainRequest(_message.Message):
     def event(self) -> Global___ExplainRequest.EventKey:
         """An event, also one that led to nothing."""
 
+    @_builtins.property
+    def order(self) -> Global___ListInvitationsRequest.ByOrder:
+        """An order: everything that was planned about it."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         invitation: _builtins.str = ...,
         event: Global___ExplainRequest.EventKey | None = ...,
+        order: Global___ListInvitationsRequest.ByOrder | None = ...,
         with_now: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "order", b"order", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "parent", b"parent", "subject", b"subject", "with_now", b"with_now"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "invitation", b"invitation", "order", b"order", "parent", b"parent", "subject", b"subject", "with_now", b"with_now"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["invitation", "event"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["invitation", "event", "order"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
