@@ -34,6 +34,7 @@ FAMILIES = {
     "consents": "aw:{t}:consents",
     "notes": "aw:{t}:notes",
     "outcomes": "aw:{t}:outcomes:<day>",
+    "traffic": "aw:{t}:traffic:<day>",
     "erasures": "aw:{t}:erasures",
     "volume": "aw:{volume-<ledger>}:takes",
     "registry_meta": "aw:{registry}:meta",
@@ -59,7 +60,7 @@ class PartitionKeys:
         """Hash: epoch, nonce, renewals, loaded_until, near_version, registry_revision."""
         self.counters = self._prefix + b"counters"
         """Hash: planned, scheduled, in_flight, "s:<state>:<reason>", "e:<disposition>",
-        "r:<rule>:<what>", "f:<channel>:<medium>:<day>:<what>"."""
+        "r:<rule>:<what>"."""
         self.contacts = self._prefix + b"contacts"
         """Hash: contact key -> contact record (core.records)."""
         self.details = self._prefix + b"details"
@@ -102,6 +103,10 @@ class PartitionKeys:
         """Hash: order key -> number of contacts 1, contact keys 8 each, tombstones 8 each (event
         type number 2, time 6)."""
         return b"%sorders:%d:%d" % (self._prefix, generation, bucket)
+
+    def traffic(self, day: int) -> bytes:
+        """Hash: "<channel>:<medium>:<sent, complained or hard_bounced>" -> how many on this day."""
+        return b"%straffic:%d" % (self._prefix, day)
 
     def outcomes(self, day: int) -> bytes:
         """String: 32 bytes for each invitation that ended on this day."""

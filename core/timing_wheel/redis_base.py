@@ -19,6 +19,7 @@ from core.redis_link import RedisLink, ReplyError, check
 from core.timing_wheel.redis_scripts import SCRIPTS
 
 T = TypeVar("T")
+KeyT = TypeVar("KeyT")
 
 
 class RedisBase:
@@ -50,13 +51,13 @@ class RedisBase:
             "EVALSHA", SCRIPTS[name].sha, len(keys), *keys, *arguments
         )
 
-    async def _gather(self, sent: Mapping[int, asyncio.Future[Any]]) -> dict[int, Any]:
-        """Return the replies by partition.
+    async def _gather(self, sent: Mapping[KeyT, asyncio.Future[Any]]) -> dict[KeyT, Any]:
+        """Return the replies by partition, or whatever they were sent under.
 
         Raises:
             StoreUnavailable: one of them did not come; the others are not waited for.
         """
-        replies: dict[int, Any] = {}
+        replies: dict[KeyT, Any] = {}
         failure: StoreUnavailable | None = None
         for partition, future in sent.items():
             try:

@@ -96,7 +96,7 @@ class RedisGate(RedisBase):
         names = [
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
             keys.near, keys.outcomes(now_ms // bounds.DAY_MS), keys.claims, keys.claim_deadlines,
-            keys.deferred, *map(keys.slot, slots),
+            keys.deferred, keys.traffic(now_ms // bounds.DAY_MS), *map(keys.slot, slots),
         ]  # fmt: skip
         arguments: list[bytes | int] = [now_ms, width, token, len(settlements), b"".join(packed)]
         arguments += details

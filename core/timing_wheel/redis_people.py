@@ -95,6 +95,7 @@ class RedisPeople(RedisAccept, RedisContacts):
         names = [
             keys.meta, keys.counters, keys.contacts, keys.bodies,
             keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred, keys.notes, keys.consents,
+            keys.traffic(now_ms // bounds.DAY_MS),
         ]  # fmt: skip
         answers: list[FeedbackAnswer] = []
         for batch in batches(feedback):
@@ -110,15 +111,16 @@ class RedisPeople(RedisAccept, RedisContacts):
     ) -> dict[tuple[int, int], dict[str, int]]:
         """See `ContactStore.channel_counts`."""
         await self._ready()
-        wanted = frozenset(days)
-        sent = {p: self._link(p).send("HGETALL", self._keys[p].counters) for p in partitions}
+        sent = {
+            (p, day): self._link(p).send("HGETALL", self._keys[p].traffic(day))
+            for p in partitions
+            for day in days
+        }
         sums: Counter[tuple[int, int, str]] = Counter()
         for flat in (await self._gather(sent)).values():
             for name, value in zip(flat[::2], flat[1::2], strict=True):
-                if name.startswith(b"f:"):
-                    _, channel, medium, day, what = name.decode("ascii").split(":")
-                    if int(day) in wanted:
-                        sums[int(channel), int(medium), what] += int(value)
+                channel, medium, what = name.decode("ascii").split(":")
+                sums[int(channel), int(medium), what] += int(value)
         return {
             (channel, medium): {what: sums[channel, medium, what] for what in CHANNEL_COUNTS}
             for channel, medium, _ in list(sums)

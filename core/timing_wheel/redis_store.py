@@ -22,7 +22,6 @@ from core.ports import (
 )
 from core.redis_keys import store_meta
 from core.redis_link import RedisLink, check
-from core.timing_wheel.redis_base import batches
 from core.timing_wheel.redis_gate import RedisGate
 from core.timing_wheel.redis_lanes import RedisLanes
 from core.timing_wheel.redis_people import RedisPeople
@@ -142,22 +141,12 @@ class RedisStore(RedisPeople, RedisVolume, RedisLanes, RedisGate):
             if dropped >= _SWEEP_MAX:
                 return dropped
         if swept < first_kept:
-            await self._drop_channel_counts(partition, now_ms // bounds.DAY_MS)
+            # What was counted by channel on days that nobody asks about any more.
+            asked = now_ms // bounds.DAY_MS - bounds.CHANNEL_COUNT_DAYS
+            old = [keys.traffic(day) for day in range(asked - _SWEEP_DAYS_MAX, asked)]
+            await self._link(partition).call("UNLINK", *old)
         await self._link(partition).call("HSET", keys.meta, "swept_until", first_kept)
         return dropped
-
-    async def _drop_channel_counts(self, partition: int, today: int) -> None:
-        """Forget what was counted by channel on days that nobody asks about any more."""
-        link, key = self._link(partition), self._keys[partition].counters
-        stale = [
-            name
-            for name in await link.call("HKEYS", key)
-            if name.startswith(b"f:")
-            and int(name.split(b":")[3]) < today - bounds.CHANNEL_COUNT_DAYS
-        ]
-        for names in batches(stale):
-            if names:
-                await link.call("HDEL", key, *names)
 
     async def close(self) -> None:
         """See `Store.close`."""

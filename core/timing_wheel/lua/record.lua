@@ -276,22 +276,24 @@ local function count_rule(rule, what)
   rule_counts[number] = (rule_counts[number] or 0) + 1
 end
 
--- Messages sent, by channel and medium (g6), of the day of this call; and by rule.
-local sent_counts, sent_day = {}, 0
-local function count_sent(refs, at, now_ms)
+-- Messages sent, by channel and medium (g6); and by rule.
+local sent_counts = {}
+local function count_sent(refs, at)
   local channel, rule = unpack_('<HI4', refs, at + 14)
   local number = channel * 256 + byte(refs, at + 10)
   sent_counts[number] = (sent_counts[number] or 0) + 1
-  sent_day = math.floor(now_ms / 86400000)
   count_rule(rule, 1)
   if byte(refs, at + 13) % 4 < 2 then count_rule(rule, 2) end
 end
 
-local function write_counts(key)
+-- What this call has sent, into the hash of its day.
+local function write_traffic(key)
   for number, by in pairs(sent_counts) do
-    redis.call('HINCRBY', key,
-      'f:' .. math.floor(number / 256) .. ':' .. number % 256 .. ':' .. sent_day .. ':sent', by)
+    redis.call('HINCRBY', key, math.floor(number / 256) .. ':' .. number % 256 .. ':sent', by)
   end
+end
+
+local function write_counts(key)
   for number, by in pairs(rule_counts) do
     redis.call('HINCRBY', key, 'r:' .. math.floor(number / 8) .. ':' .. number % 8, by)
   end
@@ -328,7 +330,7 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out, member, bor
   count_end(state, reason)
   local channel, rule = unpack_('<HI4', refs, at + 14)
   if not member then member = member_of(contact, (unpack_('<I6', refs, at)), channel) end
-  if state == SENT then count_sent(refs, at, now_ms) end
+  if state == SENT then count_sent(refs, at) end
   local lines = out.lines
   lines[#lines + 1] = outcome_line(member, state, reason, rule, now_ms, attempts)
   if keeps_body or (state == CANCELLED and reason == BY_CLIENT) then return end

@@ -3,7 +3,7 @@
 --   suppressions that follow (g10); the twin of `core/timing_wheel/memory_feedback.py`.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
--- KEYS[7] notes hash          KEYS[8] consents hash
+-- KEYS[7] notes hash          KEYS[8] consents hash      KEYS[9] traffic hash of today
 -- ARGV[1] now, epoch ms       ARGV[2] number of feedbacks, <= 128
 -- ARGV[3] feedbacks: member 16, kind B, reason B, time I6, lines B, then its lines as
 --   `consent_log.lua` draws them
@@ -19,10 +19,10 @@ local DELIVERED, NOT_DELIVERED = 4, 5
 local HEARD_DELIVERED, HARD_BOUNCED, SOFT_BOUNCED, COMPLAINED = 1, 2, 3, 4
 local RESOLVED_SENT, RESOLVED_NOT_SENT = 9, 10
 local INVALID_RECIPIENT, TEMPORARY_RECIPIENT_ERROR, PARENT_NOT_DELIVERED = 97, 98, 42
-local NOTE, NOTE_FEEDBACK, FLAG_FOLLOW_UP, DAY_MS = 17, 16, 2, 86400000
+local NOTE, NOTE_FEEDBACK, FLAG_FOLLOW_UP = 17, 16, 2
 local now_ms, items = tonumber(ARGV[1]), ARGV[3]
 local out = {lines = {}, bodies = {}, deferred = {}}
-local notes, noted = {}, {}
+local notes, noted, heard = {}, {}, {}
 
 local function is_heard(member, kind)
   local held = notes[member]
@@ -84,7 +84,7 @@ local function move(rec, contact, at, kind, why, ended)
   local was, reason = byte(rec.refs, at + 6, at + 7)
   local state, to = moved(was, reason, kind, why)
   if state == was and to == reason then return end
-  if was == UNKNOWN and kind ~= RESOLVED_NOT_SENT then count_sent(rec.refs, at, now_ms) end
+  if was == UNKNOWN and kind ~= RESOLVED_NOT_SENT then count_sent(rec.refs, at) end
   count('s:' .. was .. ':' .. reason, -1)
   count_end(state, to)
   rec.refs = sub(rec.refs, 1, at + 5) .. char(state, to) .. sub(rec.refs, at + 8)
@@ -95,8 +95,8 @@ end
 local function count_heard(refs, at, kind)
   local what = kind == COMPLAINED and 'complained' or kind == HARD_BOUNCED and 'hard_bounced'
   if not what then return end
-  count('f:' .. unpack_('<H', refs, at + 14) .. ':' .. byte(refs, at + 10) .. ':'
-    .. math.floor(now_ms / DAY_MS) .. ':' .. what, 1)
+  local field = unpack_('<H', refs, at + 14) .. ':' .. byte(refs, at + 10) .. ':' .. what
+  heard[field] = (heard[field] or 0) + 1
 end
 
 local function answer(state, is_new, ended, flying)
@@ -144,5 +144,7 @@ if #out.deferred > 0 then
   redis.call('ZADD', KEYS[6], unpack(out.deferred))
   redis.call('HINCRBY', KEYS[1], 'near_version', 1)
 end
+for field, by in pairs(heard) do redis.call('HINCRBY', KEYS[9], field, by) end
+write_traffic(KEYS[9])
 write_counts(KEYS[2])
 return table.concat(answers)

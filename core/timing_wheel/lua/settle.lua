@@ -5,7 +5,8 @@
 -- KEYS[4] details hash        KEYS[5] bodies hash       KEYS[6] slots zset
 -- KEYS[7] near zset           KEYS[8] outcomes string of today
 -- KEYS[9] claims hash         KEYS[10] claim-deadlines zset                KEYS[11] deferred zset
--- KEYS[12...] slot zsets, in the order that plans name by index from 0
+-- KEYS[12] traffic hash of today
+-- KEYS[13...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] claim token 16
 -- ARGV[4] number of settlements, <= 128
 -- ARGV[5] settlements: member 16, state B, reason B, flags B (1 releases
@@ -108,12 +109,13 @@ for i = 1, total do
 end
 
 write_records(KEYS[3], records)
-write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 12, width)
+write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 13, width)
 write_ends(KEYS[5], KEYS[8], out)
 if #out.deferred > 0 then
   redis.call('ZADD', KEYS[11], unpack(out.deferred))
   redis.call('HINCRBY', KEYS[1], 'near_version', 1)
 end
 if lease and next(done) then leave_lease(KEYS[9], KEYS[10], token, lease, done) end
+write_traffic(KEYS[12])
 write_counts(KEYS[2])
 return table.concat(answers)
