@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run test sim requirements lint format proto lock bench clean
+.PHONY: help setup demo run test sim requirements lint format proto templates screenshots lock bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ format: $(INSTALLED) ## Format the code and mend what the linter can mend
 
 proto: $(INSTALLED) ## Generate the stubs anew from proto/afterword/v1/*.proto
 	@$(BIN)/python proto/generate.py
+
+templates: $(INSTALLED) ## Compile the layouts of e-mails anew from senders/layouts/data/*.mjml
+	@$(BIN)/python -m tests.layouts.compile
+
+screenshots: $(INSTALLED) ## Take the pictures of docs/MESSAGES.md anew, where Chromium is installed
+	@$(BIN)/python -m tests.layouts.screenshots $(ARGS)
 
 lock: $(BOOTSTRAPPED) ## Compile the lock files anew (ARGS=--upgrade for newer versions)
 	@cd requirements && for name in bootstrap runtime dev; do \

@@ -33,7 +33,7 @@ from core.model import Contact, Event, Family, Item, Medium, Order
 from core.registry.resources import Channel
 from core.registry.rule_parts import EmailSender
 from core.sending import Delivery, Letter
-from senders import mime, templates
+from senders import details, mime, pages, templates
 from senders.smtp import SmtpTransport
 
 LETTER_COUNT = int(os.environ.get("AFTERWORD_BENCH_N", "1_000"))
@@ -97,8 +97,10 @@ def email_message(letter: Letter) -> EmailMessage:
     """Build the same message the usual way."""
     values = templates.variables(letter)
     language = templates.language_for(letter.locale, CHANNEL.locale)
+    template = templates.template_of(letter)
+    values |= details.values_of(letter, template.shows, language)
     known = frozenset(name for name, value in values.items() if value)
-    body = templates.body_of(templates.paragraphs_of(letter, language), language, known)
+    body = pages.body_of(pages.content_of(letter, template, language), language, known)
     message = EmailMessage(policy=SMTP)
     message["From"] = f"{SENDER.display_name} <{SENDER.address}>"
     message["Reply-To"] = SENDER.reply_to

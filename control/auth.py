@@ -43,11 +43,12 @@ class Role(enum.StrEnum):
     """What a credential may do."""
 
     PUBLISH = "publish"
-    """Publish events, tell what became of messages, and cancel what waits."""
+    """Publish events, tell what became of messages, ask what review links are about, and cancel what
+    waits."""
     READ = "read"
     """Read everything of the account."""
     CONFIGURE = "configure"
-    """Write channels, caps, event types and rules."""
+    """Write channels, senders, caps, event types and rules."""
     ACTIVATE = "activate"
     """Switch rules on and off, apart from writing them (A33), and let go what complaints hold back."""
     CONSENT = "consent"
@@ -97,6 +98,16 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
         "UpdatePlatform": Role.CONFIGURE,
         "DeletePlatform": Role.CONFIGURE,
         "ExportDiversion": Role.READ,
+    },
+    "ReviewService": {
+        "ResolveReviewLink": Role.PUBLISH,
+    },
+    "SenderService": {
+        "CreateSender": Role.CONFIGURE,
+        "GetSender": Role.READ,
+        "ListSenders": Role.READ,
+        "UpdateSender": Role.CONFIGURE,
+        "DeleteSender": Role.CONFIGURE,
     },
     "RuleService": {
         "CreateRule": Role.CONFIGURE,
@@ -159,6 +170,10 @@ _SERVICES: Final[Mapping[str, Mapping[str, Role]]] = {
     "TemplateService": {
         "ListTemplates": Role.READ,
         "GetTemplate": Role.READ,
+        "CreateTemplate": Role.CONFIGURE,
+        "UpdateTemplate": Role.CONFIGURE,
+        "DeleteTemplate": Role.CONFIGURE,
+        "ListTemplateRevisions": Role.READ,
         "ListRuleTemplates": Role.READ,
         "PreviewTemplate": Role.READ,
     },

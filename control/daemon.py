@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -28,7 +29,9 @@ from afterword.v1 import (
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
     platform_service_pb2_grpc,
+    review_service_pb2_grpc,
     rule_service_pb2_grpc,
+    sender_service_pb2_grpc,
     simulation_service_pb2_grpc,
     template_service_pb2_grpc,
 )
@@ -37,9 +40,13 @@ from control.auth import Credentials
 from control.automations.catalogue import Automations
 from control.cel_frontend import ConditionFrontend
 from control.embedded_server import EmbeddedServer
+from control.hooks.desk import BODY_BYTES_MAX as HOOK_BYTES_MAX
+from control.hooks.desk import PATH as HOOK_PATH
+from control.hooks.desk import HookDesk
 from control.http import HttpServer
 from control.log_rewriter import LogRewriter
 from control.metrics import CONTENT_TYPE, Metrics
+from control.pace import Pace
 from control.server import GrpcServer
 from control.services.audit_service import AuditService
 from control.services.channel_service import ChannelService
@@ -49,17 +56,21 @@ from control.services.event_service import EventService
 from control.services.invitation_service import InvitationService
 from control.services.platform_service import PlatformService
 from control.services.publishing import Publisher
+from control.services.review_service import ReviewService
 from control.services.rule_service import RuleService
+from control.services.sender_service import SenderService
 from control.services.simulation_service import SimulationService
 from control.services.template_service import TemplateService
-from control.settings import Fsync, Mail, Settings
-from control.unsubscribe.links import UnsubscribeLinks, confirm_link
+from control.settings import Fsync, Settings
+from control.transports import make_postbox, secrets_of
+from control.unsubscribe.clicks import ReviewClicks
+from control.unsubscribe.links import confirm_link
 from control.unsubscribe.server import UnsubscribeServer
 from core.clock import Clock, SystemClock
 from core.engine.engine import Engine
+from core.engine.review_desk import PATH as REVIEW_PATH
 from core.engine.unsubscribe import Choice, Unsubscriber
 from core.engine.unsubscribe_tokens import UnsubscribeTokens
-from core.errors import InvalidField
 from core.model import Medium
 from core.ports import Durability
 from core.redis_link import RedisLink
@@ -67,15 +78,12 @@ from core.registry.redis_store import RedisRegistryStore
 from core.registry.registry import Registry
 from core.rules import public_holidays
 from core.sending import Postbox as PostboxPort
-from core.sending import Transport
 from core.timing_wheel.redis_store import SCRIPTS, RedisStore
-from senders import mime
-from senders.outbox import OutboxTransport
-from senders.postbox import Postbox
-from senders.smtp import SmtpTransport
-from senders.smtp_connection import Tls
 
 _LOG = logging.getLogger(__name__)
+
+CLICKS_PER_SECOND, CLICKS_AT_ONCE = 500, 1_000
+"""Clicks on review links that are noted; others lead on all the same."""
 
 LINKS = 16
 """Connections to the store: what one fsync of the server covers grows with them."""
@@ -146,7 +154,8 @@ class Daemon:
         for account in credentials.accounts:
             await self.registry.ensure_account(account, self.settings.life.default_caps)
         tokens = UnsubscribeTokens((store.meta.secret,))
-        postbox = self._postbox or _postbox(self.settings, tokens)
+        postbox = self._postbox or make_postbox(self.settings, tokens, self.registry)
+        self.registry.default_media = frozenset(each for each in Medium if postbox.supports(each))
         stack.push_async_callback(postbox.close)
         # An embedded server lies behind a file lock: nobody else can be alive on it (E12).
         self.engine = Engine(
@@ -160,6 +169,7 @@ class Daemon:
         stack.push_async_callback(self.engine.stop)
         await self.engine.start()
         self.engine.opt_in.link_of = partial(confirm_link, self.settings.public.url)
+        self.engine.reviews.base = self.settings.public.url
         await self._open_unsubscribe(stack, tokens)
         if http is not None:
             metrics = Metrics(
@@ -240,7 +250,21 @@ class Daemon:
         engine = self.engine
         unsubscriber = Unsubscriber(tokens, engine.consents, self.registry, engine.stats)
         scope = Choice(self.settings.unsubscribe.scope.value)
-        server = UnsubscribeServer(listen, url, unsubscriber, default=scope, opt_in=engine.opt_in)
+        hooks = HookDesk(
+            url,
+            self.registry,
+            secrets_of(self.settings),
+            engine.feedback,
+            engine.inbox,
+            engine.stats,
+        )
+        pace = Pace(CLICKS_PER_SECOND, CLICKS_AT_ONCE, time.monotonic)
+        clicks = ReviewClicks(engine.reviews, engine.stats, pace.take)
+        server = UnsubscribeServer(
+            listen, url, unsubscriber, default=scope, opt_in=engine.opt_in,
+            routes={REVIEW_PATH: clicks.answer, HOOK_PATH: hooks.answer},
+            body_bytes_max={HOOK_PATH: HOOK_BYTES_MAX},
+        )  # fmt: skip
         await server.start()
         stack.push_async_callback(server.stop)
         self.unsubscribe_address = server.address
@@ -287,22 +311,20 @@ class Daemon:
         engine, registry, clock = self.engine, self.registry, self.clock
         publisher = Publisher(engine.acceptor, clock, engine.stats)
         self._events = EventService(publisher, registry, durability)
+        rules = RuleService(
+            registry, self._conditions, self._automations, engine.pending, engine.rule_counts
+        )
+        invitations = InvitationService(
+            engine.reader, engine.explainer, engine.by_hand, engine.second_thoughts,
+            engine.feedback, engine.identity, clock,
+        )  # fmt: skip
         return [
             partial(event_service_pb2_grpc.add_EventServiceServicer_to_server, self._events),
             partial(
                 channel_service_pb2_grpc.add_ChannelServiceServicer_to_server,
                 ChannelService(registry, engine.breaker),
             ),
-            partial(
-                rule_service_pb2_grpc.add_RuleServiceServicer_to_server,
-                RuleService(
-                    registry,
-                    self._conditions,
-                    self._automations,
-                    engine.pending,
-                    engine.rule_counts,
-                ),
-            ),
+            partial(rule_service_pb2_grpc.add_RuleServiceServicer_to_server, rules),
             partial(
                 consent_service_pb2_grpc.add_ConsentServiceServicer_to_server,
                 ConsentService(engine.consents, engine.opt_in, engine.inbox, registry, clock),
@@ -312,20 +334,19 @@ class Daemon:
                 ContactService(engine.dossiers, engine.eraser, engine.reader, registry, clock),
             ),
             partial(
-                invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server,
-                InvitationService(
-                    engine.reader,
-                    engine.explainer,
-                    engine.by_hand,
-                    engine.second_thoughts,
-                    engine.feedback,
-                    engine.identity,
-                    clock,
-                ),
+                invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server, invitations
             ),
             partial(
                 platform_service_pb2_grpc.add_PlatformServiceServicer_to_server,
                 PlatformService(registry, engine.diversion_audit),
+            ),
+            partial(
+                review_service_pb2_grpc.add_ReviewServiceServicer_to_server,
+                ReviewService(engine.reviews),
+            ),
+            partial(
+                sender_service_pb2_grpc.add_SenderServiceServicer_to_server,
+                SenderService(registry, allow_private=self.settings.allow.private_endpoints),
             ),
             partial(
                 simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server,
@@ -336,7 +357,7 @@ class Daemon:
             ),
             partial(
                 template_service_pb2_grpc.add_TemplateServiceServicer_to_server,
-                TemplateService(registry, clock, self.settings.public.url),
+                TemplateService(registry, clock, self.settings.public.url, engine.reader),
             ),
         ]
 
@@ -352,38 +373,3 @@ def version() -> str:
         return importlib.metadata.version("afterword")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-
-
-def outbox_folder(settings: Settings) -> Path:
-    """Return where mail goes if there is no SMTP server."""
-    return Path(settings.mail.outbox_dir or Path(settings.store.data_dir) / "outbox")
-
-
-def _postbox(settings: Settings, tokens: UnsubscribeTokens) -> Postbox:
-    mail, render = settings.mail, mime.render
-    if settings.public.url:
-        links = UnsubscribeLinks(settings.public.url, tokens)
-        render = mime.MimeRenderer(unsubscribe_url=links.of).render
-    transport: Transport
-    if mail.host:
-        transport = SmtpTransport(
-            mail.host, mail.port, connections=mail.connections, user=mail.user,
-            password=_password(mail), tls=Tls.STARTTLS if mail.starttls else Tls.NONE,
-            render=render,
-        )  # fmt: skip
-    else:
-        folder = outbox_folder(settings)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        transport = OutboxTransport(folder, render=render)
-    return Postbox({Medium.EMAIL: transport})
-
-
-def _password(mail: Mail) -> str:
-    if not mail.password_file:
-        return ""
-    try:
-        return Path(mail.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise InvalidField(
-            f"cannot read {mail.password_file}: {error.strerror}", field="mail.password_file"
-        ) from None

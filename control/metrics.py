@@ -58,6 +58,8 @@ _COUNTERS = {
     "store_errors": "Store operations without an answer.",
     "round_errors": "Rounds that failed.",
     "unsubscribe_tokens_refused": "Links to unsubscribe or confirm that were not made here.",
+    "review_clicks": "Clicks on review links that were noted.",
+    "review_tokens_refused": "Review links that were not made here.",
     "consents_confirmed": "Consents confirmed by their link, repeated ones too.",
 }
 
@@ -193,6 +195,14 @@ class Metrics(Collector):
             if kind:
                 feedback.add_metric([kind.name.lower()], self._stats.feedback[kind])
         yield feedback
+        hooks = CounterMetricFamily(
+            "afterword_hook_items",
+            "What providers told by hooks, and whole calls that were refused.",
+            labels=["form", "outcome"],
+        )
+        for (form, outcome), count in sorted(self._stats.hook_items.items()):
+            hooks.add_metric([form, outcome], count)
+        yield hooks
         yield CounterMetricFamily(
             "afterword_complaint_breaker_trips",
             "How often complaints were too many and a channel's medium was held back.",

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import TextIO
 
 from control.addresses import is_loopback
-from control.daemon import Daemon, outbox_folder
+from control.daemon import Daemon
 from control.settings import Settings
+from control.transports import outbox_folder
 from control.unsubscribe.links import PATH
 from core.errors import AfterwordError, InvalidField
 

@@ -53,6 +53,8 @@ SERVICES: Final = (
     "afterword.v1.ContactService",
     "afterword.v1.InvitationService",
     "afterword.v1.PlatformService",
+    "afterword.v1.SenderService",
+    "afterword.v1.ReviewService",
     "afterword.v1.SimulationService",
     "afterword.v1.AuditService",
 )

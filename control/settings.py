@@ -129,6 +129,20 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """TOML with the hashes of bearer tokens; "" lets everybody on this machine in, and nobody else."""
 
 
+class SecretOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the credentials of senders are."""
+
+    dir: str = ""
+    """Folder with a folder for each account, and in it a file for each secret; "" for none."""
+
+
+class Allow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is forbidden unless said here."""
+
+    private_endpoints: bool = False
+    """Senders may call private networks and this machine, without TLS too."""
+
+
 class Life(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the daemon comes and goes."""
 
@@ -155,6 +169,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreOptions = StoreOptions()
     mail: Mail = Mail()
     auth: Auth = Auth()
+    secrets: SecretOptions = SecretOptions()
+    allow: Allow = Allow()
     life: Life = Life()
     automations: AutomationOptions = AutomationOptions()
 
@@ -214,6 +230,8 @@ _GROUPS: dict[str, type[msgspec.Struct]] = {
     "store": StoreOptions,
     "mail": Mail,
     "auth": Auth,
+    "secrets": SecretOptions,
+    "allow": Allow,
     "life": Life,
     "automations": AutomationOptions,
 }
@@ -241,6 +259,8 @@ _HELP = {
     "mail.starttls": "insist on STARTTLS",
     "mail.outbox_dir": "folder for .eml files if there is no SMTP server",
     "auth.tokens_file": "TOML file with hashes of bearer tokens",
+    "secrets.dir": "folder of the secrets of senders: a folder for each account, a file for each secret",
+    "allow.private_endpoints": "senders may call private networks and this machine, without TLS too",
     "life.drain_ms": "how long work under way may take at the end",
     "life.default_caps": "new accounts start with the default caps",
     "automations.dir": "folder of further predefined automations",

@@ -131,8 +131,10 @@ TEMPLATE_LINE_CHARS_MAX = 500
 """Subject, preheader, sender's name and parameters as they are written, variables not filled."""
 
 TEMPLATE_PARAMETERS_MAX = 32
-TEMPLATE_TAGS_MAX = 1_000
-"""Tags and outputs of one text: reads in at most about 50 ms, and the loop waits meanwhile."""
+TEMPLATE_TAGS_MAX = 500
+TEMPLATE_ALL_TAGS_MAX = 2_000
+"""Tags and outputs of one text, and of all locales of a template together. One takes about a tenth of a
+millisecond to read, and all else waits meanwhile."""
 
 TEMPLATE_EXPRESSION_CHARS_MAX = 500
 """One tag or output."""
@@ -143,7 +145,7 @@ TEMPLATE_NESTING_MAX = 12
 TEMPLATE_LOOPS_MAX = 500
 """Rounds of all loops of a message together; loops within loops multiply."""
 
-TEMPLATE_STEPS_MAX = 4_000
+TEMPLATE_STEPS_MAX = 6_000
 """Outputs, tags and filters that one message runs through, each about 2 to 5 microseconds, so that the
 worst one takes about 20 ms; what handles long texts takes more steps (`TEMPLATE_STEP_CHARS`)."""
 

@@ -25,7 +25,7 @@ from core.records import NO_KEY, ConsentEntry
 class ConsentLine(msgspec.Struct, frozen=True):
     """One line for a contact's consent log, and what it does to the table the gate reads.
 
-    `status` is a `ConsentStatus` or a `Suppression`. GRANTED, CONFIRMED, DENIED and PENDING are
+    `status` is a `ConsentStatus` or a `Suppression`. GRANTED, CONFIRMED, DENIED, PENDING and ASSUMED are
     evidence, WITHDRAWN a withdrawal (R17); a suppression stands beside them; LIFTED takes away every
     suppression of exactly this scope, purpose and medium.
     """

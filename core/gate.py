@@ -25,7 +25,7 @@ class Lane(enum.IntEnum):
     """Timers, which are no invitations (R7)."""
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, order=True):
     """Where a wheel entry is indexed: a lane, and for FAR the slot number."""
 
     lane: int

@@ -171,6 +171,9 @@ class ConsentStatus(enum.IntEnum):
     """Granted with proof: by a call, or by a confirmed double opt-in. Ends unsubscribes too (R18)."""
     LIFTED = 6
     """An operator took suppressions away."""
+    ASSUMED = 7
+    """Nobody said it: the shop attests it, or writes to its own customers (R20, g2). It counts until the
+    contact says anything; a withdrawal outweighs it, whichever is newer."""
 
 
 class Suppression(enum.IntEnum):
@@ -295,12 +298,13 @@ class Shipment(msgspec.Struct, array_like=True):
 
 
 class Review(msgspec.Struct, array_like=True):
-    """A review that was written. `kind` is a Family value, 0 for any."""
+    """A review that was written. `kind` is a Family value, 0 for any; `link_token` is not kept."""
 
     kind: int = 0
     rating: int = 0
     product_sku: str = ""
     has_comment: bool = False
+    link_token: str = ""
 
 
 class Evidence(msgspec.Struct, array_like=True):

@@ -404,9 +404,9 @@ class Store(ContactStore, Protocol):
         """Return the first `limit` index entries of a lane due before `until_ms`, by (due, member)."""
 
     async def read_lanes(
-        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int
+        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int, *, skip: int = 0
     ) -> list[list[DueEntry]]:
-        """The same for many lanes, in the order asked."""
+        """The same for many lanes, in the order asked; of each but its first `skip`."""
 
     async def drop_empty_slots(self, slots: Mapping[int, Sequence[int]]) -> None:
         """Forget slot numbers whose slot holds nothing. Idempotent; never drops an entry."""
@@ -523,8 +523,8 @@ class Store(ContactStore, Protocol):
     async def counters(self, partitions: Sequence[int]) -> dict[int, Counters]:
         """Return the conservation law of each partition."""
 
-    async def outcomes(self, partition: int, day: int) -> list[Outcome]:
-        """Return what ended on a day (epoch days, UTC), in order."""
+    async def outcomes(self, partition: int, day: int, state: int = 0) -> list[Outcome]:
+        """Return what ended on a day (epoch days, UTC), in order; only in this state, if it is not 0."""
 
     async def sweep(self, partition: int, now_ms: int) -> int:
         """Drop what its retention has outlived; bounded work per call. Return records dropped."""

@@ -99,9 +99,10 @@ def member_parts(member: bytes) -> tuple[bytes, int, int]:
 class ConsentEntry(msgspec.Struct, frozen=True):
     """One line of a contact's consent table: evidence, a withdrawal or a suppression.
 
-    For the same (scope, scope_key, purpose, medium) stand at most one evidence (GRANTED, CONFIRMED,
-    DENIED, PENDING), one withdrawal (WITHDRAWN) and one of each `Suppression`; the newer replaces the
-    older. In a suppression purpose 0 means all purposes, and medium 0 all media.
+    For the same (scope, scope_key, purpose, medium) stand at most one answer (GRANTED, DENIED, PENDING),
+    one CONFIRMED, one ASSUMED, one WITHDRAWN and one of each `Suppression`; the newer replaces the older.
+    Medium 0 means all media (of evidence and withdrawals those of DATA_FORWARDING only), and purpose 0,
+    in a suppression, all purposes.
     """
 
     scope: int
@@ -299,10 +300,7 @@ def unpack_contact(raw: bytes) -> ContactRecord:
 
 
 class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
-    """What never changes about an invitation; stored once as msgpack, read to render and explain.
-
-    Field order is the storage format: append only.
-    """
+    """What never changes about an invitation. Field order is the storage format: append only."""
 
     account: str
     channel: str

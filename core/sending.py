@@ -74,6 +74,8 @@ class Letter(msgspec.Struct):
     """Id of the rule."""
     step: str = ""
     """Id of the step."""
+    carrier: str = ""
+    """Id of the carrier that it goes to; empty: it goes to the contact."""
 
     @property
     def event(self) -> Event:

@@ -27,6 +27,8 @@ class Stats:
         self.deferred_by_cap = 0
         self.deferred_by_hours = 0
         self.deferred_by_volume = 0
+        self.turned_away = 0
+        """Looks at entries whose sender had no place."""
         self.timers_fired = 0
         self.ended_at_gate = 0
         self.gone = 0
@@ -42,6 +44,10 @@ class Stats:
         self.unsubscribes_page = 0
         self.unsubscribe_tokens_refused = 0
         self.consents_confirmed = 0
+        self.review_clicks = 0
+        self.review_tokens_refused = 0
+        self.hook_items: Counter[tuple[str, str]] = Counter()
+        """By form of the hook and what became of the item."""
         self.feedback: Counter[int] = Counter()
         """By kind; what is told again is not counted."""
         self.breaker_trips = 0

@@ -7,9 +7,9 @@ where nobody has agreed to it.
 
 Invariants:
 1. `NotSent` is said only if no byte of the request left: then a retry cannot double anything.
-2. With `Reach.PUBLIC` no connection is opened to an address that is not globally routable, whatever a
-   name resolves to at the moment of connecting: the addresses checked are the addresses connected to, so
-   a name cannot be rebound in between.
+2. With `Reach.PUBLIC` no socket is made for an address that is not globally routable, however it was
+   written and whatever a name resolves to at the moment of connecting: what is looked at is the address
+   that the socket is connected to, so a name cannot be rebound in between.
 3. No exception quotes the URL, a header or the body: they hold tokens and people's data.
 
 Source: the OWASP cheat sheet on server-side request forgery; RFC 6890 (special-purpose addresses).
@@ -18,10 +18,12 @@ Source: the OWASP cheat sheet on server-side request forgery; RFC 6890 (special-
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import enum
 import ipaddress
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -31,7 +33,7 @@ import orjson
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from core.bounds import CLAIM_LEASE_MS, LEASE_MARGIN_MS, SECOND_MS
+from core.bounds import CLAIM_LEASE_MS, DAY_MS, LEASE_MARGIN_MS, SECOND_MS
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
 """What is read of an answer; what follows is left unread and the connection closed."""
@@ -40,10 +42,20 @@ TIMEOUT_DEFAULT_MS: Final = 20 * SECOND_MS
 CONNECT_TIMEOUT_MS: Final = 5 * SECOND_MS
 KEEP_ALIVE_S: Final = 8
 """Shorter than servers keep an idle connection: a request into a closed one has an unknown outcome."""
+RETRY_AFTER_MAX_MS: Final = DAY_MS
+"""An answer that asks for more is looked at again after this: it may not bury a message."""
 
 assert TIMEOUT_DEFAULT_MS < CLAIM_LEASE_MS - LEASE_MARGIN_MS
 
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+"""Returns the IP addresses of a name; raises OSError if there are none."""
+
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]"
+)
+_NUMERIC_END: Final = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE)
+_LOCAL_ENDS: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa")
 
 
 class Reach(enum.Enum):
@@ -73,12 +85,20 @@ class HttpAnswer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    now_ms: int = 0
+    """When it came, by the wall clock."""
 
     @property
     def retry_after_ms(self) -> int:
-        """What `Retry-After` asks for in seconds; 0 without one, or with a date."""
+        """What `Retry-After` asks for, in seconds or as a date; 0 without one, bounded."""
         text = self.headers.get("retry-after", "").strip()
-        return int(text) * 1_000 if text.isascii() and text.isdigit() and len(text) < 8 else 0
+        if text.isascii() and text.isdigit():
+            return min(int(text[:12]) * 1_000, RETRY_AFTER_MAX_MS)
+        try:
+            instant_ms = int(email.utils.parsedate_to_datetime(text).timestamp() * 1_000)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return 0
+        return min(max(instant_ms - self.now_ms, 0), RETRY_AFTER_MAX_MS)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -102,39 +122,74 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
         if inner is not None:
             ip = inner
-        elif ip.teredo is not None:
+        elif ip.teredo is not None or int(ip) >> 32 == 0:
+            # The second: "IPv4-compatible", long withdrawn, and 4 bytes of IPv4 at the end.
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-class _GuardedResolver(AbstractResolver):
-    """Resolves names by the system's resolver and keeps only addresses that may be connected to."""
+def is_public_host(host: str) -> bool:
+    """Return whether a host, as it stands in an address, is a public IP address, or a full name that
+    does not say itself that it is local. What the name leads to is looked at when it is called."""
+    host = host.strip("[]").lower()
+    if ":" in host or _NUMERIC_END.fullmatch(host):
+        # Whatever ends in a number is an address to a resolver: "127.1", "0x7f.1", "2130706433".
+        return "%" not in host and is_public(host)
+    return _NAME.fullmatch(host) is not None and not f".{host}".endswith(_LOCAL_ENDS)
+
+
+async def system_resolve(host: str) -> Sequence[str]:
+    """Return the addresses of a name by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names and keeps only addresses that may be connected to."""
+
+    def __init__(self, resolve: Resolve, reach: Reach) -> None:
+        self._resolve = resolve
+        self._reach = reach
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the public addresses of a name.
+        """Return the addresses of a name that may be called.
 
         Raises:
             OSError: there is none.
         """
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
-        )
-        public = [
+        found = [
             ResolveResult(
-                hostname=host, host=str(address[0]), port=port, family=kind, proto=proto,
+                hostname=host, host=address, port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET, proto=0,
                 flags=int(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV),
             )
-            for kind, _, proto, _, address in found
-            if is_public(str(address[0]))
+            for address in await self._resolve(host)
+            if self._reach is Reach.ANY or is_public(address)
         ]  # fmt: skip
-        if not public:
-            raise OSError(None, "no public address")
-        return public
+        if not found:
+            raise _NoPublicAddress
+        return found
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+class _NoPublicAddress(OSError):
+    """A name leads to nothing that may be called."""
+
+
+def guarded_socket(info: Any) -> socket.socket:
+    """Return a socket for an address, if that is public: the last look before a connection is opened.
+
+    Args:
+        info: an entry as `getaddrinfo` returns it.
+    """
+    family, kind, proto, _, address = info
+    if not is_public(str(address[0])):
+        raise _NoPublicAddress
+    return socket.socket(family=family, type=kind, proto=proto)
 
 
 class HttpClient:
@@ -143,19 +198,25 @@ class HttpClient:
     Args:
         connections: calls under way at most.
         reach: where they may go.
-        timeout_ms: the most that a call takes, connecting included.
+        timeout_ms: the most that a call takes, connecting and waiting for a connection included.
+        now_ms: wall clock.
+        resolve: resolves names.
     """
 
     def __init__(
         self, *, connections: int = 64, reach: Reach = Reach.PUBLIC,
-        timeout_ms: int = TIMEOUT_DEFAULT_MS,
+        timeout_ms: int = TIMEOUT_DEFAULT_MS, now_ms: Callable[[], int] = lambda: 0,
+        resolve: Resolve = system_resolve,
     ) -> None:  # fmt: skip
         self._connections = connections
         self._reach = reach
+        self._now_ms = now_ms
+        self._resolve = resolve
         self._timeout = aiohttp.ClientTimeout(
             total=timeout_ms / 1_000, sock_connect=min(CONNECT_TIMEOUT_MS, timeout_ms) / 1_000
         )
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Post once.
@@ -164,10 +225,14 @@ class HttpClient:
             NotSent: the other side has got nothing.
             NoAnswer: it may have got it.
         """
-        if self._reach is Reach.PUBLIC and _is_forbidden_literal(url):
-            raise Forbidden("the address is not a public one")
+        if self._is_closed:
+            raise NotSent("closing")
+        if any(not value.isprintable() for value in headers.values()):
+            raise NotSent("a header has control characters")
         progress = SimpleNamespace(is_begun=False)
         try:
+            if self._reach is Reach.PUBLIC and not is_public_host(yarl.URL(url).raw_host or ""):
+                raise Forbidden("the address is not a public one")
             async with self._open().post(
                 url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=progress
             ) as response:
@@ -175,18 +240,22 @@ class HttpClient:
                     response.status,
                     {name.lower(): value for name, value in response.headers.items()},
                     await _read(response),
+                    self._now_ms(),
                 )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError) as error:
+            if _is_forbidden(error):
+                raise Forbidden("the name leads to no public address") from None
             told = f"the call failed: {type(error).__name__}"
             raise (NoAnswer(told) if progress.is_begun else NotSent(told)) from None
 
     def _open(self) -> aiohttp.ClientSession:
         # Made on first use, inside the loop that it belongs to.
         if self._session is None:
-            resolver = _GuardedResolver() if self._reach is Reach.PUBLIC else None
+            is_guarded = self._reach is Reach.PUBLIC
             connector = aiohttp.TCPConnector(
-                limit=self._connections, resolver=resolver, keepalive_timeout=KEEP_ALIVE_S,
-                ttl_dns_cache=60,
+                limit=self._connections, resolver=_Resolver(self._resolve, self._reach),
+                keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=60,
+                socket_factory=guarded_socket if is_guarded else None,
             )  # fmt: skip
             trace = aiohttp.TraceConfig()
             trace.on_request_headers_sent.append(_note_begin)
@@ -199,6 +268,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -226,22 +296,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _is_forbidden_literal(url: str) -> bool:
-    """Return whether the host is an IP address that is not public; a name is looked at when resolved."""
-    host = yarl.URL(url).host or ""
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        # "127.1", "0x7f000001" and the like: addresses to inet_aton, and so to a resolver.
-        return (
-            bool(host) and (host[0].isdigit() and host.replace(".", "").isalnum()) and _is_odd(host)
-        )
-    return not is_public(host)
-
-
-def _is_odd(host: str) -> bool:
-    try:
-        packed = socket.inet_aton(host)
-    except OSError:
-        return False
-    return not is_public(socket.inet_ntoa(packed))
+def _is_forbidden(error: BaseException | None) -> bool:
+    """Return whether an error says that nothing public was there to be called."""
+    while error is not None:
+        if isinstance(error, _NoPublicAddress):
+            return True
+        error = getattr(error, "os_error", None) or error.__cause__
+    return False

@@ -11,19 +11,22 @@ may have is UNKNOWN.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from core.clock import monotonic_ns
-from core.errors import RenderingFailed
+from core.errors import InvalidField, RenderingFailed
 from core.sending import Delivery, Letter
 from senders import backoff
 from senders.credentials import SecretMissing
 from senders.http_client import Forbidden, HttpAnswer, HttpClient, NoAnswer, NotSent
 
 PLACES = 64
+
+_E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -70,6 +73,16 @@ def retry_ms(answer: HttpAnswer, letter: Letter) -> int:
     return max(answer.retry_after_ms, backoff.retry_ms(letter.attempts, letter.delivery_id))
 
 
+def check_phone(address: str) -> None:
+    """Refuse what is no phone number.
+
+    Raises:
+        RenderingFailed: it is not E.164.
+    """
+    if _E164.fullmatch(address) is None:
+        raise RenderingFailed("the address is no phone number in E.164")
+
+
 class HttpTransport:
     """Hands letters to one provider over HTTP.
 
@@ -84,6 +97,7 @@ class HttpTransport:
         self, provider: Provider, client: HttpClient, *, places: int = PLACES,
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:  # fmt: skip
+        self.holds_unknown = provider.holds_unknown
         self._provider = provider
         self._client = client
         self._places = places
@@ -94,11 +108,6 @@ class HttpTransport:
         self._is_closed = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
-
-    @property
-    def holds_unknown(self) -> bool:
-        """Whether an unknown outcome is held instead of tried again."""
-        return self._provider.holds_unknown
 
     def free(self) -> int:
         """Return how many letters may go now; 0 while it rests, then one to see whether it is over."""
@@ -120,6 +129,8 @@ class HttpTransport:
 
     async def send(self, letters: Sequence[tuple[Letter, bytes]]) -> list[Delivery]:
         """Hand over, all at once; one outcome for each, in order. Never raises."""
+        if self._is_closed:
+            return [Delivery(Delivery.Kind.DEFERRED, "closing") for _ in letters]
         self._under_way += len(letters)
         self._is_idle.clear()
         try:
@@ -131,20 +142,30 @@ class HttpTransport:
                 self._is_idle.set()
 
     async def _send_one(self, letter: Letter, rendered: bytes) -> Delivery:
+        kind = Delivery.Kind
         pause_ms = backoff.retry_ms(letter.attempts, letter.delivery_id)
         try:
             request = self._provider.request(letter, rendered)
+        except (SecretMissing, InvalidField) as error:
+            self._note(is_trouble=True)
+            return Delivery(kind.DEFERRED, str(error), pause_ms)
+        try:
             answer = await self._client.post(
                 request.url, headers=request.headers, body=request.body
             )
         except Forbidden as error:
-            return Delivery(Delivery.Kind.FAILED, str(error))
-        except (NotSent, SecretMissing) as error:
+            return Delivery(kind.FAILED, str(error))
+        except NotSent as error:
             self._note(is_trouble=True)
-            return Delivery(Delivery.Kind.DEFERRED, str(error), pause_ms)
+            return Delivery(kind.DEFERRED, str(error), pause_ms)
         except NoAnswer as error:
-            return Delivery(Delivery.Kind.UNKNOWN, str(error), pause_ms, was_handed_over=True)
-        verdict = self._provider.meaning(answer, letter)
+            return Delivery(kind.UNKNOWN, str(error), pause_ms, was_handed_over=True)
+        try:
+            verdict = self._provider.meaning(answer, letter)
+        except Exception as error:
+            # An answer that breaks the reader must not cost the outcomes of the other letters.
+            told = f"the answer cannot be read: {type(error).__name__}"
+            return Delivery(kind.UNKNOWN, told, pause_ms, was_handed_over=True)
         self._note(is_trouble=verdict.is_trouble)
         return verdict.delivery
 

@@ -1,7 +1,8 @@
-"""The words of the default e-mails, in each language.
+"""The words that all default e-mails share, in each language: greeting, closing, labels and foot.
 
-Decides: what they say. Review texts ask for any opinion, never for a good one (g8).
-Never: where a word goes (`senders/templates.py`).
+Decides: what they say.
+Never: what a message says between greeting and closing (`senders/catalogue/`), or where a word goes
+(`senders/templates.py`).
 """
 
 from __future__ import annotations
@@ -16,21 +17,58 @@ class Copy(msgspec.Struct, frozen=True):
 
     subject: str
     reminder_subject: str
+    """Of all steps but the first."""
     paragraphs: tuple[str, ...]
+    preheader: str = ""
+    """What mail programs show behind the subject, unless the action has its own."""
+    reply: str = ""
+    """Goes on in the last paragraph where no button leads to the answer."""
+    by_link: str = ""
+    """Goes on in the last paragraph where one does."""
+    button: str = ""
+    """On the button, if not what is usual for its link."""
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """What stands before a value."""
+
+    order: str
+    amount: str
+    total: str
+    carrier: str
+    tracking_number: str
+    expected_date: str
+
+
+class Reasons(msgspec.Struct, frozen=True):
+    """Why somebody gets a message: the first line of the foot."""
+
+    review: str
+    marketing: str
+    cart: str
+    customer: str
+    order: str
+    carrier: str
+    consent: str
 
 
 class Language(msgspec.Struct, frozen=True):
-    """All default texts of a language."""
+    """All texts of a language that belong to no one message."""
 
     greeting: str
     greeting_unnamed: str
     closing: str
     tracking: str
     review: str
+    cart: str
+    visit: str
     unsubscribe: str
-    service: Copy
-    product: Copy
-    notification: Copy
+    objection: str
+    """That such messages can be objected to, and at what cost (g2)."""
+    objection_by_reply: str
+    """How, where there is no link."""
+    labels: Labels
+    reasons: Reasons
 
 
 LANGUAGES: Mapping[str, Language] = {
@@ -40,32 +78,29 @@ LANGUAGES: Mapping[str, Language] = {
         closing="Kind regards",
         tracking="Track your parcel",
         review="Write your review",
+        cart="Back to your cart",
+        visit="Visit our shop",
         unsubscribe="Unsubscribe",
-        service=Copy(
-            "How was your order {{order}} at {{shop}}?",
-            "A reminder: how was your order {{order}} at {{shop}}?",
-            (
-                "thank you for your order {{order}} at {{shop}}.",
-                "Did everything go as you expected? Whatever your opinion is, we would like to "
-                "hear it. Simply reply to this message.",
-            ),
+        objection="You can object to such messages at any time and free of charge.",
+        objection_by_reply="A short reply is enough.",
+        labels=Labels(
+            order="Order",
+            amount="Amount",
+            total="Total",
+            carrier="Carrier",
+            tracking_number="Tracking number",
+            expected_date="Expected delivery",
         ),
-        product=Copy(
-            "What do you think of your purchase at {{shop}}?",
-            "A reminder: what do you think of your purchase at {{shop}}?",
-            (
-                "you have had some time with what you bought at {{shop}}: {{products}}",
-                "What do you like, and what not? Whatever your opinion is, it helps others to "
-                "choose. Simply reply to this message.",
-            ),
-        ),
-        notification=Copy(
-            "News about your order {{order}} at {{shop}}",
-            "A reminder about your order {{order}} at {{shop}}",
-            (
-                "there is news about your order {{order}} at {{shop}}.",
-                "If you have any questions, simply reply to this message.",
-            ),
+        reasons=Reasons(
+            review="You are receiving this message because you ordered from {{shop}}.",
+            marketing="You are receiving this message because you are a customer of {{shop}} or "
+            "asked to hear from us.",
+            cart="You are receiving this message because you filled a cart at {{shop}}.",
+            customer="You are receiving this message because you have bought from {{shop}}.",
+            order="This message belongs to your order at {{shop}}.",
+            carrier="You are receiving this message because you are carrying this shipment for "
+            "{{shop}}.",
+            consent="You are receiving this message because this address was entered at {{shop}}.",
         ),
     ),
     "de": Language(
@@ -74,32 +109,30 @@ LANGUAGES: Mapping[str, Language] = {
         closing="Freundliche Grüße",
         tracking="Sendung verfolgen",
         review="Bewertung schreiben",
+        cart="Zurück zum Warenkorb",
+        visit="Zum Shop",
         unsubscribe="Abmelden",
-        service=Copy(
-            "Wie war Ihre Bestellung {{order}} bei {{shop}}?",
-            "Zur Erinnerung: Wie war Ihre Bestellung {{order}} bei {{shop}}?",
-            (
-                "vielen Dank für Ihre Bestellung {{order}} bei {{shop}}.",
-                "Lief alles wie erwartet? Wie auch immer Ihre Meinung ausfällt, wir möchten sie "
-                "gern hören. Antworten Sie einfach auf diese Nachricht.",
-            ),
+        objection="Sie können der Verwendung Ihrer Adresse für solche Nachrichten jederzeit "
+        "widersprechen, ohne dass dafür andere als die Übermittlungskosten nach den Basistarifen "
+        "entstehen.",
+        objection_by_reply="Eine kurze Antwort genügt.",
+        labels=Labels(
+            order="Bestellung",
+            amount="Betrag",
+            total="Summe",
+            carrier="Versand durch",
+            tracking_number="Sendungsnummer",
+            expected_date="Voraussichtliche Zustellung",
         ),
-        product=Copy(
-            "Was halten Sie von Ihrem Einkauf bei {{shop}}?",
-            "Zur Erinnerung: Was halten Sie von Ihrem Einkauf bei {{shop}}?",
-            (
-                "Sie hatten nun etwas Zeit mit Ihrem Einkauf bei {{shop}}: {{products}}",
-                "Was gefällt Ihnen, was nicht? Wie auch immer Ihre Meinung ausfällt, sie hilft "
-                "anderen bei der Wahl. Antworten Sie einfach auf diese Nachricht.",
-            ),
-        ),
-        notification=Copy(
-            "Neuigkeiten zu Ihrer Bestellung {{order}} bei {{shop}}",
-            "Zur Erinnerung: Ihre Bestellung {{order}} bei {{shop}}",
-            (
-                "es gibt Neuigkeiten zu Ihrer Bestellung {{order}} bei {{shop}}.",
-                "Wenn Sie Fragen haben, antworten Sie einfach auf diese Nachricht.",
-            ),
+        reasons=Reasons(
+            review="Sie erhalten diese Nachricht, weil Sie bei {{shop}} bestellt haben.",
+            marketing="Sie erhalten diese Nachricht, weil Sie bei {{shop}} eingekauft haben oder von "
+            "uns hören wollten.",
+            cart="Sie erhalten diese Nachricht, weil Sie bei {{shop}} einen Warenkorb gefüllt haben.",
+            customer="Sie erhalten diese Nachricht, weil Sie bei {{shop}} eingekauft haben.",
+            order="Diese Nachricht gehört zu Ihrer Bestellung bei {{shop}}.",
+            carrier="Sie erhalten diese Nachricht, weil Sie diese Sendung für {{shop}} befördern.",
+            consent="Sie erhalten diese Nachricht, weil diese Adresse bei {{shop}} eingetragen wurde.",
         ),
     ),
     "es": Language(
@@ -108,32 +141,28 @@ LANGUAGES: Mapping[str, Language] = {
         closing="Un saludo",
         tracking="Seguir el envío",
         review="Escribir tu opinión",
+        cart="Volver al carrito",
+        visit="Visitar la tienda",
         unsubscribe="Darse de baja",
-        service=Copy(
-            "¿Qué tal tu pedido {{order}} en {{shop}}?",
-            "Recordatorio: ¿qué tal tu pedido {{order}} en {{shop}}?",
-            (
-                "gracias por tu pedido {{order}} en {{shop}}.",
-                "¿Ha ido todo como esperabas? Sea cual sea tu opinión, nos gustaría conocerla. "
-                "Solo tienes que responder a este mensaje.",
-            ),
+        objection="Puedes oponerte a recibir estos mensajes en cualquier momento y sin coste.",
+        objection_by_reply="Basta con una breve respuesta.",
+        labels=Labels(
+            order="Pedido",
+            amount="Importe",
+            total="Total",
+            carrier="Transportista",
+            tracking_number="Número de seguimiento",
+            expected_date="Entrega prevista",
         ),
-        product=Copy(
-            "¿Qué te parece tu compra en {{shop}}?",
-            "Recordatorio: ¿qué te parece tu compra en {{shop}}?",
-            (
-                "ya has tenido tiempo de probar lo que compraste en {{shop}}: {{products}}",
-                "¿Qué te gusta y qué no? Sea cual sea tu opinión, ayuda a otros a elegir. "
-                "Solo tienes que responder a este mensaje.",
-            ),
-        ),
-        notification=Copy(
-            "Novedades sobre tu pedido {{order}} en {{shop}}",
-            "Recordatorio sobre tu pedido {{order}} en {{shop}}",
-            (
-                "hay novedades sobre tu pedido {{order}} en {{shop}}.",
-                "Si tienes alguna pregunta, responde a este mensaje.",
-            ),
+        reasons=Reasons(
+            review="Recibes este mensaje porque hiciste un pedido en {{shop}}.",
+            marketing="Recibes este mensaje porque eres cliente de {{shop}} o pediste recibir "
+            "noticias nuestras.",
+            cart="Recibes este mensaje porque llenaste un carrito en {{shop}}.",
+            customer="Recibes este mensaje porque has comprado en {{shop}}.",
+            order="Este mensaje forma parte de tu pedido en {{shop}}.",
+            carrier="Reciben este mensaje porque transportan este envío para {{shop}}.",
+            consent="Recibes este mensaje porque alguien indicó esta dirección en {{shop}}.",
         ),
     ),
     "fr": Language(
@@ -142,32 +171,28 @@ LANGUAGES: Mapping[str, Language] = {
         closing="Cordialement",
         tracking="Suivre votre colis",
         review="Donner votre avis",
+        cart="Retrouver votre panier",
+        visit="Voir la boutique",
         unsubscribe="Se désabonner",
-        service=Copy(
-            "Comment s'est passée votre commande {{order}} chez {{shop}} ?",
-            "Rappel : comment s'est passée votre commande {{order}} chez {{shop}} ?",
-            (
-                "merci pour votre commande {{order}} chez {{shop}}.",
-                "Tout s'est-il passé comme prévu ? Quel que soit votre avis, nous aimerions le "
-                "connaître. Il suffit de répondre à ce message.",
-            ),
+        objection="Vous pouvez vous opposer à ces messages à tout moment et sans frais.",
+        objection_by_reply="Une courte réponse suffit.",
+        labels=Labels(
+            order="Commande",
+            amount="Montant",
+            total="Total",
+            carrier="Transporteur",
+            tracking_number="Numéro de suivi",
+            expected_date="Livraison prévue",
         ),
-        product=Copy(
-            "Que pensez-vous de votre achat chez {{shop}} ?",
-            "Rappel : que pensez-vous de votre achat chez {{shop}} ?",
-            (
-                "vous avez eu le temps d'essayer votre achat chez {{shop}} : {{products}}",
-                "Qu'est-ce qui vous plaît, qu'est-ce qui vous déplaît ? Quel que soit votre avis, "
-                "il aide d'autres personnes à choisir. Il suffit de répondre à ce message.",
-            ),
-        ),
-        notification=Copy(
-            "Du nouveau pour votre commande {{order}} chez {{shop}}",
-            "Rappel : votre commande {{order}} chez {{shop}}",
-            (
-                "il y a du nouveau pour votre commande {{order}} chez {{shop}}.",
-                "Pour toute question, il suffit de répondre à ce message.",
-            ),
+        reasons=Reasons(
+            review="Vous recevez ce message parce que vous avez commandé chez {{shop}}.",
+            marketing="Vous recevez ce message parce que vous avez acheté chez {{shop}} ou souhaité "
+            "avoir de nos nouvelles.",
+            cart="Vous recevez ce message parce que vous avez rempli un panier chez {{shop}}.",
+            customer="Vous recevez ce message parce que vous avez acheté chez {{shop}}.",
+            order="Ce message concerne votre commande chez {{shop}}.",
+            carrier="Vous recevez ce message parce que vous transportez cet envoi pour {{shop}}.",
+            consent="Vous recevez ce message parce que cette adresse a été saisie chez {{shop}}.",
         ),
     ),
     "pl": Language(
@@ -176,32 +201,29 @@ LANGUAGES: Mapping[str, Language] = {
         closing="Pozdrawiamy",
         tracking="Śledź przesyłkę",
         review="Napisz opinię",
+        cart="Wróć do koszyka",
+        visit="Odwiedź sklep",
         unsubscribe="Wypisz się",
-        service=Copy(
-            "Jak oceniasz zamówienie {{order}} w sklepie {{shop}}?",
-            "Przypomnienie: jak oceniasz zamówienie {{order}} w sklepie {{shop}}?",
-            (
-                "dziękujemy za zamówienie {{order}} w sklepie {{shop}}.",
-                "Czy wszystko przebiegło zgodnie z oczekiwaniami? Chętnie poznamy Twoją opinię, "
-                "jakakolwiek jest. Wystarczy odpowiedzieć na tę wiadomość.",
-            ),
+        objection="Z takich wiadomości możesz zrezygnować w każdej chwili i bezpłatnie.",
+        objection_by_reply="Wystarczy krótka odpowiedź.",
+        labels=Labels(
+            order="Zamówienie",
+            amount="Kwota",
+            total="Razem",
+            carrier="Przewoźnik",
+            tracking_number="Numer przesyłki",
+            expected_date="Przewidywana dostawa",
         ),
-        product=Copy(
-            "Co sądzisz o swoich zakupach w sklepie {{shop}}?",
-            "Przypomnienie: co sądzisz o swoich zakupach w sklepie {{shop}}?",
-            (
-                "minęło trochę czasu od zakupów w sklepie {{shop}}: {{products}}",
-                "Co Ci się podoba, a co nie? Twoja opinia, jakakolwiek jest, pomoże innym w "
-                "wyborze. Wystarczy odpowiedzieć na tę wiadomość.",
-            ),
-        ),
-        notification=Copy(
-            "Nowe informacje o zamówieniu {{order}} w sklepie {{shop}}",
-            "Przypomnienie o zamówieniu {{order}} w sklepie {{shop}}",
-            (
-                "mamy nowe informacje o zamówieniu {{order}} w sklepie {{shop}}.",
-                "W razie pytań wystarczy odpowiedzieć na tę wiadomość.",
-            ),
+        reasons=Reasons(
+            review="Otrzymujesz tę wiadomość po zakupach w sklepie {{shop}}.",
+            marketing="Otrzymujesz tę wiadomość, bo kupujesz w sklepie {{shop}} lub chcesz "
+            "dostawać od nas wiadomości.",
+            cart="Otrzymujesz tę wiadomość, bo w sklepie {{shop}} czeka Twój koszyk.",
+            customer="Otrzymujesz tę wiadomość po zakupach w sklepie {{shop}}.",
+            order="Ta wiadomość dotyczy Twojego zamówienia w sklepie {{shop}}.",
+            carrier="Otrzymują Państwo tę wiadomość, ponieważ przewożą Państwo tę przesyłkę dla "
+            "sklepu {{shop}}.",
+            consent="Otrzymujesz tę wiadomość, bo ten adres podano w sklepie {{shop}}.",
         ),
     ),
     "pt": Language(
@@ -210,32 +232,28 @@ LANGUAGES: Mapping[str, Language] = {
         closing="Com os melhores cumprimentos",
         tracking="Seguir a encomenda",
         review="Escrever a sua avaliação",
+        cart="Voltar ao carrinho",
+        visit="Visitar a loja",
         unsubscribe="Cancelar a subscrição",
-        service=Copy(
-            "Como correu a sua encomenda {{order}} em {{shop}}?",
-            "Lembrete: como correu a sua encomenda {{order}} em {{shop}}?",
-            (
-                "obrigado pela sua encomenda {{order}} em {{shop}}.",
-                "Correu tudo como esperava? Seja qual for a sua opinião, gostaríamos de a "
-                "conhecer. Basta responder a esta mensagem.",
-            ),
+        objection="Pode opor-se a estas mensagens a qualquer momento e sem custos.",
+        objection_by_reply="Basta uma breve resposta.",
+        labels=Labels(
+            order="Encomenda",
+            amount="Montante",
+            total="Total",
+            carrier="Transportadora",
+            tracking_number="Número de seguimento",
+            expected_date="Entrega prevista",
         ),
-        product=Copy(
-            "O que acha da sua compra em {{shop}}?",
-            "Lembrete: o que acha da sua compra em {{shop}}?",
-            (
-                "já teve tempo de experimentar o que comprou em {{shop}}: {{products}}",
-                "De que gosta e de que não gosta? Seja qual for a sua opinião, ajuda outras "
-                "pessoas a escolher. Basta responder a esta mensagem.",
-            ),
-        ),
-        notification=Copy(
-            "Novidades sobre a sua encomenda {{order}} em {{shop}}",
-            "Lembrete sobre a sua encomenda {{order}} em {{shop}}",
-            (
-                "há novidades sobre a sua encomenda {{order}} em {{shop}}.",
-                "Se tiver alguma pergunta, basta responder a esta mensagem.",
-            ),
+        reasons=Reasons(
+            review="Recebe esta mensagem porque fez uma encomenda em {{shop}}.",
+            marketing="Recebe esta mensagem porque é cliente de {{shop}} ou pediu para receber "
+            "notícias nossas.",
+            cart="Recebe esta mensagem porque deixou artigos num carrinho em {{shop}}.",
+            customer="Recebe esta mensagem porque fez compras em {{shop}}.",
+            order="Esta mensagem diz respeito à sua encomenda em {{shop}}.",
+            carrier="Recebem esta mensagem porque transportam este envio para {{shop}}.",
+            consent="Recebe esta mensagem porque este endereço foi indicado em {{shop}}.",
         ),
     ),
 }

@@ -33,8 +33,9 @@ from hashlib import blake2b
 from core.bounds import EMAIL_CHARS_MAX
 from core.errors import RenderingFailed
 from core.model import Purpose
+from core.registry.rule_parts import EmailSender
 from core.sending import Letter
-from senders import templates
+from senders import details, pages, templates
 
 LINE_CHARS_MAX = 998
 """RFC 5322 2.1.1, without CRLF. A line that cannot be folded below it is refused or encoded."""
@@ -65,8 +66,11 @@ _QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
-_Skeleton = tuple[tuple[bytes, ...], tuple[tuple[int, str, bool], ...]]
-"""Ready pieces, some empty; and where a value goes: (index, name, whether escaped for HTML)."""
+MULTIPART_END = f"--{BOUNDARY}--\r\n".encode()
+"""After the last part."""
+
+_Skeleton = tuple[tuple[bytes, ...], tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]]
+"""Ready pieces, some empty; and where values go: (name, indexes as it is, indexes escaped for HTML)."""
 
 
 class MimeRenderer:
@@ -102,30 +106,47 @@ class MimeRenderer:
             raise RenderingFailed("the unsubscribe link is not a plain web address")
         values = templates.variables(letter, unsubscribe)
         language = templates.language_for(letter.locale, letter.channel.locale)
-        contact = letter.event.contact
-        name = f"{contact.first_name} {contact.last_name}"
+        template = templates.template_of(letter)
+        values |= details.values_of(letter, template.shows, language)
         subject = templates.subject_of(letter, language, values)
-        head = _sender_head(sender.address, sender.display_name or shop, sender.reply_to)
-        domain = ascii_address(sender.address).rpartition("@")[2]
-        if not _ATOMS.fullmatch(letter.delivery_id):
-            raise RenderingFailed("the delivery id cannot stand in a Message-ID")
-        lines = [
-            head,
-            f"To: {mailbox(name, letter.address)}\r\n"
-            f"Subject: {_text(subject, len('Subject: '))}\r\n"
-            f"Date: {_date(letter.send_ms // 1_000)}\r\n"
-            f"Message-ID: <{letter.delivery_id}@{domain}>\r\n",
-        ]
-        if unsubscribe:
-            lines.append(
-                f"List-Unsubscribe: <{unsubscribe}>\r\n"
-                "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-                f"List-Id: <{list_id(letter, domain)}>\r\n"
-            )
+        writer = EmailSender(sender.address, sender.display_name or shop, sender.reply_to)
+        head = head_of(letter, writer, subject, unsubscribe)
         known = frozenset([key for key, value in values.items() if value and not value.isspace()])
-        paragraphs = templates.paragraphs_of(letter, language)
-        body = _fill(_skeleton(paragraphs, language, known, letter.preheader), values)
-        return "".join(lines).encode("ascii") + body
+        content = pages.content_of(letter, template, language)
+        return head + _fill(_skeleton(content, language, known), values)
+
+
+def head_of(letter: Letter, sender: EmailSender, subject: str, unsubscribe: str) -> bytes:
+    """Return the headers of a message that tell who writes to whom about what.
+
+    Args:
+        sender: as it is shown.
+        unsubscribe: a plain web address, "" for none.
+
+    Raises:
+        RenderingFailed: a value cannot stand in a header.
+    """
+    contact = letter.event.contact
+    # A carrier is not called by the customer's name.
+    name = "" if letter.carrier else f"{contact.first_name} {contact.last_name}"
+    head = _sender_head(sender.address, sender.display_name, sender.reply_to)
+    domain = ascii_address(sender.address).rpartition("@")[2]
+    if not _ATOMS.fullmatch(letter.delivery_id):
+        raise RenderingFailed("the delivery id cannot stand in a Message-ID")
+    lines = [
+        head,
+        f"To: {mailbox(name, letter.address)}\r\n"
+        f"Subject: {_text(subject, len('Subject: '))}\r\n"
+        f"Date: {_date(letter.send_ms // 1_000)}\r\n"
+        f"Message-ID: <{letter.delivery_id}@{domain}>\r\n",
+    ]
+    if unsubscribe:
+        lines.append(
+            f"List-Unsubscribe: <{unsubscribe}>\r\n"
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+            f"List-Id: <{list_id(letter, domain)}>\r\n"
+        )
+    return "".join(lines).encode("ascii")
 
 
 def list_id(letter: Letter, domain: str) -> str:
@@ -283,45 +304,63 @@ def _date(seconds: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _skeleton(
-    paragraphs: tuple[str, ...], language: str, known: frozenset[str], preheader: str
-) -> _Skeleton:
+def _skeleton(content: pages.Content, language: str, known: frozenset[str]) -> _Skeleton:
     """Return the rest of a message after the recipient's headers, all but the values encoded."""
-    body = templates.body_of(paragraphs, language, known, preheader)
-    pieces = [
+    body = pages.body_of(content, language, known)
+    pieces = [multipart_head(language)]
+    slots: dict[str, tuple[list[int], list[int]]] = {}
+    for subtype, part in (("plain", body.text), ("html", body.html)):
+        pieces.append(part_head(subtype))
+        for literal, name in zip(part[::2], part[1::2], strict=False):
+            # A soft line break on each side of a value lets both be encoded apart.
+            pieces.append(piece_of(literal))
+            slots.setdefault(name, ([], []))[subtype == "html"].append(len(pieces))
+            pieces.append(b"")
+        pieces.append(_quoted_printable(part[-1]) + b"\r\n")
+    pieces.append(MULTIPART_END)
+    return tuple(pieces), tuple(
+        (name, tuple(plain), tuple(page)) for name, (plain, page) in slots.items()
+    )
+
+
+def multipart_head(language: str) -> bytes:
+    """Return the headers of a message with a plain and an HTML part."""
+    return (
         "Auto-Submitted: auto-generated\r\n"
         f"Content-Language: {language}\r\n"
         "MIME-Version: 1.0\r\n"
-        f'Content-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n'.encode()
-    ]
-    slots: list[tuple[int, str, bool]] = []
-    for subtype, part in (("plain", body.text), ("html", body.html)):
-        pieces.append(
-            f"--{BOUNDARY}\r\n"
-            f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
-            "Content-Transfer-Encoding: quoted-printable\r\n\r\n".encode()
-        )
-        for literal, name in zip(part[::2], part[1::2], strict=False):
-            # A soft line break on each side of a value lets both be encoded apart.
-            pieces.append(_quoted_printable(literal) + b"=\r\n")
-            slots.append((len(pieces), name, subtype == "html"))
-            pieces.append(b"")
-        pieces.append(_quoted_printable(part[-1]) + b"\r\n")
-    pieces.append(f"--{BOUNDARY}--\r\n".encode())
-    return tuple(pieces), tuple(slots)
+        f'Content-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n'
+    ).encode()
+
+
+def part_head(subtype: str) -> bytes:
+    """Return what begins a part, "plain" or "html"; its encoded text and CRLF follow."""
+    return (
+        f"--{BOUNDARY}\r\n"
+        f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    ).encode()
+
+
+def piece_of(text: str) -> bytes:
+    """Return a piece of a part, encoded and ended by a soft line break, so that pieces can be joined."""
+    return _quoted_printable(text) + b"=\r\n" if text else b""
 
 
 def _fill(skeleton: _Skeleton, values: dict[str, str]) -> bytes:
     pieces, slots = skeleton
     filled = list(pieces)
-    encoded: dict[tuple[str, bool], bytes] = {}
-    for index, name, is_html in slots:
-        ready = encoded.get((name, is_html))
-        if ready is None:
-            text = " ".join(values[name].split())
-            ready = _quoted_printable(html.escape(text) if is_html else text) + b"=\r\n"
-            encoded[name, is_html] = ready
-        filled[index] = ready
+    for name, plain, page in slots:
+        text = " ".join(values[name].split())
+        ready = _quoted_printable(text) + b"=\r\n"
+        for index in plain:
+            filled[index] = ready
+        if page:
+            escaped = html.escape(text)
+            if escaped != text:
+                ready = _quoted_printable(escaped) + b"=\r\n"
+            for index in page:
+                filled[index] = ready
     return b"".join(filled)
 
 

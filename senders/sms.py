@@ -14,6 +14,7 @@ To, From or MessagingServiceSid, Body, StatusCallback; 201 with "sid", else {"co
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -22,7 +23,7 @@ from core.errors import RenderingFailed
 from core.sending import Delivery, Letter
 from senders.credentials import Credential
 from senders.http_client import HttpAnswer
-from senders.http_transport import Request, Verdict, retry_ms
+from senders.http_transport import Request, Verdict, check_phone, retry_ms
 from senders.sms_text import SEGMENTS_MAX, size_of
 
 ENDPOINT: Final = "https://api.twilio.com"
@@ -36,8 +37,20 @@ REFUSED_RECIPIENT_CODES: Final = frozenset({21408, 21610, 21612, 30003, 30004, 3
 OVERLOAD_CODES: Final = frozenset({14107, 20429, 21611, 30001, 30022})
 """Too many at once, or the queue of the sender is full."""
 
-CONTENT_CODES: Final = frozenset({21602, 21605, 21617, 21619, 30007})
-"""The text is missing, too long or filtered."""
+TROUBLE_CODES: Final = frozenset({
+    20003, 20005, 20404, 21603, 21606, 21659, 21660, 21701, 21703, 30002, 90010,
+})  # fmt: skip
+"""Credentials, account or origin: nothing goes until somebody mends the sender."""
+
+MESSAGE_PARAMETER: Final = "message"
+"""Of the query of a status callback: our delivery id. The provider signs it with the address."""
+
+_SID: Final = re.compile(r"[0-9A-Za-z]{1,64}")
+
+
+def takes_answers_at(origin: str) -> bool:
+    """Return whether messages from an origin can be answered: a number can, a name cannot."""
+    return origin.startswith(("+", "MG"))
 
 
 class TwilioSms:
@@ -47,7 +60,7 @@ class TwilioSms:
         account: its account id.
         token: its secret.
         sender: a number in E.164, an alphanumeric sender, or the id of a messaging service ("MG...").
-        text_of: makes the text of a letter.
+        text_of: makes the text of a letter, and is told whether answers reach the sender.
         status_callback: where the provider tells how it went; "" for nowhere.
         endpoint: base of its addresses.
     """
@@ -55,16 +68,17 @@ class TwilioSms:
     holds_unknown = True
 
     def __init__(
-        self, account: str, token: Credential, sender: str, *, text_of: Callable[[Letter], str],
+        self, account: str, token: Credential, sender: str, *, text_of: Callable[[Letter, bool], str],
         status_callback: str = "", endpoint: str = ENDPOINT,
     ) -> None:  # fmt: skip
+        self._takes_answers = takes_answers_at(sender)
         self._account = account
         self._token = token
         self._sender = (
             {"MessagingServiceSid": sender} if sender.startswith("MG") else {"From": sender}
         )
         self._text_of = text_of
-        self._callback = {"StatusCallback": status_callback} if status_callback else {}
+        self._callback = status_callback
         self._url = f"{endpoint}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json"
 
     def render(self, letter: Letter) -> bytes:
@@ -73,13 +87,17 @@ class TwilioSms:
         Raises:
             RenderingFailed: no phone number, no text, or one of too many segments.
         """
-        if not letter.address.startswith("+") or not letter.address[1:].isdigit():
-            raise RenderingFailed("the address is no phone number in E.164")
-        text = self._text_of(letter)
+        check_phone(letter.address)
+        text = self._text_of(letter, self._takes_answers)
         size = size_of(text)
         if not 1 <= size.segments <= SEGMENTS_MAX:
             raise RenderingFailed(f"a text message has 1 to {SEGMENTS_MAX} segments")
-        form = {"To": letter.address, **self._sender, "Body": text, **self._callback}
+        if "\0" in text:
+            raise RenderingFailed("a text message has no NUL")
+        form = {"To": letter.address, **self._sender, "Body": text}
+        if self._callback:
+            query = urlencode({MESSAGE_PARAMETER: letter.delivery_id})
+            form["StatusCallback"] = f"{self._callback}?{query}"
         return urlencode(form).encode("ascii")
 
     def request(self, letter: Letter, rendered: bytes) -> Request:
@@ -99,23 +117,29 @@ class TwilioSms:
     def meaning(self, answer: HttpAnswer, letter: Letter) -> Verdict:
         """Return what the answer says."""
         told = answer.told
-        code = told.get("code") or told.get("error_code") or 0
+        code = _code(told.get("code")) or _code(told.get("error_code"))
         detail = f"SMS: {answer.status} {code or ''}".rstrip()
         pause_ms = retry_ms(answer, letter)
         kind = Delivery.Kind
         if 200 <= answer.status < 300:
-            if not isinstance(told.get("sid"), str):
+            sid = told.get("sid")
+            if not isinstance(sid, str) or _SID.fullmatch(sid) is None:
                 # Neither yes nor no to what it has got.
                 return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
-            return Verdict(Delivery(kind.ACCEPTED, f"{detail} {told['sid'][:64]}", 0, True))
-        if answer.status in (401, 403):
-            return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
-        if answer.status in (429, 503) or code in OVERLOAD_CODES:
-            return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
+            return Verdict(Delivery(kind.ACCEPTED, f"{detail} {sid}".strip(), 0, True))
         if code in BAD_NUMBER_CODES:
             return Verdict(Delivery(kind.REJECTED, detail, is_bad_address=True))
         if code in REFUSED_RECIPIENT_CODES:
             return Verdict(Delivery(kind.REJECTED, detail))
+        if answer.status in (401, 403, 429, 503) or code in OVERLOAD_CODES | TROUBLE_CODES:
+            return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
         if answer.status >= 500:
             return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
         return Verdict(Delivery(kind.FAILED, detail))
+
+
+def _code(told: object) -> int:
+    """Return an error code, 0 for none: some answers have it as a text."""
+    if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 10:
+        return int(told)
+    return told if isinstance(told, int) and 0 < told < 10**9 else 0

@@ -22,7 +22,7 @@ import os
 import re
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import cast
 
@@ -30,6 +30,7 @@ from core.bounds import CLAIM_LEASE_MS, LEASE_MARGIN_MS, SECOND_MS
 from core.errors import InvalidField, RenderingFailed
 from core.sending import Delivery, Letter
 from senders import backoff, mime
+from senders.credentials import SecretMissing
 from senders.smtp_connection import Batch, Job, Refused, SmtpConnection, SmtpServer, Tls
 
 TIMEOUT_DEFAULT_MS = 30 * SECOND_MS
@@ -51,6 +52,8 @@ assert (
 _HELO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _ALIVE = frozenset({Delivery.Kind.ACCEPTED, Delivery.Kind.REJECTED, Delivery.Kind.FAILED})
 
+AddressOf = Callable[[str], Awaitable[str]]
+
 
 class SmtpTransport:
     """Hands e-mails to one SMTP server.
@@ -65,7 +68,9 @@ class SmtpTransport:
         tls: protection of the session; with STARTTLS a server that offers none gets no letter.
         context: for TLS; by default the system's authorities are trusted and names checked.
         user: for AUTH PLAIN; "" for none. Only with TLS.
-        password: belongs to `user`.
+        password: belongs to `user`; or what returns it, asked for every session.
+        address_of: returns the IP address to connect to for the host's name, or raises OSError; left
+            out, any that the system finds.
         render: makes the message of a letter.
         holds_unknown: True to have unknown outcomes held instead of tried again.
 
@@ -76,7 +81,8 @@ class SmtpTransport:
     def __init__(
         self, host: str, port: int, *, connections: int = 4, pipeline: int = 16,
         timeout_ms: int = TIMEOUT_DEFAULT_MS, helo_name: str = "localhost", tls: Tls = Tls.NONE,
-        context: ssl.SSLContext | None = None, user: str = "", password: str = "",
+        context: ssl.SSLContext | None = None, user: str = "",
+        password: str | Callable[[], str] = "", address_of: AddressOf | None = None,
         render: Callable[[Letter], bytes] = mime.render, holds_unknown: bool = False,
     ) -> None:  # fmt: skip
         _check("connections", connections, CONNECTIONS_MAX)
@@ -90,6 +96,7 @@ class SmtpTransport:
             context = ssl.create_default_context()
         self.holds_unknown = holds_unknown
         self._server = SmtpServer(host, port, helo_name, tls, context, user, password)
+        self._address_of = address_of
         self._connections_max = connections
         self._pipeline = pipeline
         self._timeout_s = timeout_ms / 1_000
@@ -243,12 +250,16 @@ class SmtpTransport:
         context = server.context if server.tls is Tls.IMPLICIT else None
         try:
             async with asyncio.timeout(self._timeout_s / 2):
+                host = server.host
+                if self._address_of is not None:
+                    host = await self._address_of(host)
                 await loop.create_connection(
-                    lambda: connection, server.host, server.port, ssl=context
-                )
+                    lambda: connection, host, server.port, ssl=context,
+                    server_hostname=server.host if context is not None else None,
+                )  # fmt: skip
                 await connection.open(server)
             self._connections.append(connection)
-        except (OSError, UnicodeError, Refused) as error:
+        except (OSError, UnicodeError, Refused, SecretMissing) as error:
             self._fail(_told(error))
             connection.abort("")
         except asyncio.CancelledError:
@@ -323,7 +334,7 @@ def _content(message: bytes) -> bytes:
 
 def _told(error: Exception) -> str:
     """Return why a session could not be opened, without addresses or machine names."""
-    if isinstance(error, Refused):
+    if isinstance(error, Refused | SecretMissing):
         return str(error)
     if isinstance(error, TimeoutError):
         return "connect: timed out"

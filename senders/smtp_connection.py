@@ -25,6 +25,7 @@ import enum
 import ssl
 from base64 import b64encode
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import msgspec
@@ -53,7 +54,8 @@ class SmtpServer(msgspec.Struct, frozen=True):
     tls: Tls = Tls.NONE
     context: ssl.SSLContext | None = None
     user: str = ""
-    password: str = ""
+    password: str | Callable[[], str] = ""
+    """Or what returns it."""
 
 
 class Batch:
@@ -148,7 +150,8 @@ class SmtpConnection(asyncio.Protocol):
             mechanisms = next((x.split()[1:] for x in offers if x.startswith(b"AUTH ")), [])
             if b"PLAIN" not in mechanisms:
                 raise Refused("AUTH: PLAIN is not offered")
-            secret = b64encode(f"\0{server.user}\0{server.password}".encode())
+            password = server.password if isinstance(server.password, str) else server.password()
+            secret = b64encode(f"\0{server.user}\0{password}".encode())
             reply = await self._ask(b"AUTH PLAIN " + secret + b"\r\n")
             if not reply.is_ok:
                 raise Refused(reply.told("AUTH"))

@@ -1,7 +1,8 @@
-"""E-mails from their templates: the language, the substitution, the page around the words.
+"""E-mails from their templates: the language, the variables, the subject.
 
-Decides: subject and body of a message, and which variables a subject may name.
-Never: which template is in force (`senders/catalogue/choice.py`), or encoding (`senders/mime.py`).
+Decides: the subject of a message, what its variables stand for, and which of them texts may name.
+Never: which template is in force (`senders/catalogue/choice.py`), what stands around the words
+(`senders/pages.py`), or encoding (`senders/mime.py`).
 
 Invariants:
 1. A value is inserted once and never looked at again: what looks like a variable in a customer's
@@ -14,12 +15,9 @@ The substitution is logic-less on purpose: whoever may write a subject may not r
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-
-import msgspec
 
 from core.bounds import SUBJECT_CHARS_MAX, TEXT_CHARS_MAX
 from core.errors import InvalidField, RenderingFailed
@@ -27,12 +25,12 @@ from core.model import Family
 from core.sending import Letter
 from senders.catalogue.choice import in_force, words_without_text
 from senders.catalogue.confirmation import CONFIRMATIONS
-from senders.catalogue.emails import BodyUse
+from senders.catalogue.emails import EmailTemplate
 from senders.languages import LANGUAGES, Copy
 
 FALLBACK_LANGUAGE = "en"
-SUBJECT_VARIABLES = ("order", "first_name", "shop")
-TEXT_VARIABLES = (*SUBJECT_VARIABLES, "products", "link")
+SUBJECT_VARIABLES = ("order", "first_name", "shop", "carrier", "tracking_number")
+TEXT_VARIABLES = (*SUBJECT_VARIABLES, "products", "link", "expected_date")
 PRODUCTS_MAX = 3
 """Products a message names; a longer list reads like an invoice."""
 
@@ -42,16 +40,6 @@ URL_CHARS_MAX = 900
 _VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WEB_ADDRESS = re.compile(r"https?://[!#-;=?-Z\[\]_a-z~%]+")
-
-
-class Body(msgspec.Struct, frozen=True):
-    """The two parts of a message, each as literal, variable, literal, variable, ..., literal.
-
-    Literals of the HTML part are markup; its variables must be escaped when inserted.
-    """
-
-    text: tuple[str, ...]
-    html: tuple[str, ...]
 
 
 def validate_subject(text: str, *, field: str = "subject") -> None:
@@ -104,8 +92,8 @@ def language_for(locale: str, channel_locale: str) -> str:
 def variables(letter: Letter, unsubscribe_url: str = "") -> dict[str, str]:
     """Return what can be inserted, as it came; empty for what is not known.
 
-    `link` is the parcel's tracking page for a notification; for a review request the page of the
-    platform that it leads to, which then is `review` as well, for the line of its own.
+    `link` is the parcel's tracking page or else the cart, which then is `cart` as well; for a review
+    request the page of the platform that it leads to, which then is `review` as well.
 
     Raises:
         RenderingFailed: the link to the platform is too long, or no plain web address.
@@ -117,16 +105,23 @@ def variables(letter: Letter, unsubscribe_url: str = "") -> dict[str, str]:
     review = letter.review_url if is_review else ""
     if review and not is_web_address(review):
         raise RenderingFailed("the link to the review platform is not a plain web address")
-    link = shipment.tracking_url if shipment is not None and not is_review else review
+    link, cart = review, ""
     if letter.confirm_url:
         link = letter.confirm_url
+    elif not is_review:
+        link = shipment.tracking_url if shipment is not None else ""
+        if not link and event.cart is not None:
+            link = cart = event.cart.url
     return {
         "order": order.reference.strip(" ") if order is not None else "",
         "first_name": event.contact.first_name.strip(" "),
         "shop": letter.channel.display_name.strip(" ") or letter.channel.id,
         "products": ", ".join([item.name for item in items[:PRODUCTS_MAX] if item.name]),
         "link": link if is_web_address(link) else "",
+        "carrier": shipment.carrier.strip(" ") if shipment is not None else "",
+        "tracking_number": shipment.tracking_number.strip(" ") if shipment is not None else "",
         "review": review,
+        "cart": cart,
         "unsubscribe": unsubscribe_url,
         "confirm": letter.confirm_url,
         "kind": _kind(letter) if letter.confirm_url else "",
@@ -140,6 +135,18 @@ def _kind(letter: Letter) -> str:
     return texts.kind(str(told.get("consent_purpose")), str(told.get("consent_medium")))
 
 
+def template_of(letter: Letter) -> EmailTemplate:
+    """Return the template of ours that is in force.
+
+    Raises:
+        RenderingFailed: there is no such template.
+    """
+    return in_force(
+        letter.template, letter.family, letter.kinds, has_text=bool(letter.text),
+        to_carrier=bool(letter.carrier),
+    )  # fmt: skip
+
+
 def subject_of(letter: Letter, language: str, values: Mapping[str, str]) -> str:
     """Return the subject: the action's own, else that of the template.
 
@@ -148,12 +155,10 @@ def subject_of(letter: Letter, language: str, values: Mapping[str, str]) -> str:
     """
     text = letter.subject
     if not text:
-        template = in_force(
-            letter.template, letter.family, letter.kinds, has_text=bool(letter.text)
-        )
+        template = template_of(letter)
         words = template.words or words_without_text(letter.family, letter.kinds).words
         text = own_subject(words[language], is_follow_up=letter.is_follow_up)
-    return _fill(_parse(text), values)
+    return _fill(parsed(text), values)
 
 
 def own_subject(copy: Copy, *, is_follow_up: bool) -> str:
@@ -161,60 +166,17 @@ def own_subject(copy: Copy, *, is_follow_up: bool) -> str:
     return copy.reminder_subject if is_follow_up else copy.subject
 
 
-def paragraphs_of(letter: Letter, language: str) -> tuple[str, ...]:
-    """Return the paragraphs between greeting and closing: the action's own where the template takes
-    them, else those of the template.
-
-    Raises:
-        RenderingFailed: there is no such template, or it needs a text and there is none.
-    """
-    text = letter.text
-    template = in_force(letter.template, letter.family, letter.kinds, has_text=bool(text))
-    if text and template.body is not BodyUse.FIXED:
-        return tuple(part.strip() for part in text.split("\n\n") if part.strip())
-    if template.body is BodyUse.REQUIRED:
-        raise RenderingFailed("the template needs a text of the action, which has none")
-    return template.words[language].paragraphs
-
-
-@lru_cache(maxsize=1024)
-def body_of(
-    paragraphs: tuple[str, ...], language: str, known: frozenset[str], preheader: str = ""
-) -> Body:
-    """Return the body of a message that has values for `known`.
-
-    Args:
-        preheader: what mail programs show behind the subject; stands first in the HTML, unseen.
-    """
-    texts = LANGUAGES[language]
-    lines = [texts.greeting if "first_name" in known else texts.greeting_unnamed]
-    lines += [_without_unknown(text, known) for text in paragraphs]
-    text, markup = list(lines), [f"<p>{html.escape(line)}</p>" for line in lines]
-    if "link" in known:
-        label = texts.review if "review" in known else texts.tracking
-        label = CONFIRMATIONS[language].button if "confirm" in known else label
-        text.append(f"{label}:\n{{{{link}}}}")
-        markup.append(f'<p><a href="{{{{link}}}}">{html.escape(label)}</a></p>')
-    text.append(f"{texts.closing}\n{{{{shop}}}}")
-    markup.append(f"<p>{html.escape(texts.closing)}<br>{{{{shop}}}}</p>")
-    if "unsubscribe" in known:
-        text.append(f"{texts.unsubscribe}:\n{{{{unsubscribe}}}}")
-        label = html.escape(texts.unsubscribe)
-        markup.append(f'<p><small><a href="{{{{unsubscribe}}}}">{label}</a></small></p>')
-    if preheader:
-        shown = html.escape(_without_unknown(preheader, known))
-        markup.insert(0, f'<div style="display:none;max-height:0;overflow:hidden">{shown}</div>')
-    page = "\n".join(markup)
-    page = f'<!DOCTYPE html>\n<html lang="{language}">\n<body>\n{page}\n</body>\n</html>\n'
-    return Body(text=_parse("\n\n".join(text) + "\n"), html=_parse(page))
-
-
 def is_web_address(text: str) -> bool:
     """Return whether `text` may stand in a link and in a header: http(s), plain ASCII, bounded."""
     return len(text) <= URL_CHARS_MAX and _WEB_ADDRESS.fullmatch(text) is not None
 
 
-def _without_unknown(paragraph: str, known: frozenset[str]) -> str:
+def variables_in(text: str) -> list[str]:
+    """Return the names of the variables of a text."""
+    return [str(name) for name in _VARIABLE.findall(text)]
+
+
+def without_unknown(paragraph: str, known: frozenset[str]) -> str:
     """Leave out variables without a value, with the space, or colon and space, before them."""
     for name in _VARIABLE.findall(paragraph):
         if name not in known and name != "shop":
@@ -224,7 +186,7 @@ def _without_unknown(paragraph: str, known: frozenset[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _parse(text: str) -> tuple[str, ...]:
+def parsed(text: str) -> tuple[str, ...]:
     """Return literal, variable, literal, ...: a split by a pattern with one group is just that."""
     return tuple(_VARIABLE.split(text))
 

@@ -64,6 +64,7 @@ class Webhook:
     """Calls one address.
 
     Args:
+        address: of the receiver; a letter's own is not looked at.
         secret: shared with the receiver.
         payload_of: makes what a letter says; must be JSON.
         now_ms: wall clock of signatures: receivers compare it with theirs.
@@ -73,9 +74,10 @@ class Webhook:
     holds_unknown = False
 
     def __init__(
-        self, secret: Credential, *, payload_of: Callable[[Letter], dict[str, Any]],
+        self, address: str, secret: Credential, *, payload_of: Callable[[Letter], dict[str, Any]],
         now_ms: Callable[[], int] = _WALL.now_ms, is_secure: bool = True,
     ) -> None:  # fmt: skip
+        self._address = address
         self._secret = secret
         self._payload_of = payload_of
         self._now_ms = now_ms
@@ -87,9 +89,12 @@ class Webhook:
         Raises:
             RenderingFailed: the address is none that may be called, or the body is too large.
         """
-        if not letter.address.startswith(self._schemes):
+        if not self._address.startswith(self._schemes):
             raise RenderingFailed("the address of a webhook begins with https://")
-        body = orjson.dumps(self._payload_of(letter))
+        try:
+            body = orjson.dumps(self._payload_of(letter))
+        except orjson.JSONEncodeError:
+            raise RenderingFailed("a value cannot stand in JSON") from None
         if len(body) > BODY_BYTES_MAX:
             raise RenderingFailed(f"the body of a webhook has at most {BODY_BYTES_MAX} bytes")
         return body
@@ -99,7 +104,7 @@ class Webhook:
         seconds = self._now_ms() // SECOND_MS
         signed = signature(key_of(self._secret.read()), letter.delivery_id, seconds, rendered)
         return Request(
-            letter.address,
+            self._address,
             {
                 "Content-Type": "application/json",
                 "webhook-id": letter.delivery_id,

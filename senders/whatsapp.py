@@ -27,7 +27,7 @@ from core.sending import Delivery, Letter
 from senders import backoff
 from senders.credentials import Credential
 from senders.http_client import HttpAnswer
-from senders.http_transport import Request, Verdict, retry_ms
+from senders.http_transport import Request, Verdict, check_phone, retry_ms
 
 ENDPOINT: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
@@ -37,14 +37,14 @@ PERSON_LIMIT_CODE: Final = 131049
 PERSON_LIMIT_FIRST_MS: Final = 12 * HOUR_MS
 PERSON_LIMIT_LONGEST_MS: Final = 96 * HOUR_MS
 
-OVERLOAD_CODES: Final = frozenset({4, 80007, 130429, 131048, 131056, 133016})
-"""Too many calls, too many to this pair, or the sender's spam limit."""
+OVERLOAD_CODES: Final = frozenset({4, 80007, 130429, 131048, 133016})
+"""Too many calls, or the sender's spam limit."""
 
 TROUBLE_CODES: Final = frozenset({0, 3, 10, 190, 200, 368, 131005, 131031, 131042, 131045, 133010})
 """Credentials, permissions, billing or registration of the account: nothing goes until it is mended."""
 
-PASSING_CODES: Final = frozenset({1, 2, 131000, 131016, 131057, 133004})
-"""The provider is not well at the moment."""
+PASSING_CODES: Final = frozenset({1, 2, 131000, 131016, 131056, 131057, 133004})
+"""The provider is not well at the moment, or this recipient has got too many just now."""
 
 BAD_NUMBER_CODES: Final = frozenset({131021, 131026})
 """The number is not on WhatsApp, or is the sender's own."""
@@ -94,8 +94,7 @@ class WhatsApp:
         Raises:
             RenderingFailed: no phone number, or a parameter that the provider refuses.
         """
-        if not letter.address.startswith("+") or not letter.address[1:].isdigit():
-            raise RenderingFailed("the address is no phone number in E.164")
+        check_phone(letter.address)
         called = self._template_of(letter)
         body: dict[str, Any] = {
             "messaging_product": "whatsapp",
@@ -108,7 +107,10 @@ class WhatsApp:
         if called.parameters:
             told = [{"type": "text", "text": _parameter(text)} for text in called.parameters]
             body["template"]["components"] = [{"type": "body", "parameters": told}]
-        return orjson.dumps(body)
+        try:
+            return orjson.dumps(body)
+        except orjson.JSONEncodeError:
+            raise RenderingFailed("a value cannot stand in JSON") from None
 
     def request(self, letter: Letter, rendered: bytes) -> Request:
         """Return the call."""
@@ -124,7 +126,7 @@ class WhatsApp:
         told = answer.told
         error = told.get("error")
         code = error.get("code") if isinstance(error, dict) else None
-        code = code if isinstance(code, int) else -1
+        code = code if isinstance(code, int) and 0 <= code < 10**9 else -1
         detail = f"WhatsApp: {answer.status}" + (f" {code}" if code >= 0 else "")
         return _verdict(answer, told, code, detail, letter)
 
@@ -135,7 +137,8 @@ def _verdict(
     kind = Delivery.Kind
     pause_ms = retry_ms(answer, letter)
     if 200 <= answer.status < 300:
-        if not told.get("messages"):
+        sent = told.get("messages")
+        if not isinstance(sent, list) or not sent:
             return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
         return Verdict(Delivery(kind.ACCEPTED, detail, was_handed_over=True))
     if code == PERSON_LIMIT_CODE:

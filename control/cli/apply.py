@@ -64,8 +64,8 @@ def add_parser(nouns: SubParsers) -> None:
     parser.add_argument(
         "--prune",
         action="store_true",
-        help="also delete platforms, channels, carriers, caps, rules and event types that the file does "
-        "not name, and switch off rules where it does not say that they are on",
+        help="also delete platforms, senders, channels, carriers, caps, rules and event types that the "
+        "file does not name, and switch off rules where it does not say that they are on",
     )
     add_options(parser)
     parser.set_defaults(run=run)
@@ -152,7 +152,8 @@ class _Daemon:
         self._stubs: dict[str, Any] = {
             "ChannelService": session.channels, "RuleService": session.rules,
             "EventService": session.events, "ConsentService": session.consents,
-            "PlatformService": session.platforms,
+            "PlatformService": session.platforms, "SenderService": session.senders,
+            "TemplateService": session.templates,
         }  # fmt: skip
 
     async def call(self, method: str, request: Message) -> Any:

@@ -43,6 +43,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "use_activation_date": "use_activation_date",
     "country": "country",
     "region": "region",
+    "review_page_url": "review_page_url",
     "product_exclusivity": "product_exclusivity",
     "checkout_is_paid": "checkout_is_paid",
     "history_scope": "history_scope",
@@ -76,6 +77,10 @@ def add_channel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sender", metavar="ADDRESS", help="address in From of its e-mails")
     parser.add_argument("--sender-name", metavar="TEXT", help="name in From")
     parser.add_argument("--reply-to", metavar="ADDRESS", help="where answers go, if elsewhere")
+    parser.add_argument(
+        "--review-page-url", metavar="URL",
+        help="the shop's page for reviews, such as https://shop.example/review?t={{token}}; '' for none",
+    )  # fmt: skip
     add_word(parser, "--consent-mode", CONSENT_MODES, "how consent is known")
     _add_switch(
         parser,
@@ -288,6 +293,7 @@ def show_channel(channel: api.Channel, options: argparse.Namespace) -> None:
                 else sender.address,
             ),
             ("reply to", sender.reply_to),
+            ("review page", channel.review_page_url),
             ("consent", word(api.Channel.ConsentMode, "CONSENT_MODE_", channel.consent_mode)),
             ("activation date", "waits count from it" if channel.use_activation_date else ""),
             ("hours", "\n".join(hours_text(entry) for entry in channel.hours)),

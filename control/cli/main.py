@@ -29,6 +29,7 @@ from control.cli import (
     invitations,
     platforms,
     rules,
+    senders,
     serve,
     simulate,
     templates,
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     nouns = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         serve, demo, channels, rules, automations, templates, caps, event_types, carriers, platforms,
-        accounts, events, consents, contacts, invitations, explain, audit,
+        senders, accounts, events, consents, contacts, invitations, explain, audit,
         simulate, apply,
     ):  # fmt: skip
         command.add_parser(nouns)

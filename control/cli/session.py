@@ -23,6 +23,7 @@ from afterword.v1 import (
     invitation_service_pb2_grpc,
     platform_service_pb2_grpc,
     rule_service_pb2_grpc,
+    sender_service_pb2_grpc,
     template_service_pb2_grpc,
 )
 from control.cli.values import UsageError
@@ -105,6 +106,11 @@ class Session:
     def platforms(self) -> platform_service_pb2_grpc.PlatformServiceStub:
         """Review platforms and how they were drawn."""
         return platform_service_pb2_grpc.PlatformServiceStub(self._channel)
+
+    @cached_property
+    def senders(self) -> sender_service_pb2_grpc.SenderServiceStub:
+        """What takes messages out."""
+        return sender_service_pb2_grpc.SenderServiceStub(self._channel)
 
     @cached_property
     def templates(self) -> template_service_pb2_grpc.TemplateServiceStub:

@@ -9,6 +9,7 @@ from typing import Final
 from afterword.v1 import template_service_pb2 as api
 from afterword.v1 import types_pb2
 from afterword.v1.rule_service_pb2 import Rule
+from control.cli import own_templates
 from control.cli.files import FILE_HELP, read_message
 from control.cli.output import print_fields, print_json, print_story, print_table, short
 from control.cli.parsers import SubParsers, add_noun, add_verb, add_word
@@ -17,17 +18,21 @@ from control.cli.session import PAGE_SIZE, Session
 from control.cli.values import UsageError, word, words
 
 KINDS: Final = words(api.Template.Kind, "KIND_")
-_EMAIL, _QUESTIONNAIRE = "templates/", "questionnaires/"
 
 
 def add_parser(nouns: SubParsers) -> None:
     """Add the noun and its verbs."""
     verbs = add_noun(nouns, "templates", "what messages and questionnaires say")
     listing = add_verb(verbs, "list", run_list, "list the templates")
+    listing.add_argument(
+        "--own", action="store_true", help="those of your own, not the shipped ones"
+    )
     add_word(listing, "--kind", KINDS, "only these")
     add_word(listing, "--family", FAMILIES, "only those that such rules may name")
     show = add_verb(verbs, "show", run_show, "show a template", aliases=("get",))
-    show.add_argument("template", help='id of an e-mail\'s, or "questionnaires/standard"')
+    show.add_argument("template", help='id, or "questionnaires/standard"')
+    show.add_argument("--revision", type=int, default=0, metavar="N", help="of an own one")
+    own_templates.add_verbs(verbs)
     of_rule = add_verb(verbs, "of-rule", run_of_rule, "show what each step of a rule says")
     of_rule.add_argument("rule", help="id or full name")
     of_rule.add_argument("--locale", metavar="LOCALE", help="language of the texts (English)")
@@ -42,11 +47,8 @@ def add_parser(nouns: SubParsers) -> None:
     preview.add_argument("--locale", metavar="LOCALE", help="the recipient's")
     preview.add_argument("--combined", action="store_true", help="as one request with products")
     preview.add_argument("--event", metavar="FILE", help=f"what happened, {FILE_HELP}")
+    preview.add_argument("--invitation", metavar="NAME", help="whose event is taken")
     preview.add_argument("--html", metavar="FILE", help="write the HTML part there")
-
-
-def _name(text: str) -> str:
-    return text if not text or text.startswith((_EMAIL, _QUESTIONNAIRE)) else f"{_EMAIL}{text}"
 
 
 def run_list(session: Session, options: argparse.Namespace) -> None:
@@ -58,6 +60,7 @@ def run_list(session: Session, options: argparse.Namespace) -> None:
             family=FAMILIES.get(options.family, Rule.FAMILY_UNSPECIFIED),
             page_size=PAGE_SIZE,
             page_token=token,
+            parent=session.parent if options.own else "",
         )
         return session.call(session.templates.ListTemplates, request)
 
@@ -75,7 +78,8 @@ def run_list(session: Session, options: argparse.Namespace) -> None:
 
 def run_show(session: Session, options: argparse.Namespace) -> None:
     """Show a template."""
-    request = api.GetTemplateRequest(name=_name(options.template))
+    name = own_templates.full_name(session, options.template)
+    request = api.GetTemplateRequest(name=name, revision=options.revision)
     template = session.call(session.templates.GetTemplate, request)
     if options.json:
         return print_json(template)
@@ -98,6 +102,7 @@ def run_show(session: Session, options: argparse.Namespace) -> None:
             ("comment", comment if is_questionnaire else ""),
         )
     )
+    own_templates.show_contents(template)
     if not is_questionnaire:
         return
     print()
@@ -151,7 +156,8 @@ def run_preview(session: Session, options: argparse.Namespace) -> None:
     request = api.PreviewTemplateRequest(
         rule=session.name("rules", options.rule or ""),
         step=options.step or "",
-        template=_name(options.template or ""),
+        template=own_templates.full_name(session, options.template or ""),
+        invitation=session.name("invitations", options.invitation or ""),
         channel=session.name("channels", options.channel or ""),
         locale=options.locale or "",
         combined=options.combined,
@@ -167,13 +173,6 @@ def run_preview(session: Session, options: argparse.Namespace) -> None:
             raise UsageError(f"--html: {error}") from None
     if options.json:
         return print_json(preview)
-    print_fields(
-        (
-            ("template", short(preview.template)),
-            ("language", preview.language),
-            ("from", preview.sender),
-            ("subject", preview.subject),
-        )
-    )
+    own_templates.show_preview(preview)
     print()
     print(preview.text, end="")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import event_service_pb2
-from control.conversion import addresses, breakers, checks, hours, platforms, times
+from control.conversion import addresses, breakers, checks, hours, platforms, senders, times
 from core import bounds
+from core.engine import review_links
 from core.errors import InvalidField
 from core.registry.breakers import Breaker
 from core.registry.resources import (
@@ -68,6 +69,10 @@ def channel_from_proto(pb: pb2.Channel, account: str, channel_id: str) -> Channe
         review_event_types_off=_types_off(pb.review_event_types_off),
         complaint_breaker=breakers.settings_from_proto(pb),
         diversion=platforms.diversion_from_proto(pb, account),
+        senders=senders.of_channel_from_proto(pb, account),
+        review_page_url=review_links.check_page(pb.review_page_url, "channel.review_page_url")
+        if pb.review_page_url
+        else "",
     )
 
 
@@ -145,6 +150,8 @@ def channel_to_proto(channel: Channel, tripped: Sequence[Breaker] = ()) -> pb2.C
         tripped_breakers=breakers.tripped_to_proto(tripped),
         diversion=platforms.diversion_to_proto(channel.diversion, channel.account),
         diversion_salt=channel.diversion.salt if channel.diversion is not None else "",
+        senders=senders.of_channel_to_proto(channel.senders, channel.account),
+        review_page_url=channel.review_page_url,
     )
 
 

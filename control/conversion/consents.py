@@ -27,6 +27,7 @@ _SUPPRESSIBLE = (Purpose.REVIEW, Purpose.MARKETING, Purpose.TRANSACTIONAL, Purpo
 _STATES = {
     ConsentStatus.GRANTED: pb2.Consent.STATE_GRANTED,
     ConsentStatus.CONFIRMED: pb2.Consent.STATE_GRANTED,
+    ConsentStatus.ASSUMED: pb2.Consent.STATE_GRANTED,
     ConsentStatus.DENIED: pb2.Consent.STATE_DENIED,
     ConsentStatus.WITHDRAWN: pb2.Consent.STATE_WITHDRAWN,
     ConsentStatus.PENDING: pb2.Consent.STATE_PENDING,
@@ -34,6 +35,7 @@ _STATES = {
 _LINE_KINDS = {
     ConsentStatus.GRANTED: pb2.ConsentLine.KIND_GRANTED,
     ConsentStatus.CONFIRMED: pb2.ConsentLine.KIND_CONFIRMED,
+    ConsentStatus.ASSUMED: pb2.ConsentLine.KIND_GRANTED,
     ConsentStatus.DENIED: pb2.ConsentLine.KIND_DENIED,
     ConsentStatus.WITHDRAWN: pb2.ConsentLine.KIND_WITHDRAWN,
     ConsentStatus.PENDING: pb2.ConsentLine.KIND_PENDING,

@@ -12,14 +12,15 @@ from typing import Final
 
 from afterword.v1 import rule_service_pb2, types_pb2
 from afterword.v1 import template_service_pb2 as pb2
-from control.conversion import checks
-from control.conversion.frame import Frame
+from control.conversion import checks, texts
+from control.conversion.frame import Frame, OwnTemplates
 from core.errors import InvalidField
 from core.model import REVIEW_FAMILIES, Family, Medium, Purpose
 from core.records import KIND_SERVICE
+from core.registry.contents import ContentTemplate
 from core.registry.resources import Rule
 from core.registry.rule_content import as_said
-from core.registry.rule_parts import Action
+from core.registry.rule_parts import Action, Recipient
 from senders.catalogue import choice, questionnaires
 from senders.catalogue.emails import BodyUse, EmailTemplate
 from senders.catalogue.questionnaires import QUESTIONNAIRES, Question, Questionnaire
@@ -37,15 +38,37 @@ def template_id(value: str, medium: Medium, frame: Frame, field: str) -> str:
     """Return the id of a template that an action may name, "" for the default."""
     if not value:
         return ""
+    own = frame.own(value)
+    if own is not None:
+        _check_own(own, medium, frame.family, field)
+        return value
+    if medium is Medium.WHATSAPP:
+        return texts.whatsapp_template(value, field)
     if medium is not Medium.EMAIL:
         raise InvalidField(
-            f"{field} must be empty: there are templates for EMAIL only, none for {medium.name}; "
-            "write the text into `body`",
+            f"{field} must be empty: there are templates for EMAIL and WHATSAPP, none for "
+            f"{medium.name}; write the text into `body`",
             field=field,
         )
     checks.resource_id(value, field)
     check_fits(value, frame.family, frame.purpose, field)
     return value
+
+
+def _check_own(own: ContentTemplate, medium: Medium, family: Family, field: str) -> None:
+    """Refuse an own template for a rule or message that it is not for."""
+    if own.medium is not medium:
+        raise InvalidField(
+            f"{field} {own.id!r} is a template for {own.medium.name}, not for {medium.name}",
+            field=field,
+        )
+    if family not in own.families:
+        known = ", ".join(each.name for each in own.families)
+        raise InvalidField(
+            f"{field} {own.id!r} is a template for the families {known}, not for {family.name}; add "
+            "it to template.families",
+            field=field,
+        )
 
 
 def check_fits(value: str, family: Family, purpose: Purpose, field: str) -> None:
@@ -84,13 +107,25 @@ def questionnaire_id(value: str, field: str, *, comment_required: bool) -> str:
     return value
 
 
-def check_texts(rule: Rule) -> None:
+def check_texts(rule: Rule, own: OwnTemplates) -> None:
     """Refuse a text that a template would not show, and a template without the text it needs."""
     for at, step in enumerate(rule.steps):
         for index, action in enumerate(step.actions):
             said = as_said(rule, step.id, action)
-            if action.medium is Medium.EMAIL and said.template:
-                _check_text(rule, action, said, f"rule.steps[{at}].actions[{index}]")
+            field = f"rule.steps[{at}].actions[{index}]"
+            if said.template and own(said.template) is not None:
+                _check_no_text(action, said, field)
+            elif action.medium is Medium.EMAIL and said.template:
+                _check_text(rule, action, said, field)
+
+
+def _check_no_text(action: Action, said: Action, field: str) -> None:
+    if action.body or action.whatsapp_parameters:
+        name = "body" if action.body else "whatsapp_parameters"
+        raise InvalidField(
+            f"{field}.{name} must be empty: the template {said.template!r} says everything",
+            field=f"{field}.{name}",
+        )
 
 
 def _check_text(rule: Rule, action: Action, said: Action, field: str) -> None:
@@ -122,7 +157,10 @@ def template_of(rule: Rule, said: Action, kinds: int = 0) -> EmailTemplate:
         said: the action, with what it inherits.
         kinds: what is asked about; 0: what the family asks about.
     """
-    return choice.in_force(said.template, rule.family, kinds, has_text=bool(said.body))
+    return choice.in_force(
+        said.template, rule.family, kinds, has_text=bool(said.body),
+        to_carrier=said.recipient is Recipient.CARRIER,
+    )  # fmt: skip
 
 
 # --- as clients see them ------------------------------------------------------------------------

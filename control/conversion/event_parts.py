@@ -12,6 +12,7 @@ from afterword.googleapis.money_pb2 import Money as MoneyPb
 from afterword.v1 import event_pb2
 from control.conversion import checks, times
 from core import bounds
+from core.engine.signed_tokens import TOKEN_CHARS_MAX
 from core.errors import InvalidField, OutOfRange
 from core.model import Address, Cart, Item, Money, Order, Review, Shipment
 
@@ -92,7 +93,8 @@ def review(pb: event_pb2.Review) -> Review:
             field="event.review.rating",
         )
     checks.text(sku, "event.review.product_sku", bounds.EVENT_BYTES_MAX)
-    return Review(kind, rating, sku, pb.has_comment)
+    token = checks.text(pb.link_token, "event.review.link_token", TOKEN_CHARS_MAX)
+    return Review(kind, rating, sku, pb.has_comment, token)
 
 
 def address(pb: event_pb2.PostalAddress, field: str) -> Address:

@@ -28,6 +28,7 @@ _KINDS: Mapping[int, consent_service_pb2.ConsentLine.Kind.ValueType] = {
     ConsentStatus.WITHDRAWN: _Kind.KIND_WITHDRAWN,
     ConsentStatus.PENDING: _Kind.KIND_PENDING,
     ConsentStatus.CONFIRMED: _Kind.KIND_CONFIRMED,
+    ConsentStatus.ASSUMED: _Kind.KIND_GRANTED,
     ConsentStatus.LIFTED: _Kind.KIND_LIFTED,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -9,7 +10,15 @@ import msgspec
 from afterword.googleapis.expr_pb2 import Expr
 from core.errors import ExpressionInvalid
 from core.model import REVIEW_FAMILIES, Family, Purpose
+from core.registry.contents import ContentTemplate
 from core.registry.rule_parts import Condition
+
+OwnTemplates = Callable[[str], ContentTemplate | None]
+"""From an id to the shop's own template."""
+
+
+def no_templates(template: str) -> None:
+    """Return None: there are none."""
 
 
 class Conditions(Protocol):
@@ -29,6 +38,7 @@ class Frame(msgspec.Struct):
     purpose: Purpose
     conditions: Conditions
     warnings: list[str] = []
+    own: OwnTemplates = no_templates
 
     @property
     def is_review(self) -> bool:

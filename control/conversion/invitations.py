@@ -68,6 +68,8 @@ def invitation_to_proto(view: InvitationView) -> pb2.Invitation:
         content_revision=ref.content_revision,
         platform=platform_drawn(detail),
         platform_used=platform_used(detail, ref),
+        template=view.said.name if view.said is not None else "",
+        template_revision=view.said.revision if view.said is not None else 0,
         diversion_bucket=None if detail.bucket == NOT_DRAWN else detail.bucket,
     )
     if detail.carrier:

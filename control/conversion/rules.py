@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from afterword.v1 import rule_service_pb2 as pb2
-from control.conversion import channels, checks, contents, steps, times, triggers
-from control.conversion.frame import Conditions, Frame
+from control.conversion import channels, checks, contents, steps, texts, times, triggers
+from control.conversion.frame import Conditions, Frame, OwnTemplates, no_templates
 from core import bounds
 from core.errors import InvalidField, OutOfRange
 from core.model import REVIEW_FAMILIES, ActivationState, Family, Purpose
@@ -40,17 +40,19 @@ def rule_from_proto(
     conditions: Conditions,
     *,
     automation: str = "",
+    own: OwnTemplates = no_templates,
 ) -> Rule:
     """Return a rule as a client wants it.
 
     Args:
         automation: id of the predefined automation it is made from.
+        own: the shop's own templates.
     """
     display_name = checks.text(
         pb.display_name, "rule.display_name", bounds.NAME_CHARS_MAX, is_required=True
     )
     family = _family(pb)
-    frame = Frame(family=family, purpose=_purpose(pb, family), conditions=conditions)
+    frame = Frame(family=family, purpose=_purpose(pb, family), conditions=conditions, own=own)
     trigger = triggers.trigger_from_proto(pb.trigger, frame)
     condition = frame.condition(pb.condition, "rule.condition")
     found_steps = steps.steps_from_proto(pb.steps, frame)
@@ -82,7 +84,7 @@ def rule_from_proto(
         required_features=list(features),
         automation=automation,
     )  # fmt: skip
-    contents.check_texts(rule)
+    contents.check_texts(rule, own)
     return rule
 
 
@@ -181,12 +183,7 @@ def _step_warnings(found: Sequence[Step]) -> list[str]:
             warnings.append(
                 f"step {step.id!r}: everything goes out at the same minute; a span spreads it"
             )
-        warnings += [
-            f"step {step.id!r}: this server does not send {action.medium.name}; what is due over it "
-            "ends SKIPPED (MEDIUM_NOT_CONFIGURED)"
-            for action in step.actions
-            if action.medium not in steps.SENDABLE
-        ]
+        warnings += texts.sms_warnings(step)
     return warnings
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from afterword.v1 import channel_service_pb2, types_pb2
 from afterword.v1 import rule_service_pb2 as pb2
-from control.conversion import addresses, checks, contents, waits
+from control.conversion import addresses, checks, contents, texts, waits
 from control.conversion.frame import Frame
 from core import bounds
-from core.errors import FailedPrecondition, InvalidField, OutOfRange
+from core.errors import InvalidField, OutOfRange
 from core.model import Medium, Purpose
 from core.registry.rule_parts import (
     Action,
@@ -24,11 +24,6 @@ from core.registry.rule_parts import (
 from senders.templates import SUBJECT_VARIABLES, validate_subject
 
 OVERRIDES_MAX = 16
-SENDABLE = frozenset({Medium.EMAIL})
-"""Media that this server has a transport for."""
-PROVIDED = frozenset({Medium.WHATSAPP})
-"""Media that a rule may use only where they are configured; others are warned about (C15)."""
-
 _MEDIA = "EMAIL, SMS, WHATSAPP or WEBHOOK"
 _VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
@@ -119,12 +114,6 @@ def _action(pb: pb2.Action, wait: Wait, field: str, frame: Frame) -> Action:
     if pb.medium not in types_pb2.Medium.values():
         raise InvalidField(f"{field}.medium must be {_MEDIA}", field=f"{field}.medium")
     medium = Medium(pb.medium)
-    if medium in PROVIDED and medium not in SENDABLE:
-        raise FailedPrecondition(
-            f"{field}.medium {medium.name} needs a provider, and none is configured on this server; "
-            "leave the action out",
-            field=f"{field}.medium",
-        )
     validate_subject(pb.subject, field=f"{field}.subject")
     return Action(
         medium=medium,
@@ -136,7 +125,12 @@ def _action(pb: pb2.Action, wait: Wait, field: str, frame: Frame) -> Action:
         if pb.HasField("sender")
         else None,
         preheader=_preheader(pb.preheader, f"{field}.preheader"),
-        body=_body(pb.body, f"{field}.body"),
+        body=texts.sms_body(pb.body, f"{field}.body")
+        if medium is Medium.SMS
+        else _body(pb.body, f"{field}.body"),
+        whatsapp_parameters=texts.whatsapp_parameters(
+            pb.whatsapp_parameters, medium, f"{field}.whatsapp_parameters"
+        ),
     )
 
 
@@ -144,6 +138,11 @@ def _recipient(pb: pb2.Action, field: str, frame: Frame) -> Recipient:
     path = f"{field}.recipient"
     recipient = checks.choice(pb.recipient, path, pb2.Action.Recipient)
     if recipient == Recipient.CARRIER:
+        if Medium(pb.medium) is Medium.WEBHOOK:
+            raise InvalidField(
+                f"{path} of a webhook is RECIPIENT_CUSTOMER: it goes to a server of the shop's",
+                field=path,
+            )
         if frame.is_review:
             raise InvalidField(
                 f"{path} of a review family is RECIPIENT_CUSTOMER: carriers write no reviews",
@@ -222,6 +221,7 @@ def _action_to_proto(action: Action) -> pb2.Action:
         sender=addresses.sender_to_proto(action.sender),
         preheader=action.preheader,
         body=action.body,
+        whatsapp_parameters=action.whatsapp_parameters,
     )
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from afterword.v1 import event_pb2
 from control.conversion import times
-from core.model import Contact, Event, Evidence, Money, Shipment
+from core.model import Contact, Event, Evidence, Item, Money, Shipment
 
 _NAMES: Final = {
     (Evidence, "source"): "collection_point",
@@ -35,6 +35,13 @@ def contact_to_proto(contact: Contact) -> event_pb2.Contact:
     """Return what is known of a contact."""
     pb = event_pb2.Contact()
     _fill(pb, contact)
+    return pb
+
+
+def item_to_proto(item: Item) -> event_pb2.Item:
+    """Return one line of an order."""
+    pb = event_pb2.Item()
+    _fill(pb, item)
     return pb
 
 

@@ -22,8 +22,8 @@ from control.conversion import checks, consents, names
 from core import bounds
 from core.clock import Clock
 from core.contact_ports import ConsentLine
-from core.engine.consent_documents import SOURCE_IMPORT
-from core.engine.consents import ConsentBook, granted_as
+from core.engine.consent_documents import SOURCE_IMPORT, granted_as
+from core.engine.consents import ConsentBook
 from core.engine.reach import Whom
 from core.errors import AfterwordError, InvalidField, OutOfRange
 from core.model import ConsentStatus, Suppression
@@ -104,7 +104,7 @@ class ConsentImport:
                     request, account, actor, SOURCE_IMPORT, now_ms, is_import=True
                 )
                 is_proven = bool(said.document.collection_point and said.time_ms)
-                status: int = granted_as(said.document, is_proven=is_proven)
+                status: int = granted_as(said.document.legal_basis, is_proven=is_proven)
                 return whom, self._book.line(account, status, said, expire_ms)
             if kind == "withdrawal":
                 said = consents.withdrawal_from_proto(

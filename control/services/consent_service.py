@@ -14,9 +14,9 @@ from control.services.suppression_methods import SuppressionMethods, invitations
 from control.services.updates import caller, operation
 from control.unsubscribe.words import known_language
 from core.clock import Clock
-from core.engine.consent_documents import SOURCE_API
+from core.engine.consent_documents import SOURCE_API, granted_as
 from core.engine.consent_views import ConsentView
-from core.engine.consents import ConsentBook, Statement, granted_as
+from core.engine.consents import ConsentBook, Statement
 from core.engine.double_opt_in import DoubleOptIn, Request
 from core.engine.reach import Whom
 from core.engine.stop_words import Inbox
@@ -52,7 +52,7 @@ class ConsentService(SuppressionMethods, BlockMethods):
             request, who.account, who.actor, SOURCE_API, self._clock.now_ms()
         )
         if request.validate_only:
-            status = granted_as(said.document, is_proven=True)
+            status = granted_as(said.document.legal_basis, is_proven=True)
             view = await self._preview(who.account, whom, said, status)
             view.expire_ms = expire_ms
         else:
@@ -101,6 +101,7 @@ class ConsentService(SuppressionMethods, BlockMethods):
         """Read one consent."""
         account = caller().account
         contact_key, consent_id = names.consent(request.name, account, "name")
+        await self._book.reach.require_ours(account, contact_key, "name")
         for view in await self._book.list(account, contact_key):
             if consents.consent_id(view) == consent_id:
                 return consents.consent_to_proto(view, account)

@@ -19,14 +19,28 @@ from control.conversion import contents
 from control.unsubscribe.links import CONFIRM_PATH, PATH
 from core.bounds import DAY_MS
 from core.errors import FailedPrecondition, RenderingFailed
-from core.model import CONSENT_PURPOSES, Contact, Event, Item, Medium, Order, Purpose, Shipment
+from core.model import (
+    CONSENT_PURPOSES,
+    Cart,
+    Contact,
+    Event,
+    Item,
+    Medium,
+    Money,
+    Order,
+    Purpose,
+    Shipment,
+)
 from core.registry.resources import Channel, Rule
 from core.registry.rule_content import as_said
-from core.registry.rule_parts import Action, EmailSender, Step
+from core.registry.rule_parts import Action, EmailSender, Recipient, Step
 from core.sending import Letter
 from senders.catalogue import choice
 from senders.catalogue.emails import KIND_BOTH, BodyUse, EmailTemplate
+from senders.message_texts import sms_text
 from senders.mime import MimeRenderer
+from senders.sms_text import size_of
+from senders.templates import language_for
 
 _DELIVERY_ID: Final = "preview"
 _BASE: Final = "https://mail.shop.example"
@@ -55,14 +69,23 @@ def sample_channel(account: str) -> Channel:
 
 
 def sample_event(channel: Channel, now_ms: int) -> Event:
-    """Return an order of two things that was sent on its way, by a customer with a name."""
-    items = [Item(sku="mug", name="Mug", quantity=2), Item(sku="teapot", name="Teapot", quantity=1)]
+    """Return an order of two things that was sent on its way, by a customer with a name; it has a cart,
+    too, for messages about one."""
+    items = [
+        Item(sku="mug", name="Mug", quantity=2, price=Money("EUR", 9, 900_000_000)),
+        Item(sku="teapot", name="Teapot", quantity=1, price=Money("EUR", 34, 500_000_000)),
+    ]
+    total = Money("EUR", 54, 300_000_000)
     return Event(
         id=_DELIVERY_ID, source="preview", type="checkout", channel=channel.name,
         occur_ms=now_ms - 7 * DAY_MS,
         contact=Contact(email=_ADDRESS, first_name="Maria", last_name="Nowak"),
-        order=Order(reference="100-2345", items=items),
-        shipment=Shipment(carrier="post", tracking_url="https://parcel.example/100-2345"),
+        order=Order(reference="100-2345", total=total, items=items),
+        cart=Cart(id="c-1", url="https://shop.example/carts/c-1", total=total, items=items),
+        shipment=Shipment(
+            carrier="Post", tracking_number="P-1002345",
+            tracking_url="https://parcel.example/100-2345", promised_ms=now_ms + 2 * DAY_MS,
+        ),
     )  # fmt: skip
 
 
@@ -78,28 +101,62 @@ def of_rule(
     said = as_said(rule, step.id, action)
     kinds = KIND_BOTH if is_combined else choice.kinds_of(rule.family)
     letter = replace(
-        _letter(scene),
+        letter_of(scene),
         family=rule.family, is_follow_up=step.id != rule.steps[0].id, subject=said.subject,
         sender=said.sender, preheader=said.preheader, text=said.body, kinds=kinds,
         purpose=rule.purpose, template=said.template,
+        carrier=_carrier(scene) if said.recipient is Recipient.CARRIER else "",
     )  # fmt: skip
     return _rendered(letter, contents.template_of(rule, said, kinds), scene.public_url)
+
+
+def of_sms(
+    scene: Scene, rule: Rule, step: Step, action: Action, *, is_combined: bool, takes_answers: bool
+) -> pb2.PreviewTemplateResponse:
+    """Return what a step of a rule says by SMS, and how much of one it takes (C23).
+
+    Args:
+        takes_answers: the sender can be answered, so people are told how to stop.
+    """
+    said = as_said(rule, step.id, action)
+    letter = replace(
+        letter_of(scene),
+        medium=Medium.SMS, family=rule.family, is_follow_up=step.id != rule.steps[0].id,
+        text=said.body, kinds=KIND_BOTH if is_combined else choice.kinds_of(rule.family),
+        purpose=rule.purpose,
+    )  # fmt: skip
+    try:
+        text = sms_text(letter, takes_answers)
+    except RenderingFailed as error:
+        raise FailedPrecondition(f"the SMS cannot be made: {error.message}") from None
+    size = size_of(text)
+    return pb2.PreviewTemplateResponse(
+        text=text, language=language_for(letter.locale, letter.channel.locale),
+        sms_segments=size.segments, sms_encoding=size.encoding.value,
+    )  # fmt: skip
 
 
 def of_template(scene: Scene, template: EmailTemplate) -> pb2.PreviewTemplateResponse:
     """Return what a template says by itself."""
     purpose = template.purposes[0]
     letter = replace(
-        _letter(scene),
+        letter_of(scene),
         family=template.families[0], kinds=template.kinds[0], purpose=purpose,
         text=_OWN_TEXT if template.body is BodyUse.REQUIRED else "", template=template.id,
         # Looks like one to confirm, and confirms nothing.
         confirm_url="" if template.is_for_rules else f"{_BASE}{CONFIRM_PATH}{_DELIVERY_ID}",
+        carrier=_carrier(scene) if template.is_for_carriers else "",
     )  # fmt: skip
     return _rendered(letter, template, scene.public_url)
 
 
-def _letter(scene: Scene) -> Letter:
+def _carrier(scene: Scene) -> str:
+    shipment = scene.event.shipment
+    return (shipment.carrier if shipment is not None else "") or _DELIVERY_ID
+
+
+def letter_of(scene: Scene) -> Letter:
+    """Return a letter to somebody, that says nothing yet."""
     return Letter(
         delivery_id=_DELIVERY_ID, medium=Medium.EMAIL,
         address=scene.event.contact.email or _ADDRESS, family=0, is_follow_up=False,
@@ -111,10 +168,7 @@ def _letter(scene: Scene) -> Letter:
 def _rendered(
     letter: Letter, template: EmailTemplate, public_url: str
 ) -> pb2.PreviewTemplateResponse:
-    link = ""
-    if public_url and letter.purpose in CONSENT_PURPOSES:
-        # Looks like one to unsubscribe, and names nobody.
-        link = f"{public_url.rstrip('/')}{PATH}{_DELIVERY_ID}"
+    link = unsubscribe_link(public_url) if letter.purpose in CONSENT_PURPOSES else ""
     try:
         raw = MimeRenderer(unsubscribe_url=lambda _: link).render(letter)
     except RenderingFailed as error:
@@ -123,14 +177,20 @@ def _rendered(
     return pb2.PreviewTemplateResponse(
         template=contents.template_name(template),
         subject=str(message["Subject"]),
-        text=_part(message, "plain"),
-        html=_part(message, "html"),
+        text=part_of(message, "plain"),
+        html=part_of(message, "html"),
         language=str(message["Content-Language"]),
         sender=str(message["From"]),
     )
 
 
-def _part(message: EmailMessage, subtype: str) -> str:
+def unsubscribe_link(public_url: str) -> str:
+    """Return what looks like a link to unsubscribe and names nobody, "" where nobody reaches us."""
+    return f"{public_url.rstrip('/')}{PATH}{_DELIVERY_ID}" if public_url else ""
+
+
+def part_of(message: EmailMessage, subtype: str) -> str:
+    """Return the text of one part, "plain" or "html"."""
     part = message.get_body((subtype,))
     assert part is not None
     return str(part.get_content()).replace("\r\n", "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -12,7 +13,7 @@ from afterword.v1 import rule_service_pb2_grpc
 from control.auth import Caller, Role
 from control.automations.catalogue import Automations
 from control.conversion import names, rules
-from control.conversion.frame import Conditions
+from control.conversion.frame import Conditions, OwnTemplates
 from control.services.updates import require
 from core.errors import InvalidField
 from core.registry.registry import Registry
@@ -80,6 +81,10 @@ class RuleServiceBase(rule_service_pb2_grpc.RuleServiceServicer):
         self._automations = automations or Automations((), conditions)
         self._pending = pending
         self._counts = counts
+
+    def _own_templates(self, account: str) -> OwnTemplates:
+        """Return the account's own templates as they are now."""
+        return partial(self._registry.snapshot.template, account)
 
     def _to_proto(self, rule: Rule) -> pb2.Rule:
         return rules.rule_to_proto(rule, self._registry.snapshot)

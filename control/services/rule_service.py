@@ -26,7 +26,10 @@ class RuleService(RuleVerbs, AutomationMethods):
         names.parent_account(request.parent, who.account)
         activate_on = channels_to_activate_on(request.activate_on, who)
         rule_id = checks.resource_id(request.rule_id, "rule_id")
-        new = rules.rule_from_proto(request.rule, who.account, rule_id, self._conditions)
+        own = self._own_templates(who.account)
+        new = rules.rule_from_proto(
+            request.rule, who.account, rule_id, self._conditions, own=own
+        )
         created = await self._registry.create_rule(
             new, op_id, request.validate_only, actor=who.actor, activate_on=activate_on
         )
@@ -78,7 +81,8 @@ class RuleService(RuleVerbs, AutomationMethods):
                 self._to_proto(before), request.rule, request.update_mask, rules.OUTPUT_ONLY
             )
             # What it was made from is not the client's to say; the registry keeps it.
-            return rules.rule_from_proto(pb, who.account, rule_id, self._conditions)
+            own = self._own_templates(who.account)
+            return rules.rule_from_proto(pb, who.account, rule_id, self._conditions, own=own)
 
         async def write(new: Rule, etag: str) -> Rule:
             return await self._registry.update_rule(

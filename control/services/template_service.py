@@ -7,15 +7,19 @@ from typing import Any
 import grpc
 from msgspec.structs import replace
 
-from afterword.v1 import event_pb2, template_service_pb2_grpc
+from afterword.v1 import event_pb2
 from afterword.v1 import template_service_pb2 as pb2
 from control.conversion import addresses, checks, contents, events, names, pages, steps, times
-from control.services import previews
+from control.conversion import templates as own_templates
+from control.services import own_previews, previews
 from control.services.previews import Scene
+from control.services.template_methods import TemplateMethods
 from control.services.updates import caller, found
 from core.clock import Clock
-from core.errors import InvalidField
+from core.engine.reader import Reader
+from core.errors import FailedPrecondition, InvalidField
 from core.model import REVIEW_FAMILIES, ActivationState, Event, Family, Medium
+from core.registry.contents import ContentTemplate
 from core.registry.registry import Registry
 from core.registry.resources import Channel, Rule
 from core.registry.rule_content import as_said
@@ -24,6 +28,9 @@ from senders import templates
 from senders.catalogue import choice
 from senders.catalogue.emails import EMAIL_TEMPLATES, KIND_BOTH, BodyUse, EmailTemplate
 from senders.catalogue.questionnaires import QUESTIONNAIRES
+from senders.sms import takes_answers_at
+
+OWN_PREFIX = "accounts/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -33,15 +40,19 @@ _ALL = [contents.template_to_proto(each) for each in EMAIL_TEMPLATES.values()] +
 _BY_NAME = {each.name: each for each in _ALL}
 
 
-class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
+class TemplateService(TemplateMethods):
     """Tells what can be said, and what is said.
 
     Args:
         public_url: base of the links in messages; "" for none.
+        reader: reads invitations; None: none can be previewed.
     """
 
-    def __init__(self, registry: Registry, clock: Clock, public_url: str = "") -> None:
-        self._registry = registry
+    def __init__(
+        self, registry: Registry, clock: Clock, public_url: str = "", reader: Reader | None = None
+    ) -> None:
+        super().__init__(registry)
+        self._reader = reader
         self._clock = clock
         self._public_url = public_url
 
@@ -52,6 +63,9 @@ class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
         checks.refuse_unknown_deeply(request)
         kind = checks.choice(request.kind, "kind", pb2.Template.Kind)
         family = checks.choice(request.family, "family", contents.FAMILIES)
+        if request.parent:
+            own, token = self.own_templates(request)
+            return pb2.ListTemplatesResponse(templates=own, next_page_token=token)
         listed = [
             each
             for each in _ALL
@@ -65,6 +79,13 @@ class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
     async def GetTemplate(self, request: pb2.GetTemplateRequest, context: Context) -> pb2.Template:
         """Read a template."""
         checks.refuse_unknown_deeply(request)
+        if request.name.startswith(OWN_PREFIX):
+            own = self.own_template(request.name, request.revision, "name")
+            return own_templates.template_to_proto(own)
+        if request.revision:
+            raise InvalidField(
+                "revision is for own templates; what is shipped has none", field="revision"
+            )
         prefixes = (contents.TEMPLATES, contents.QUESTIONNAIRES_PREFIX)
         _check_name(request.name, "name", prefixes)
         return found(_BY_NAME.get(request.name), request.name)
@@ -79,7 +100,8 @@ class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
         language = templates.language_for(locale, "")
         return pb2.ListRuleTemplatesResponse(
             templates=[
-                _rule_template(rule, step, action, language)
+                self._own_rule_template(rule, step, action, locale)
+                or _rule_template(rule, step, action, language)
                 for step in rule.steps
                 for action in step.actions
             ],
@@ -89,17 +111,24 @@ class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
     async def PreviewTemplate(
         self, request: pb2.PreviewTemplateRequest, context: Context
     ) -> pb2.PreviewTemplateResponse:
-        """Render an e-mail."""
+        """Render a message."""
         checks.refuse_unknown_deeply(request)
-        if checks.choice(request.medium, "medium", contents.MEDIA) not in (0, Medium.EMAIL):
+        medium = checks.choice(request.medium, "medium", contents.MEDIA)
+        scene = await self._scene(request)
+        own = self._own_preview(request, scene)
+        if own is not None:
+            return own
+        if medium == Medium.SMS:
+            return self._of_sms(request, scene)
+        if medium not in (0, Medium.EMAIL):
             raise InvalidField(
-                "medium must be EMAIL: there are previews of e-mails", field="medium"
+                "medium must be EMAIL or SMS: there are previews of those", field="medium"
             )
         template = _email_template(request.template) if request.template else None
         if not request.rule:
-            return self._of_template(request, template)
+            return self._of_template(request, template, scene)
         rule = self._rule(request.rule)
-        step, action = _email_of(rule, request.step)
+        step, action = _action_of(rule, request.step, Medium.EMAIL)
         if template is not None:
             contents.check_fits(template.id, rule.family, rule.purpose, "template")
             action = replace(action, template=template.id)
@@ -109,18 +138,80 @@ class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
                 "request has; leave it out",
                 field="combined",
             )
-        scene = self._scene(request, rule)
         return previews.of_rule(scene, rule, step, action, is_combined=request.combined)
 
+    def _of_sms(
+        self, request: pb2.PreviewTemplateRequest, scene: Scene
+    ) -> pb2.PreviewTemplateResponse:
+        if not request.rule:
+            checks.missing(
+                "rule", '"accounts/{account}/rules/{rule}": an SMS has the text of a rule'
+            )
+        if request.template:
+            raise InvalidField("template must be empty: an SMS has none", field="template")
+        rule = self._rule(request.rule)
+        step, action = _action_of(rule, request.step, Medium.SMS)
+        sender = self._registry.snapshot.sender_of(scene.channel, Medium.SMS)
+        takes_answers = sender is None or takes_answers_at(sender.origin)
+        return previews.of_sms(
+            scene, rule, step, action, is_combined=request.combined, takes_answers=takes_answers
+        )
+
     def _of_template(
-        self, request: pb2.PreviewTemplateRequest, template: EmailTemplate | None
+        self, request: pb2.PreviewTemplateRequest, template: EmailTemplate | None, scene: Scene
     ) -> pb2.PreviewTemplateResponse:
         if template is None:
             checks.missing("rule", '"accounts/{account}/rules/{rule}", or name a `template`')
         for field in ("step", "combined"):
             if getattr(request, field):
                 raise InvalidField(f"{field} needs a rule; leave it out", field=field)
-        return previews.of_template(self._scene(request, None), template)
+        return previews.of_template(scene, template)
+
+    # Own templates ----------------------------------------------------------------------------
+
+    def _own_preview(
+        self, request: pb2.PreviewTemplateRequest, scene: Scene
+    ) -> pb2.PreviewTemplateResponse | None:
+        """Return the preview of an own template, None if the request is about a shipped one."""
+        named = request.template if request.template.startswith(OWN_PREFIX) else ""
+        own = self.own_template(named, request.template_revision, "template") if named else None
+        rule, step, said = None, None, None
+        if request.rule:
+            rule = self._rule(request.rule)
+            medium = Medium(request.medium or (own.medium if own is not None else Medium.EMAIL))
+            step, action = _action_of(rule, request.step, medium)
+            said = as_said(rule, step.id, action)
+            if own is None and not request.template and said.template:
+                own = self._own(said.template, request.template_revision)
+        if own is None or (not named and own.medium != (request.medium or Medium.EMAIL)):
+            return None
+        if request.medium not in (0, own.medium):
+            raise InvalidField(
+                f"medium must be empty or {own.medium.name}: the template is for that",
+                field="medium",
+            )
+        if rule is None and request.step:
+            raise InvalidField("step needs a rule; leave it out", field="step")
+        is_reminder = rule is not None and step is not None and step.id != rule.steps[0].id
+        return own_previews.of_own(
+            scene, own, rule, said, is_reminder=is_reminder, is_combined=request.combined
+        )
+
+    def _own(self, template: str, revision: int = 0) -> ContentTemplate | None:
+        account, snapshot = caller().account, self._registry.snapshot
+        if revision:
+            return snapshot.template_revision(account, template, revision)
+        return snapshot.template(account, template)
+
+    def _own_rule_template(
+        self, rule: Rule, step: Step, action: Action, locale: str
+    ) -> pb2.RuleTemplate | None:
+        """Return what an action says by an own template, None if it has none."""
+        said = as_said(rule, step.id, action)
+        own = self._own(said.template) if said.template else None
+        if own is None or own.medium is not action.medium:
+            return None
+        return own_previews.rule_template(rule, step, said, own, locale)
 
     def _rule(self, name: str) -> Rule:
         account = caller().account
@@ -129,15 +220,30 @@ class TemplateService(template_service_pb2_grpc.TemplateServiceServicer):
 
     # Scenes -----------------------------------------------------------------------------------
 
-    def _scene(self, request: pb2.PreviewTemplateRequest, rule: Rule | None) -> Scene:
+    async def _scene(self, request: pb2.PreviewTemplateRequest) -> Scene:
+        rule = self._rule(request.rule) if request.rule else None
         channel = self._channel(request, rule)
         now_ms = self._clock.now_ms()
         event = previews.sample_event(channel, now_ms)
         if request.HasField("event"):
             event = _event(request.event, channel, now_ms)
+        if request.invitation:
+            event = await self._event_of(request)
         locale = checks.locale(request.locale, "locale") if request.locale else ""
         locale = locale or event.locale or event.contact.locale
         return Scene(channel, event, locale, now_ms, self._public_url)
+
+    async def _event_of(self, request: pb2.PreviewTemplateRequest) -> Event:
+        if request.HasField("event"):
+            raise InvalidField(
+                "event and invitation cannot both be set: either brings an event",
+                field="invitation",
+            )
+        if self._reader is None:
+            raise FailedPrecondition("no invitations are kept here", field="invitation")
+        account = caller().account
+        member = names.member(request.invitation, account, "invitation")
+        return await self._reader.event_of(account, member)
 
     def _channel(self, request: pb2.PreviewTemplateRequest, rule: Rule | None) -> Channel:
         account, snapshot = caller().account, self._registry.snapshot
@@ -172,16 +278,18 @@ def _email_template(name: str) -> EmailTemplate:
     return found(EMAIL_TEMPLATES.get(template_id), name)
 
 
-def _email_of(rule: Rule, step_id: str) -> tuple[Step, Action]:
-    """Return the e-mail of a step, "" being the first."""
+def _action_of(rule: Rule, step_id: str, medium: Medium) -> tuple[Step, Action]:
+    """Return the action of a step over a medium, "" being the first step."""
     step = next((each for each in rule.steps if step_id in ("", each.id)), None)
     if step is None:
         known = ", ".join(each.id for each in rule.steps)
         raise InvalidField(f"step must be empty or one of: {known}", field="step")
     for action in step.actions:
-        if action.medium is Medium.EMAIL:
+        if action.medium is medium:
             return step, action
-    raise InvalidField(f"step {step.id!r} has no action over EMAIL, so no preview", field="medium")
+    raise InvalidField(
+        f"step {step.id!r} has no action over {medium.name}, so no preview", field="medium"
+    )
 
 
 def _event(pb: event_pb2.Event, channel: Channel, now_ms: int) -> Event:

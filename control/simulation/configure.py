@@ -3,7 +3,8 @@
 Decides: which calls of the API make the one of the other, and in which order:
 
     switch off   what must not stand in the way
-    write        event types, channels, carriers, caps, rules; of one kind in the order of the file
+    write        event types, platforms, senders, channels, carriers, caps, rules;
+                 of one kind in the order of the file
     switch on    in the order of the file
     delete       what is not wanted any more, the dependent first
     consents     those that say something new

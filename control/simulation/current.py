@@ -7,7 +7,16 @@ snapshot, so nothing waits.
 from __future__ import annotations
 
 from afterword.v1 import rule_service_pb2, simulation_service_pb2
-from control.conversion import accounts, caps, carriers, channels, platforms, rules
+from control.conversion import (
+    accounts,
+    caps,
+    carriers,
+    channels,
+    platforms,
+    rules,
+    senders,
+    templates,
+)
 from core.registry.documents import channel_name, rule_name
 from core.registry.snapshot import Snapshot
 
@@ -21,6 +30,8 @@ def configuration_of(snapshot: Snapshot, account: str) -> simulation_service_pb2
         channels=[channels.channel_to_proto(one) for one in snapshot.channels(account)],
         carriers=[carriers.carrier_to_proto(one) for one in snapshot.carriers(account)],
         platforms=[platforms.platform_to_proto(one) for one in snapshot.platforms(account)],
+        templates=[templates.template_to_proto(one) for one in snapshot.templates(account)],
+        senders=[senders.sender_to_proto(one) for one in snapshot.senders(account)],
         caps=[caps.cap_to_proto(one) for one in snapshot.caps(account)],
         rules=[rules.rule_to_proto(one, snapshot) for one in snapshot.rules(account)],
         activations=[

@@ -16,7 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from afterword.v1 import simulation_service_pb2
-from control.conversion import caps, carriers, channels, platforms, rules
+from control.conversion import caps, carriers, channels, platforms, rules, senders, templates
 from core.errors import AfterwordError
 
 PACKAGE: Final = "afterword.v1"
@@ -90,7 +90,9 @@ class Kind(msgspec.Struct, frozen=True):
 KINDS: Final = (
     Kind("event_types", "event_type", "eventTypes", "EventService",
          channels.EVENT_TYPE_OUTPUT_ONLY),
+    Kind("templates", "template", "templates", "TemplateService", templates.OUTPUT_ONLY),
     Kind("platforms", "platform", "platforms", "PlatformService", platforms.OUTPUT_ONLY),
+    Kind("senders", "sender", "senders", "SenderService", senders.OUTPUT_ONLY),
     Kind("channels", "channel", "channels", "ChannelService", channels.OUTPUT_ONLY),
     Kind("carriers", "carrier", "carriers", "ChannelService", carriers.OUTPUT_ONLY),
     Kind("caps", "cap", "caps", "ChannelService", caps.OUTPUT_ONLY),

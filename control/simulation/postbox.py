@@ -1,6 +1,7 @@
 """A postbox that takes everything and sends nothing.
 
-Decides: that whatever passes the gate counts as sent, over every medium, at once.
+Decides: that whatever passes the gate counts as sent, at once: over the media of the daemon, and over
+those that the channel has a sender for.
 Never: renders: a message that could not be made from its template is found by sending it.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from core.registry.resources import Channel
 from core.sending import Delivery, Letter
 
 PLACES = 1_000_000
@@ -22,17 +24,17 @@ class AcceptingPostbox:
     def __init__(self, media: Iterable[int]) -> None:
         self._media = frozenset(int(medium) for medium in media) - {0}
 
-    def supports(self, medium: int) -> bool:
+    def supports(self, medium: int, channel: Channel | None = None) -> bool:
         """Return whether letters of this medium can go out at all."""
-        return medium in self._media
+        return medium in self._media or (channel is not None and medium in channel.senders)
 
     def holds_unknown(self, medium: int) -> bool:
         """Return False: no outcome is unknown."""
         return False
 
-    def free(self, medium: int) -> int:
+    def free(self, medium: int, channel: Channel | None = None) -> int:
         """Return how many letters can be handed over now."""
-        return PLACES if medium in self._media else 0
+        return PLACES if self.supports(medium, channel) else 0
 
     def prepare(self, letter: Letter) -> bytes:
         """Return nothing: nobody reads it."""

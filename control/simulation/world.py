@@ -25,6 +25,8 @@ from control.services.event_service import EventService
 from control.services.platform_service import PlatformService
 from control.services.publishing import Publisher
 from control.services.rule_service import RuleService
+from control.services.sender_service import SenderService
+from control.services.template_service import TemplateService
 from control.simulation.kinds import Unserved
 from control.simulation.postbox import AcceptingPostbox
 from core.bounds import DAY_MS
@@ -59,6 +61,9 @@ class World:
             "EventService": EventService(self.publisher, registry, engine.store.durability),
             "ChannelService": ChannelService(registry, engine.breaker),
             "PlatformService": PlatformService(registry),
+            # Nothing is called here; the daemon says where it may call.
+            "SenderService": SenderService(registry, allow_private=True),
+            "TemplateService": TemplateService(registry, clock),
             "RuleService": RuleService(registry, conditions, Automations((), conditions)),
             "ConsentService": ConsentService(
                 engine.consents, engine.opt_in, engine.inbox, registry, clock
@@ -88,14 +93,16 @@ async def open_world(
 
     Args:
         now_ms: where its clock stands.
-        postbox: takes every letter of every medium if not given.
+        postbox: takes every letter that the channel can send, if not given.
     """
     clock = ManualClock(now_ms)
     store = MemoryStore.create(PARTITIONS, DAY_MS, secret=SECRET)
     registry = await Registry.open(MemoryRegistryStore(), clock)
     registry.on_bite.append(store.require_registry)
     await registry.ensure_account(account, default_caps=False)
-    engine = Engine(store, registry, postbox or AcceptingPostbox(Medium), clock)
+    postbox = postbox or AcceptingPostbox((Medium.EMAIL,))
+    registry.default_media = frozenset(each for each in Medium if postbox.supports(each))
+    engine = Engine(store, registry, postbox, clock)
     await engine.start()
     try:
         yield World(account, engine, registry, clock)

@@ -5,18 +5,24 @@ Decides: the forms of answers that all links share.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
 from control.unsubscribe import page
+from control.unsubscribe.request import Request
 
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 FORM: Final = "application/x-www-form-urlencoded"
 FIELDS_MAX: Final = 16
 RETRY: Final = "Retry-After: 30\r\n"
+
+
+Route = Callable[[Request, str], Awaitable["Answer"]]
+"""Answers a request by what stands behind its prefix."""
 
 
 class Answer(msgspec.Struct, frozen=True):

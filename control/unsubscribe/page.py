@@ -128,6 +128,11 @@ def unknown(language: str) -> str:
     return _page(language, [f"<p>{_escaped(WORDS[language].unknown)}</p>"])
 
 
+def no_page(language: str) -> str:
+    """Return the page of a link that leads nowhere, or nowhere any more."""
+    return _page(language, [f"<p>{_escaped(WORDS[language].unknown)}</p>"], "404")
+
+
 def away(language: str) -> str:
     """Return the page for when nothing can be written down just now."""
     return _page(language, [f'<p role="alert">{_escaped(WORDS[language].away)}</p>'])

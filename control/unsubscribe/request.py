@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -37,11 +38,21 @@ class Request(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     """Names in lower case; of one that comes twice the first."""
     body: bytes = b""
-    """Empty if it was longer than BODY_BYTES_MAX."""
+    """Empty if it was longer than is kept."""
+    query: str = ""
+    """As it came, without the question mark."""
+    is_cut: bool = False
+    """The body was longer than is kept."""
 
 
-async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
+async def read_request(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+    bytes_max: Callable[[str], int] = lambda path: BODY_BYTES_MAX,
+) -> Request:  # fmt: skip
     """Return the next request; tells a client that waits for it to go on.
+
+    Args:
+        bytes_max: how much of a body is kept, by path.
 
     Raises:
         BadRequest: answer 400.
@@ -53,7 +64,10 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         return request
     if request.headers.get("expect", "").lower() == "100-continue":
         writer.write(_CONTINUE)
-    body = await (_chunked(reader) if length is None else _sized(reader, length))
+    most = bytes_max(request.path)
+    body = await (_chunked(reader, most) if length is None else _sized(reader, length, most))
+    if body is None:
+        return msgspec.structs.replace(request, is_cut=True)
     return msgspec.structs.replace(request, body=body)
 
 
@@ -76,7 +90,8 @@ def _parsed(head: str) -> tuple[Request, int | None]:
     if len(framing) > 1:
         # Two lengths: a proxy may have believed the other one.
         raise BadRequest
-    request = Request(parts[0], parts[1].partition("?")[0], headers)
+    path, _, query = parts[1].partition("?")
+    request = Request(parts[0], path, headers, query=query)
     if not framing:
         return request, 0
     if "content-length" in headers:
@@ -92,11 +107,11 @@ def _number(text: str, base: int) -> int:
     return int(text, base)
 
 
-async def _sized(reader: asyncio.StreamReader, length: int) -> bytes:
-    if length <= BODY_BYTES_MAX:
+async def _sized(reader: asyncio.StreamReader, length: int, most: int) -> bytes | None:
+    if length <= most:
         return await reader.readexactly(length)
-    await _drain(reader, min(length, DRAINED_BYTES_MAX))
-    return b""
+    await _drain(reader, min(length, max(DRAINED_BYTES_MAX, 2 * most)))
+    return None
 
 
 async def _drain(reader: asyncio.StreamReader, length: int) -> None:
@@ -107,17 +122,17 @@ async def _drain(reader: asyncio.StreamReader, length: int) -> None:
         length -= len(got)
 
 
-async def _chunked(reader: asyncio.StreamReader) -> bytes:
+async def _chunked(reader: asyncio.StreamReader, most: int) -> bytes | None:
     body, total = bytearray(), 0
     while True:
         size = _number((await _line(reader)).partition(";")[0].strip(" \t"), 16)
         if not size:
             break
         total += size
-        if total > DRAINED_BYTES_MAX:
+        if total > max(DRAINED_BYTES_MAX, 2 * most):
             # No honest client says so much; it may lose its answer.
-            return b""
-        if total <= BODY_BYTES_MAX:
+            return None
+        if total <= most:
             body += await reader.readexactly(size)
         else:
             await _drain(reader, size)
@@ -128,7 +143,7 @@ async def _chunked(reader: asyncio.StreamReader) -> bytes:
         trailer_bytes += len(line)
         if trailer_bytes > HEAD_BYTES_MAX:
             raise BadRequest
-    return bytes(body) if total <= BODY_BYTES_MAX else b""
+    return bytes(body) if total <= most else None
 
 
 async def _line(reader: asyncio.StreamReader) -> str:

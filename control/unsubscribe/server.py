@@ -1,19 +1,21 @@
-"""Links in messages over HTTP: unsubscribing, where POST does it and GET only shows a page (RFC 8058),
-and confirming a consent (`control/unsubscribe/confirmation.py`).
+"""What people and providers reach over HTTP: unsubscribing, where POST does it and GET only shows a page
+(RFC 8058), confirming a consent (`control/unsubscribe/confirmation.py`), and the routes given.
 
 Decides: what each request is answered, and how many withdrawals a second there may be.
-Never: asks who it is, sets a cookie or redirects; changes anything on GET or HEAD, which scanners of
-links send; serves any other page, so that it may face the internet, where the metrics may not.
+Never: asks who it is or sets a cookie; unsubscribes or confirms on GET or HEAD, which scanners of links
+send; serves any other page, so that it may face the internet, where the metrics may not.
 
     POST /u/<token>                  one-click, whatever the body: the default; text/plain
     POST /u/<token>  scope=...       from the page, with a choice; the page, telling what was done
     GET  /u/<token>                  the page
     any  /c/<token>                  see `confirmation.py`
+    any  /r/<token>                  see `clicks.py`
+    any  /hooks/...                  see `control/hooks/desk.py`
 
 Invariants:
 1. 200 to a POST means that the withdrawal is on record, as durably as the store keeps anything.
 2. 503 means try again; what was done by then is not undone, and doing it again is harmless.
-3. A connection takes at most READ_S + WITHDRAW_S + WRITE_S.
+3. A connection takes at most READ_S + WITHDRAW_S + WRITE_S; a hook may take two seconds more.
 """
 
 from __future__ import annotations
@@ -22,17 +24,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
 
 from control.listener import Listener
+from control.pace import Pace
 from control.unsubscribe import page
-from control.unsubscribe.answer import FIELDS_MAX, FORM, HTML, RETRY, Answer, plain, wire
+from control.unsubscribe.answer import FIELDS_MAX, FORM, HTML, RETRY, Answer, Route, plain, wire
 from control.unsubscribe.confirmation import ConfirmPages
 from control.unsubscribe.links import CONFIRM_PATH, PATH, base_path
 from control.unsubscribe.request import (
+    BODY_BYTES_MAX,
     HEAD_BYTES_MAX,
     BadRequest,
     Request,
@@ -55,29 +59,6 @@ WITHDRAWALS_PER_SECOND: Final = 200
 WITHDRAWALS_AT_ONCE: Final = 400
 
 
-class Pace:
-    """Lets so many through a second, and a burst of so many at once (GCRA).
-
-    Args:
-        now_s: any steady clock.
-    """
-
-    def __init__(self, per_second: int, at_once: int, now_s: Callable[[], float]) -> None:
-        self._interval_s = 1 / per_second
-        self._tolerance_s = (at_once - 1) / per_second
-        self._now_s = now_s
-        self._arrival_s = 0.0
-
-    def take(self) -> bool:
-        """Return whether one more may pass now; if so, it has."""
-        now_s = self._now_s()
-        arrival_s = max(self._arrival_s, now_s)
-        if arrival_s - now_s > self._tolerance_s:
-            return False
-        self._arrival_s = arrival_s + self._interval_s
-        return True
-
-
 class UnsubscribeServer:
     """Answers the links in messages.
 
@@ -89,13 +70,18 @@ class UnsubscribeServer:
         withdraw_s: how long a withdrawal may take before the client is told to come again.
         pace: of withdrawals and confirmations; the default if not given.
         opt_in: confirms consents; their links are unknown if not given.
+        routes: what else is answered, by prefix of the path.
+        body_bytes_max: how much of a body is kept, by prefix; the default where it is not told.
     """
 
     def __init__(
         self, listen: str, public_url: str, unsubscriber: Unsubscriber, *,
         default: Choice = Choice.ACCOUNT, read_s: float = READ_S, withdraw_s: float = WITHDRAW_S,
         pace: Pace | None = None, opt_in: DoubleOptIn | None = None,
+        routes: Mapping[str, Route] | None = None, body_bytes_max: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
+        self._routes = routes or {}
+        self._body_bytes_max = body_bytes_max or {}
         self._unsubscriber = unsubscriber
         self._base = base_path(public_url)
         self._default = default
@@ -131,7 +117,7 @@ class UnsubscribeServer:
         has_body = True
         try:
             async with asyncio.timeout(self._read_s):
-                request = await read_request(reader, writer)
+                request = await read_request(reader, writer, self._bytes_max)
             has_body = request.method != "HEAD"
             answer = await self._answer(request)
         except TimeoutError:
@@ -153,9 +139,10 @@ class UnsubscribeServer:
     async def _answer(self, request: Request) -> Answer:
         if request.method not in ("GET", "HEAD", "POST"):
             return plain(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: GET, HEAD, POST\r\n")
-        path = request.path
-        if self._base and path.startswith((self._base + PATH, self._base + CONFIRM_PATH)):
-            path = path.removeprefix(self._base)
+        path = self._path(request.path)
+        for prefix, route in self._routes.items():
+            if path.startswith(prefix):
+                return await route(request, path.removeprefix(prefix))
         if self._confirm is not None and path.startswith(CONFIRM_PATH):
             return await self._confirm.answer(request, path.removeprefix(CONFIRM_PATH))
         if not path.startswith(PATH):
@@ -168,6 +155,17 @@ class UnsubscribeServer:
         if request.method != "POST":
             return self._page(ticket, language, None)
         return await self._withdraw(ticket, language, _choice(request, self._default))
+
+    def _path(self, path: str) -> str:
+        """Return a path without what stands before all of ours where people reach us."""
+        prefixes = (PATH, CONFIRM_PATH, *self._routes)
+        is_ours = self._base and path.startswith(tuple(self._base + each for each in prefixes))
+        return path.removeprefix(self._base) if is_ours else path
+
+    def _bytes_max(self, path: str) -> int:
+        path = self._path(path)
+        found = (most for prefix, most in self._body_bytes_max.items() if path.startswith(prefix))
+        return next(found, BODY_BYTES_MAX)
 
     async def _withdraw(self, ticket: Ticket, language: str, chosen: Choice | None) -> Answer:
         """Withdraw, and tell it in the form that the client understands: None means one-click."""

@@ -3,12 +3,13 @@
 Decides: which entry of a contact's consent table counts (R17, R18), and how a new entry joins it.
 Never: who asked, what the registry says, what happens to invitations that wait.
 
-Three kinds of entries stand side by side. *Evidence* (GRANTED, CONFIRMED, DENIED, PENDING) says what
-was answered once, somewhere: for one order, for one channel, or for the account. The most specific
-evidence that covers the invitation decides, until it expires. A *withdrawal* (WITHDRAWN) says stop:
-the newest one in any scope that covers the invitation beats evidence which is older or of the same
-millisecond. A *suppression* (`Suppression`) stands in front of both, for every purpose: only a
-confirmation of that very purpose and medium ends it, and some not even that.
+Three kinds of entries stand side by side. *Evidence* (GRANTED, CONFIRMED, DENIED, PENDING, ASSUMED) says
+what was answered once, somewhere: for one order, for one channel, or for the account. The most specific
+evidence that covers the invitation decides, until it expires; of one place the newest. A *withdrawal*
+(WITHDRAWN) says stop: the newest one in any scope that covers the invitation beats evidence which is
+older or of the same millisecond, and whatever is only ASSUMED. A *suppression* (`Suppression`) stands in
+front of both, for every purpose: only a confirmation of that very purpose and medium ends it, and some
+not even that.
 
     account  GRANTED      10:00      order B: no evidence of its own, channel neither, so the
     order A  DENIED       11:00      account's counts: allowed. Order A: denied.
@@ -18,8 +19,9 @@ confirmation of that very purpose and medium ends it, and some not even that.
     account  CONFIRMED    14:00      until it is confirmed.
 
 Invariants:
-    1. For the same (scope, scope key, purpose, medium) stand at most one evidence, one withdrawal
-       and one of each suppression.
+    1. For the same (scope, scope key, purpose, medium) stand at most one confirmation, one other
+       answer, one that is assumed, one withdrawal and one of each suppression. A confirmation stays
+       beside a newer answer: what it has ended stays ended.
     2. Without evidence the answer is no.
     3. `NO_KEY` names no order: an entry of scope ORDER with that key covers nothing.
 """
@@ -38,6 +40,9 @@ from core.model import (
 from core.records import NO_KEY, ConsentEntry
 
 ALLOWED = (True, Reason.NONE)
+_GIVEN = frozenset({ConsentStatus.GRANTED, ConsentStatus.CONFIRMED, ConsentStatus.ASSUMED})
+_APART = frozenset({ConsentStatus.CONFIRMED, ConsentStatus.ASSUMED})
+"""Evidence that stands beside other evidence of the same place."""
 
 
 def channel_scope_key(channel_number: int) -> bytes:
@@ -87,6 +92,18 @@ def covering(
     )
 
 
+def rank(evidence: ConsentEntry) -> tuple[int, bool, bool, int, bool]:
+    """Return what decides between two evidences that cover the same invitation: the greater counts.
+
+    The narrower scope, then the one that names its medium, then what was said before what is assumed,
+    then the newer, then the confirmation.
+    """
+    return (
+        evidence.scope, evidence.medium != 0, evidence.status != ConsentStatus.ASSUMED,
+        evidence.time_ms, evidence.status == ConsentStatus.CONFIRMED,
+    )  # fmt: skip
+
+
 def decide(
     entries: Sequence[ConsentEntry],
     channel_number: int,
@@ -104,7 +121,7 @@ def decide(
         channel_number: channel of the invitation.
         order_key: order of the invitation, `NO_KEY` for none.
         purpose: `Purpose` of the invitation; no purpose covers another (R16).
-        medium: `Medium` of the invitation.
+        medium: `Medium` of the invitation; an entry of medium 0 speaks about all.
         now_ms: evidence that has expired by then is none.
         is_pending_enough: True when an invitation is planned: a double opt-in that is still open
             is decided at due (R11). False at the claim: it is not a consent yet.
@@ -113,28 +130,34 @@ def decide(
         (True, NONE), or (False, CONSENT_WITHDRAWN) where a withdrawal is the newest word, or
         (False, NO_CONSENT) where there is no evidence, a no, or an open double opt-in.
 
-    Cost: O(entries); no allocation.
+    Cost: O(entries).
     Source: R17.
     """
     evidence: ConsentEntry | None = None
+    said: ConsentEntry | None = None
     withdrawal_ms: int | None = None
     for entry in entries:
-        if entry.purpose != purpose or entry.medium != medium or is_suppression(entry.status):
+        if is_suppression(entry.status) or entry.purpose != purpose:
             continue
-        if not is_covering(entry.scope, entry.scope_key, channel_number, order_key):
+        if not covering(entry, channel_number, order_key, purpose, medium):
             continue
         if entry.status == ConsentStatus.WITHDRAWN:
             if withdrawal_ms is None or entry.time_ms > withdrawal_ms:
                 withdrawal_ms = entry.time_ms
         elif entry.expire_ms and now_ms >= entry.expire_ms:
             continue
-        elif evidence is None or entry.scope > evidence.scope:
-            evidence = entry
+        else:
+            if evidence is None or rank(entry) > rank(evidence):
+                evidence = entry
+            if entry.status != ConsentStatus.ASSUMED and (said is None or rank(entry) > rank(said)):
+                said = entry
+    if withdrawal_ms is not None:
+        evidence = said
     if withdrawal_ms is not None and (evidence is None or evidence.time_ms <= withdrawal_ms):
         return False, Reason.CONSENT_WITHDRAWN
     if evidence is None:
         return False, Reason.NO_CONSENT
-    is_given = evidence.status in (ConsentStatus.GRANTED, ConsentStatus.CONFIRMED)
+    is_given = evidence.status in _GIVEN
     is_open = evidence.status == ConsentStatus.PENDING and is_pending_enough
     return ALLOWED if is_given or is_open else (False, Reason.NO_CONSENT)
 
@@ -219,10 +242,11 @@ def erase_ms(entries: Sequence[ConsentEntry]) -> int:
 def merge(entries: Sequence[ConsentEntry], entry: ConsentEntry) -> list[ConsentEntry]:
     """Return the table with `entry` in it (invariant 1).
 
-    An entry of the same kind (evidence, withdrawal, or the same suppression) for the same scope, scope
-    key, purpose and medium is replaced, at its place, if the new one is newer or of the same
-    millisecond; an older one is ignored. Anything else is appended; but LIFTED takes away all
-    suppressions of its scope, scope key, purpose and medium, and is no entry itself.
+    An entry of the same kind (confirmation, other answer, assumption, withdrawal, or the same
+    suppression) for the same scope, scope key, purpose and medium is replaced, at its place, if the new
+    one is newer or of the same millisecond; an older one is ignored. Anything else is appended; but
+    LIFTED takes away all suppressions of its scope, scope key, purpose and medium, and is no entry
+    itself.
 
     Cost: O(entries), one new list.
     """
@@ -239,8 +263,8 @@ def merge(entries: Sequence[ConsentEntry], entry: ConsentEntry) -> list[ConsentE
 
 
 def _kind(status: int) -> int:
-    """Return what may stand once: 0 for all evidence, else the status itself."""
-    return 0 if is_evidence(status) else status
+    """Return what may stand once: 0 for answers but a confirmation, else the status itself."""
+    return 0 if is_evidence(status) and status not in _APART else status
 
 
 def _is_twin(one: ConsentEntry, other: ConsentEntry) -> bool:

@@ -9,6 +9,9 @@ same event again:
     commit  evidence, stops, plans: everything about the contact in one step, once per event
     adopt   what waited for a contact that this event has identified, and how they are reached (D21)
 
+A review that came by the link of a request gets its order from there before, and is noted at the
+request afterwards (`core/engine/review_desk.py`).
+
 An event that occurred before its contact was erased is refused by the commit, and what it has left in
 the directories is taken back (R22).
 
@@ -33,7 +36,8 @@ from core.engine.identity import Identity, body_hash
 from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.patience import PATIENCE_MS, patiently
 from core.engine.planner import Planner, channel_of, event_type_of, stop_number
-from core.errors import AfterwordError, EventIdReused, InvalidField
+from core.engine.review_desk import ReviewDesk
+from core.errors import AfterwordError, EventIdReused, InvalidField, StoreUnavailable
 from core.gate import Lane
 from core.model import Disposition, Event
 from core.partitions import partition_of
@@ -106,6 +110,8 @@ class Acceptor:
         self._commit = Coalescer[Commit, CommitAnswer](
             lambda batch: patiently(lambda: store.commit(batch, clock.now_ms()), stats, PATIENCE_MS)
         )
+        self.reviews: ReviewDesk | None = None
+        """Reads the links that reviews were written by."""
         self._adoption = Adoption(store, registry, self._commit, identity, clock, on_near, on_timer)
 
     async def accept(
@@ -126,9 +132,21 @@ class Acceptor:
         now_ms = self._clock.now_ms()
         answers = [EventAnswer() for _ in events]
         incoming: list[tuple[EventAnswer, Incoming]] = []
+        written: list[tuple[EventAnswer, bytes, int]] = []
         for answer, event in zip(answers, events, strict=True):
             try:
-                incoming.append((answer, self.incoming(snapshot, account, event, is_import=is_import)))
+                if (
+                    event.review is not None
+                    and event.review.link_token
+                    and self.reviews is not None
+                ):
+                    event, member = await self.reviews.complete(account, event)
+                    written.append((answer, member, event.occur_ms))
+                incoming.append(
+                    (answer, self.incoming(snapshot, account, event, is_import=is_import))
+                )
+            except StoreUnavailable:
+                raise
             except AfterwordError as error:
                 answer.error = error
         if validate_only:
@@ -139,6 +157,9 @@ class Acceptor:
         await self._adoption.complete([one for _, one in incoming])
         orders = await self._noted(incoming)
         await self._committed(snapshot, incoming, orders, now_ms)
+        taken = [(member, at_ms) for answer, member, at_ms in written if answer.error is None]
+        if taken and self.reviews is not None and not is_import:
+            await self.reviews.reviewed(account, taken)
         self._stats.events_received += len(answers)
         self._stats.events_refused += sum(answer.error is not None for answer in answers)
         return answers

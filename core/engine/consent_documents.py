@@ -1,6 +1,7 @@
 """How something about consent was said: the evidence that is kept with each line of the log (g1).
 
-Decides: what the evidence holds, and which legal bases there are for what (g2).
+Decides: what the evidence holds, which legal bases there are for
+what, and as what a consent counts by its basis (g2).
 Never: what follows from it for a message; that is decided on the entries (`core/antispam/consent.py`).
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from core.errors import InvalidField
-from core.model import CONSENT_PURPOSES, LegalBasis, Medium
+from core.model import CONSENT_PURPOSES, ConsentStatus, LegalBasis, Medium
 
 SOURCE_CONTACT = "contact"
 """On a phone's own record: said by a contact who has the phone; nobody else's consent."""
@@ -64,6 +65,14 @@ def packed(document: ConsentDocument) -> bytes:
 def unpacked(raw: bytes) -> ConsentDocument | None:
     """Return a document that was kept, None if none was."""
     return _decode(raw) if raw else None
+
+
+def granted_as(legal_basis: int, *, is_proven: bool) -> ConsentStatus:
+    """Return what a consent counts as. Only one with proof ends an unsubscribe (R18); being a customer
+    is no word of theirs, so any withdrawal outweighs it (g2, g4)."""
+    if legal_basis == LegalBasis.EXISTING_CUSTOMER:
+        return ConsentStatus.ASSUMED
+    return ConsentStatus.CONFIRMED if is_proven else ConsentStatus.GRANTED
 
 
 def check_basis(

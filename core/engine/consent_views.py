@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from core.antispam.consent import is_suppression
+from core.antispam.consent import is_suppression, rank
 from core.contact_ports import LoggedLine
 from core.engine.consent_documents import ConsentDocument, unpacked
 from core.model import ConsentScope, ConsentStatus
@@ -89,6 +89,7 @@ def consents(
 ) -> list[ConsentView]:  # fmt: skip
     """Return the consents in a table, by scope, purpose and medium."""
     views: dict[Place, ConsentView] = {}
+    shown: dict[Place, ConsentEntry] = {}
     for entry in entries:
         if is_suppression(entry.status):
             continue
@@ -102,15 +103,22 @@ def consents(
             )  # fmt: skip
         if entry.status == ConsentStatus.WITHDRAWN:
             view.withdraw_ms, view.withdrawal = entry.time_ms, said.of(entry)
-        else:
+        elif place not in shown or _rank(entry, now_ms) > _rank(shown[place], now_ms):
+            shown[place] = entry
             view.status, view.evidence_ms = entry.status, entry.time_ms
             view.expire_ms, view.proof = entry.expire_ms, said.of(entry)
             view.is_expired = 0 < entry.expire_ms <= now_ms
     for view in views.values():
-        # A withdrawal beats evidence that is older or of the same millisecond (R17).
-        if view.withdraw_ms and view.withdraw_ms >= view.evidence_ms:
+        # A withdrawal beats evidence that is older or of the same millisecond (R17), and assumptions.
+        is_assumed = view.status == ConsentStatus.ASSUMED
+        if view.withdraw_ms and (is_assumed or view.withdraw_ms >= view.evidence_ms):
             view.status, view.is_expired = ConsentStatus.WITHDRAWN, False
     return [views[place] for place in sorted(views)]
+
+
+def _rank(entry: ConsentEntry, now_ms: int) -> tuple[bool, tuple[int, bool, bool, int, bool]]:
+    """Return which evidence of one place is shown: the one that counts, or else the newest."""
+    return not 0 < entry.expire_ms <= now_ms, rank(entry)
 
 
 def suppressions(

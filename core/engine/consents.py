@@ -17,11 +17,17 @@ import msgspec
 from core.clock import Clock
 from core.contact_ports import ConsentLine, LoggedLine
 from core.engine import consent_views
-from core.engine.consent_documents import SOURCE_CONTACT, ConsentDocument, packed, unpacked
+from core.engine.consent_documents import (
+    SOURCE_CONTACT,
+    ConsentDocument,
+    granted_as,
+    packed,
+    unpacked,
+)
 from core.engine.consent_views import ConsentView, Said, SuppressionView
 from core.engine.reach import Reach, Whom
 from core.errors import FailedPrecondition, NotFound
-from core.model import ConsentScope, ConsentStatus, LegalBasis, Medium, Suppression
+from core.model import ConsentScope, ConsentStatus, Medium, Suppression
 from core.partitions import partition_of
 from core.ports import Store
 from core.records import NO_KEY, ConsentEntry
@@ -113,7 +119,7 @@ class ConsentBook:
         Raises:
             NotFound: the channel does not exist.
         """
-        status = granted_as(said.document, is_proven=is_proven)
+        status = granted_as(said.document.legal_basis, is_proven=is_proven)
         line = self.line(account, status, said, expire_ms)
         written = await self.write(account, whom, [line])
         return await self.one(account, written.contact_keys[0], line)
@@ -275,13 +281,6 @@ class ConsentBook:
         return consent_views.consents(
             contact_key, entries, Said(log), channels, self._clock.now_ms()
         )
-
-
-def granted_as(document: ConsentDocument, *, is_proven: bool) -> ConsentStatus:
-    """Return what a consent counts as. Only one with proof ends an unsubscribe (R18); being a customer
-    never does, because who has objected was asked and said no (g2, g4)."""
-    is_consent = document.legal_basis != LegalBasis.EXISTING_CUSTOMER
-    return ConsentStatus.CONFIRMED if is_proven and is_consent else ConsentStatus.GRANTED
 
 
 def borrowed(line: ConsentLine) -> bytes:

@@ -2,18 +2,20 @@
 
 Decides: the order of the steps of a round.
 
-    read      plans and bodies of due entries; nothing changes
+    read      plans and bodies of due entries whose turn it is (`core/engine/lines.py`); nothing changes
     judge     what registry, facts and hours say now (`core/engine/judge.py`); what passes is rendered,
               ahead of the claim, so that nothing claimed waits for a template
+    place     at the sender, and a token of its pace; what gets none stands in line, unclaimed
+              (`core/engine/places.py`)
     volume    tokens for what is limited over all contacts (`core/engine/volume.py`)
     claim     the gate, in the store; what passes is ours for the length of a lease; what was judged by
               something that is not so any more is read and judged again
     address   what a phone says that several contacts share (`core/engine/addresses.py`)
-    hand over at once (R12); a claim older than HAND_OVER_MS looks at the consent again first (E4)
+    hand over at once (R12), by each sender for itself; a claim older than HAND_OVER_MS looks at the
+              consent again first (E4)
     settle    outcome, next step, reservations; repeated until the store takes it or the lease ends
 
-Never: a claim that could not be handed over now: the caller passes no more entries than the postbox
-has room for.
+Never: a claim that could not be handed over now: every letter has its place before.
 
 Rounds overlap, but they read and claim one after the other: of two entries of one contact the earlier
 is claimed first (R26).
@@ -24,19 +26,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from core import bounds
 from core.clock import Clock, SystemClock, monotonic_ns
 from core.engine.caps_due import capped_members, last_ledger
 from core.engine.due_case import Fired, Ready
-from core.engine.hand_over import Claimed, HandOver
+from core.engine.hand_over import Claimed, HandOver, vacate
 from core.engine.horizon import Horizon
 from core.engine.judge import Judge
 from core.engine.ownership import Ownership
 from core.engine.patience import patiently
+from core.engine.places import Places
 from core.engine.planner import Planner
-from core.engine.room import put_off_those_without
 from core.engine.timers import TimerRunner
 from core.engine.volume import VolumeDesk, keep
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
@@ -72,25 +74,42 @@ class Dispatcher:
         self._registry = registry
         self._ownership = ownership
         self._horizon = horizon
-        self._judge = Judge(postbox)
+        self.judge = Judge(postbox)
+        self.places = Places(horizon, postbox, clock, stats)
         self._volume = VolumeDesk(store, stats)
         self.hand_over = HandOver(
             store, registry, horizon, planner, self._volume, postbox, clock, stats
         )
         self._timers = timers
-        self._postbox = postbox
         self._clock = clock
         self._lease_clock = SystemClock()
         self._stats = stats
         self._reading = asyncio.Lock()
         self._claiming = asyncio.Lock()
-        self.under_way = 0
-        """Entries taken from the wheel whose hand-over has not ended."""
+        self.on_claimed: Callable[[], None] = lambda: None
+        """Called when a round has claimed and another may begin."""
+        self.claiming = 0
+        """Rounds that have not claimed yet. Those that hand over are bounded by the senders' places."""
 
     async def fire(self, fired: Sequence[Fired]) -> None:
         """Carry one round through. Entries that could not be claimed go back into the wheel."""
-        count = len(fired)
-        self.under_way += count
+        self.claiming += 1
+        try:
+            claims, left = await self._until_claimed(fired)
+        finally:
+            self.claiming -= 1
+            self._horizon.lines.arrived(member for _, member, _ in fired)
+            self.on_claimed()
+        try:
+            await asyncio.gather(
+                *(self.hand_over.deliver(claim) for claim in claims), self._put_back_soon(left)
+            )
+        except Exception as error:
+            # What was claimed comes back by its lease.
+            self._went_wrong(len(fired), error)
+
+    async def _until_claimed(self, fired: Sequence[Fired]) -> tuple[list[Claimed], list[Fired]]:
+        """Carry a round up to the claim; return what was claimed, and what waits for the next look."""
         try:
             timers = [entry for entry in fired if entry[2][1].lane == Lane.TIMERS]
             if timers:
@@ -100,22 +119,20 @@ class Dispatcher:
                 ready, revision = await self._read_and_judge(fired)
                 await self._claiming.acquire()
             try:
-                claims, left = await self._claim_all(ready, revision)
+                return await self._claim_all(ready, revision)
             finally:
                 self._claiming.release()
-            await asyncio.gather(
-                *(self.hand_over.deliver(claim) for claim in claims), self._put_back_soon(left)
-            )
-        except StoreUnavailable:
+        except Exception as error:
+            # A bug in one round must not stop the others.
+            self._went_wrong(len(fired), error)
+            return [], list(fired)
+
+    def _went_wrong(self, count: int, error: Exception) -> None:
+        if isinstance(error, StoreUnavailable):
             self._stats.store_errors += 1
-            await self._put_back_soon(fired)
-        except Exception:
-            # A bug in one round must not stop the others; what was claimed comes back by its lease.
-            self._stats.round_errors += 1
-            _LOG.exception("a round of %d entries failed", len(fired))
-            await self._put_back_soon(fired)
-        finally:
-            self.under_way -= count
+            return
+        self._stats.round_errors += 1
+        _LOG.error("a round of %d entries failed", count, exc_info=error)
 
     async def _fire_timers(self, timers: Sequence[Fired]) -> None:
         try:
@@ -148,13 +165,18 @@ class Dispatcher:
         try:
             ready, revision = self._judge_all(by_partition, read, ledgers)
             if all(one.item.action != ClaimAction.END for one in ready):
-                return ready, revision
+                return self._placed(ready), revision
         except StaleRegistry:
             # Planned with something that another daemon has configured since.
             pass
         # A no is final: it is said only by the newest configuration.
         await self._registry.refresh()
-        return self._judge_all(by_partition, read, ledgers)
+        ready, revision = self._judge_all(by_partition, read, ledgers)
+        return self._placed(ready), revision
+
+    def _placed(self, ready: list[Ready]) -> list[Ready]:
+        """Return what has a place at its sender, or needs none; the rest stands in line."""
+        return self.places.admit(self._registry.snapshot, ready, self._clock.now_ms())
 
     async def _ledgers(self, read: dict[int, list[Waiting | None]]) -> dict[bytes, bytes]:
         """Return for entries that come back from a cap which may want a time of day: member -> the
@@ -178,7 +200,6 @@ class Dispatcher:
             for entry, waiting in zip(entries, read[p], strict=True)
         ]
         ready.sort(key=_turn)
-        put_off_those_without(self._postbox, ready, now_ms)
         return ready, snapshot.revision
 
     def _judged(
@@ -186,7 +207,7 @@ class Dispatcher:
     ) -> Ready:
         """Judge one entry. One that cannot be understood waits, and does not hold up the others."""
         try:
-            return self._judge.judge(snapshot, entry, waiting, now_ms, ledger)
+            return self.judge.judge(snapshot, entry, waiting, now_ms, ledger)
         except StaleRegistry:
             raise
         except Exception:
@@ -214,13 +235,18 @@ class Dispatcher:
                     ready, revision = await self._read_and_judge(left)
                 await self._volume.take(ready, self._clock.now_ms())
             except Exception:
+                vacate(ready)
                 if not claims:
                     raise
                 # What was claimed before goes out all the same.
                 self._stats.round_errors += 1
                 _LOG.exception("%d entries could not be judged anew", len(left))
                 break
-            claims += await self._claim_once(ready, revision)
+            try:
+                claims += await self._claim_once(ready, revision)
+            except Exception:
+                _take_place(ready)
+                raise
             left = [_fired(one) for claim in claims for one in claim.again]
             for claim in claims:
                 claim.again = []
@@ -241,7 +267,9 @@ class Dispatcher:
             *(self._claim(p, entries, revision) for p, entries in batches)
         )
         taken = {one.item.member for claim in claims for one in claim.entries}
-        await self._volume.give_back(one for one in ready if one.item.member not in taken)
+        unsent = [one for one in ready if one.item.member not in taken]
+        vacate(unsent)
+        await self._volume.give_back(unsent)
         return claims
 
     async def _claim(self, partition: int, entries: list[Ready], revision: int) -> Claimed:
@@ -273,6 +301,7 @@ class Dispatcher:
         except StoreUnavailable:
             # It may have been claimed: then the lease brings it back.
             keep(entries)
+            _take_place(entries)
             await self._put_back_soon([_fired(one) for one in entries])
             return claimed
         self._stats.claims += 1
@@ -323,6 +352,13 @@ class Dispatcher:
 
 def _fired(one: Ready) -> Fired:
     return one.due_ms, one.item.member, one.where
+
+
+def _take_place(entries: Iterable[Ready]) -> None:
+    """Let the places of entries be spent: they may have gone out."""
+    for one in entries:
+        if one.place is not None:
+            one.place.leave(is_spent=True)
 
 
 def _turn(one: Ready) -> tuple[int, int, int, bytes]:

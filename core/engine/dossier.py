@@ -23,6 +23,7 @@ from core.clock import Clock
 from core.contact_ports import LoggedLine
 from core.engine import profiles
 from core.engine.identity import Identity
+from core.engine.reach import channel_numbers
 from core.errors import FailedPrecondition, NotFound
 from core.model import Contact, Event, Medium
 from core.partitions import partition_of
@@ -177,8 +178,7 @@ class Dossiers:
     def _require_ours(self, account: str, dossier: Dossier) -> None:
         """Refuse a key of another account; nobody sees what is not theirs, not even that it is there."""
         channels = self._registry.snapshot.channel_by_number
-        numbers = {ref.channel_number for ref in dossier.record.references}
-        numbers |= {line.channel_number for line in dossier.record.history}
+        numbers = channel_numbers(dossier.record)
         numbers |= {timer.channel_number for timer in dossier.timers}
         accounts = {channels[number].account for number in numbers if number in channels}
         accounts |= {detail.account for _, detail in dossier.details()}

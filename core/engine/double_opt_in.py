@@ -208,7 +208,7 @@ class DoubleOptIn:
         if _is_confirmed(entries, log, request):
             return await self._consents.one(account, contact_key, request)
         told = _request_of(log, request)
-        if told is None or not any(_is_open(entry, request) for entry in entries):
+        if told is None or not _is_open(entries, request):
             raise FailedPrecondition(
                 "this link has been superseded: something newer is known of the consent; use the "
                 "newest link, or ask again",
@@ -251,11 +251,14 @@ def _is_same_place(entry: ConsentEntry | LoggedLine, line: ConsentLine) -> bool:
     )  # fmt: skip
 
 
-def _is_open(entry: ConsentEntry, request: ConsentLine) -> bool:
-    return (
-        entry.status == ConsentStatus.PENDING
-        and entry.time_ms == request.time_ms
-        and _is_same_place(entry, request)
+def _is_open(entries: Sequence[ConsentEntry], request: ConsentLine) -> bool:
+    """Return whether the request stands, and no confirmation beside it that is not older."""
+    here = [entry for entry in entries if _is_same_place(entry, request)]
+    return any(
+        entry.status == ConsentStatus.PENDING and entry.time_ms == request.time_ms for entry in here
+    ) and not any(
+        entry.status == ConsentStatus.CONFIRMED and entry.time_ms >= request.time_ms
+        for entry in here
     )
 
 

@@ -7,6 +7,8 @@ Never: what becomes of it (`core/engine/judge.py`).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from core.contact_ports import AddressItem
@@ -15,19 +17,42 @@ from core.engine.facts import Known
 from core.engine.horizon import Where
 from core.engine.plans import step_index
 from core.engine.stand_in import MODE_BY_HAND, stand_in
+from core.engine.turns import Fired as Fired
 from core.errors import RenderingFailed
 from core.gate import ClaimItem
 from core.model import REVIEW_FAMILIES, Item
 from core.ports import Waiting
 from core.records import PlanDetail, Reference
-from core.registry.cap_rules import MessageCaps
+from core.registry.cap_rules import MessageCaps, VolumeRule
 from core.registry.resources import Channel, Rule
 from core.registry.rule_parts import Action, Step
 from core.registry.snapshot import Snapshot
 from core.sending import Letter
 
-Fired = tuple[int, bytes, Where]
-"""(due, member, where it is indexed)."""
+
+class Host(Protocol):
+    """Who gives out places (`core/engine/places.py`)."""
+
+    def leave(self, key: str, *, is_spent: bool) -> None:
+        """Take a letter out of the count of a sender."""
+
+
+class Place:
+    """A place at a sender that is kept for one letter, with a token of its pace."""
+
+    __slots__ = ("_host", "_is_left", "key")
+
+    def __init__(self, host: Host, key: str) -> None:
+        self._host = host
+        self._is_left = False
+        self.key = key
+
+    def leave(self, *, is_spent: bool) -> None:
+        """Give it up: the transport has the letter and counts it itself; or, not spent, it certainly
+        does not go. Repeated, it does nothing more."""
+        if not self._is_left:
+            self._is_left = True
+            self._host.leave(self.key, is_spent=is_spent)
 
 
 class Grant(msgspec.Struct):
@@ -53,6 +78,10 @@ class Ready(msgspec.Struct):
     """Those that look at it, where the gate is asked."""
     grants: list[Grant] = []
     """Of volume limits, for this entry."""
+    quota: VolumeRule | None = None
+    """Of the sender that takes it."""
+    place: Place | None = None
+    """At the sender that takes it, once it has one."""
     at_address: AddressItem | None = None
     """What was asked of its address, once it was asked."""
 

@@ -29,7 +29,6 @@ from core.engine.explain_replan import Replanner
 from core.engine.feedback import FeedbackBook
 from core.engine.horizon import Horizon
 from core.engine.identity import Identity
-from core.engine.judge import Judge
 from core.engine.manual import ByHand
 from core.engine.ownership import Ownership
 from core.engine.pending import Pending
@@ -39,6 +38,8 @@ from core.engine.reach import Reach
 from core.engine.reader import Reader
 from core.engine.refusals import Refusals
 from core.engine.reinstate import SecondThoughts
+from core.engine.review_desk import ReviewDesk
+from core.engine.review_tokens import ReviewTokens
 from core.engine.rule_counts import RuleCounts
 from core.engine.stop_words import Inbox
 from core.engine.timers import TimerRunner
@@ -51,10 +52,12 @@ from core.stats import Stats
 
 _LOG = logging.getLogger(__name__)
 
-ROUND_MAX = 1_024
-"""Entries of one round: 16 a partition, so that the fixed cost of a script is shared."""
-ROUNDS_MAX = 4
-"""Rounds under way: one is read while another is claimed and others are handed over."""
+ROUND_MAX = 128
+"""Entries of one round: what has just fallen due waits for the rounds before it. They are few partitions'
+where much is due in one instant, so that the fixed cost of a script is shared."""
+ROUNDS_MAX = 2
+"""Rounds that have not claimed yet: one is read while another is claimed. What is handed over is bounded
+by the places of its senders."""
 _SWEEP_PAUSE_S = 5.0
 _SWEEP_BREATH_S = 0.05
 _RECOVER_PAUSE_S = 1.0
@@ -80,7 +83,6 @@ class Engine:
         self._is_exclusive = is_exclusive
         self._postbox = postbox
         held = frozenset(medium for medium in Medium if postbox.holds_unknown(medium))
-        self._media = [medium for medium in Medium if postbox.supports(medium)]
         self.refusals = Refusals(self.stats)
         planner = Planner(self.identity, held, self.refusals)
         self.ownership = Ownership(store, self.stats, is_exclusive=is_exclusive)
@@ -95,6 +97,8 @@ class Engine:
             self.stats,
         )  # fmt: skip
         self._wakeup = asyncio.Event()
+        self.dispatcher.on_claimed = self._wakeup.set
+        self.dispatcher.hand_over.on_freed = self._wakeup.set
         self._stopping = asyncio.Event()
         self._rounds: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -114,7 +118,7 @@ class Engine:
         self._open_books(store, registry, clock)
         self.explainer = Explainer(
             store, registry, self.identity, self.reader, clock, self.refusals,
-            Rehearsal(Judge(postbox)), Replanner(self.identity, held, self.acceptor.incoming),
+            Rehearsal(self.dispatcher.judge), Replanner(self.identity, held, self.acceptor.incoming),
         )  # fmt: skip
         placement = Placement(store, self.identity, clock, self.stats, on_near)
         self.by_hand = ByHand(registry, self.identity, planner, placement, self.reader, clock)
@@ -128,7 +132,7 @@ class Engine:
 
     def _open_books(self, store: Store, registry: Registry, clock: Clock) -> None:
         """Make what keeps and tells things about people and messages."""
-        reach = Reach(store, self.identity, clock)
+        reach = Reach(store, registry, self.identity, clock)
         self.consents = ConsentBook(store, registry, reach, clock)
         self.inbox = Inbox(self.consents)
         self.reader = Reader(store, registry, self.identity, clock)
@@ -142,6 +146,10 @@ class Engine:
             store, registry, self.identity, self.breaker, clock, self.stats
         )
         self.dispatcher.hand_over.on_bad_address = self.feedback.refused
+        tokens = ReviewTokens((store.meta.secret,))
+        self.reviews = ReviewDesk(tokens, store, registry, self.feedback, clock)
+        self.dispatcher.judge.review_link = self.reviews.link
+        self.acceptor.reviews = self.reviews
 
     # Life ---------------------------------------------------------------------------------------
 
@@ -197,25 +205,34 @@ class Engine:
         """Start a round of whatever is due and fits; return when to look again, epoch ms."""
         now_ms = self._clock.now_ms()
         await self.horizon.extend(now_ms)
-        room = min(ROUND_MAX, self._free() - self.dispatcher.under_way)
-        if room > 0 and len(self._rounds) < ROUNDS_MAX:
-            fired = self.horizon.take(now_ms, room)
+        is_full = self.dispatcher.claiming >= ROUNDS_MAX
+        if is_full:
+            self.horizon.gather(now_ms)
+        else:
+            fired = self.horizon.take(now_ms, ROUND_MAX)
             if fired:
                 round_ = asyncio.create_task(self.dispatcher.fire(fired))
                 self._rounds.add(round_)
                 round_.add_done_callback(self._round_done)
-            # Let the round begin before the next is cut, and others run while the wheel cascades.
-            await asyncio.sleep(0)
-        elif self._rounds:
-            # Full: the end of a round wakes us.
-            return now_ms + bounds.SLEEP_MAX_MS
-        next_ms = self.horizon.wheel.next_due_ms()
-        latest_ms = now_ms + bounds.SLEEP_MAX_MS
-        return latest_ms if next_ms is None else min(next_ms, latest_ms)
+        # Let the round begin before the next is cut, and others run while the wheel cascades.
+        await asyncio.sleep(0)
+        return self._next_look_ms(now_ms, is_full)
 
-    def _free(self) -> int:
-        """Return what the narrowest medium can take: what is due next may be any."""
-        return min((self._postbox.free(medium) for medium in self._media), default=ROUND_MAX)
+    def _next_look_ms(self, now_ms: int, is_full: bool) -> int:
+        """Return when there is something to do; where rounds are `is_full`, the end of one wakes us."""
+        if self.horizon.is_behind(now_ms):
+            return now_ms
+        instants = [now_ms + bounds.SLEEP_MAX_MS]
+        next_ms = self.horizon.wheel.next_due_ms()
+        if next_ms is not None:
+            instants.append(next_ms)
+        if not is_full:
+            if self.horizon.lines.has_any(now_ms):
+                return now_ms
+            line_ms = self.dispatcher.places.wake_ms(now_ms)
+            if line_ms is not None:
+                instants.append(line_ms)
+        return min(instants)
 
     def _round_done(self, task: asyncio.Task[None]) -> None:
         self._rounds.discard(task)

@@ -117,8 +117,7 @@ class Table:
             for entry, line in self._known
             if not consent.is_suppression(entry.status)
             and entry.purpose == (purpose or own)
-            and entry.medium == medium
-            and consent.is_covering(entry.scope, entry.scope_key, channel, order)
+            and consent.covering(entry, channel, order, purpose or own, medium)
         ]
         decisive = _decisive([entry for entry, _ in found], self.refusal(ref, purpose), self._at_ms)
         return tuple(_seen(entry, line, entry is decisive) for entry, line in found)
@@ -129,12 +128,15 @@ def _decisive(entries: Sequence[ConsentEntry], reason: Reason, at_ms: int) -> Co
     if reason is Reason.CONSENT_WITHDRAWN:
         withdrawals = [e for e in entries if e.status == ConsentStatus.WITHDRAWN]
         return max(withdrawals, key=lambda entry: entry.time_ms, default=None)
+    is_withdrawn = any(entry.status == ConsentStatus.WITHDRAWN for entry in entries)
     evidence = [
         entry
         for entry in entries
-        if consent.is_evidence(entry.status) and not 0 < entry.expire_ms <= at_ms
+        if consent.is_evidence(entry.status)
+        and not 0 < entry.expire_ms <= at_ms
+        and not (is_withdrawn and entry.status == ConsentStatus.ASSUMED)
     ]
-    return max(evidence, key=lambda entry: entry.scope, default=None)
+    return max(evidence, key=consent.rank, default=None)
 
 
 def _asked(ref: Reference) -> tuple[int, bytes, int, int]:

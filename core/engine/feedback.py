@@ -128,7 +128,7 @@ class FeedbackBook:
     ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
-        self._reach = Reach(store, identity, clock)
+        self._reach = Reach(store, registry, identity, clock)
         self._breaker = breaker
         self._clock = clock
         self._stats = stats
@@ -228,13 +228,15 @@ class FeedbackBook:
             partition = self._partition(key)
             record = await self._store.contact(partition, key)
             standing = {
-                (entry.scope, entry.status, entry.purpose, entry.medium)
+                (entry.scope, entry.status, entry.purpose, entry.medium): entry.time_ms
                 for entry in (record.consents if record is not None else ())
             }
+            # What stands from before may have been outdone by a confirmation since (R18).
             lines = [
                 line
                 for line in feedback.lines
-                if (line.scope, line.status, line.purpose, line.medium) not in standing
+                if standing.get((line.scope, line.status, line.purpose, line.medium), -1)
+                < line.time_ms
             ]
             if lines:
                 written = await self._store.write_consents(partition, key, lines, now_ms)

@@ -50,6 +50,10 @@ class Claimed(msgspec.Struct):
     """What is to be judged anew."""
 
 
+def _nobody() -> None:
+    return
+
+
 class HandOver:
     """The last part of a dispatcher's rounds."""
 
@@ -66,6 +70,8 @@ class HandOver:
         self._postbox = postbox
         self._clock = clock
         self._stats = stats
+        self.on_freed: Callable[[], None] = _nobody
+        """Called when a sender may have places again."""
         self.on_bad_address: OnBadAddress | None = None
         """Awaited with messages that ended because their address takes none (g10)."""
 
@@ -73,17 +79,40 @@ class HandOver:
         """Hand over what a claim has let through, and settle all of it."""
         if not claim.entries:
             return
+        try:
+            entries = await self._allowed(claim)
+            # Each sender by itself: what one of them has taken is settled, however long another takes.
+            groups: dict[str, list[Ready]] = {}
+            for one in entries:
+                groups.setdefault(one.place.key if one.place is not None else "", []).append(one)
+            await asyncio.gather(*(self._send(claim, group) for group in groups.values()))
+        finally:
+            for one in claim.entries:
+                if one.place is not None:
+                    one.place.leave(is_spent=True)
+
+    async def _allowed(self, claim: Claimed) -> list[Ready]:
+        """Return what may go on; what may not is settled or ended, and what it holds given back."""
         entries = await self._past_addresses(claim)
         if monotonic_ns() - claim.claimed_ns > bounds.HAND_OVER_MS * 1_000_000:
             allowed = await self._store.mark_sending(
                 claim.partition, claim.token, [e.item for e in entries], self._clock.now_ms()
             )
-            await self._unsend(one for one, may in zip(entries, allowed, strict=True) if not may)
+            ended = [one for one, may in zip(entries, allowed, strict=True) if not may]
+            vacate(ended)
+            await self._unsend(ended)
             entries = [one for one, may in zip(entries, allowed, strict=True) if may]
-        if not entries:
-            return
+        return entries
+
+    async def _send(self, claim: Claimed, entries: list[Ready]) -> None:
+        """Hand over by one sender, and settle."""
+        for one in entries:
+            if one.place is not None:
+                # From here on the transport counts it.
+                one.place.leave(is_spent=True)
         letters = [(one.letter, one.rendered) for one in entries if one.letter is not None]
         deliveries = await self._postbox.send(letters)
+        self.on_freed()
         now_ms = self._clock.now_ms()
         settlements = [
             self._settlement(one, delivery, now_ms)
@@ -110,6 +139,7 @@ class HandOver:
         entries, refused = await self._addresses.mark(claim.entries, now_ms)
         if refused:
             await self._settle(claim, [how for _, how in refused], now_ms)
+            vacate(one for one, _ in refused)
             await self._volume.give_back(one for one, _ in refused)
             deferred = sum(how.state == State.SCHEDULED for _, how in refused)
             self._stats.deferred_by_cap += deferred
@@ -179,3 +209,10 @@ class HandOver:
             for how, answer in zip(settlements, answers, strict=True)
             if answer.is_settled
         }
+
+
+def vacate(unsent: Iterable[Ready]) -> None:
+    """Give up the places of what certainly does not go."""
+    for one in unsent:
+        if one.place is not None:
+            one.place.leave(is_spent=False)

@@ -1,13 +1,19 @@
 """The near horizon: what the store's lanes hold, as far ahead as memory looks.
 
 Decides: which slots are open, and what of them is in the wheel. One slot is loaded ahead, so that the
-wheel never waits for the store when a slot begins.
+wheel never waits for the store when a slot begins. What is due leaves the wheel for the queues of
+`core/engine/lines.py`, and those say what goes next.
 Never: authority. Everything here is an index that can be thrown away; the claim decides.
 
 Invariants:
 1. Every slot that starts before `loaded_until_ms` is open: what is committed before that instant goes
    to the near lane, and opened slots only shrink.
-2. An entry due before `loaded_until_ms` is in the wheel, or its lane is marked unfinished or dirty.
+2. An entry due before `loaded_until_ms` is in the wheel or in the queues, or its lane is marked
+   unfinished or dirty.
+
+A lane that holds more than was read is read on when little of it is left; and, as long as all that was
+read of it is due, also before, a piece at a time: behind a heap of one channel may lie what another has
+due.
 """
 
 from __future__ import annotations
@@ -15,7 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core import bounds
+from core.engine.lines import Lines
 from core.engine.ownership import Ownership
+from core.engine.turns import Fired
 from core.gate import Lane, Source
 from core.ports import CommittedPlan, DueEntry, Store
 from core.stats import Stats
@@ -28,6 +36,10 @@ TIMERS = Source(Lane.TIMERS)
 FIXED = (NEAR, DEFERRED, PARKED, TIMERS)
 """Lanes with one key of their own in each partition."""
 _FOREVER_MS = 2**47
+GATHER_MAX = 2_048
+"""Due entries that one call takes out of the wheel: a few milliseconds of work."""
+AHEAD_READ_MAX = 1_024
+"""Entries read ahead by one call."""
 Where = tuple[int, Source]
 """(partition, lane)."""
 
@@ -41,11 +53,14 @@ class Horizon:
         self._stats = stats
         self._width_ms = store.meta.slot_width_ms
         self.wheel = TimingWheel(now_ms)
+        self.lines = Lines()
         self.loaded_until_ms = 0
         self._outstanding: dict[Where, int] = {}
-        """Entries of a lane that are in the wheel."""
+        """Entries of a lane that are in the wheel or in the queues."""
         self._unfinished: set[Where] = set()
         """Lanes that hold more than was read."""
+        self._last_due_ms: dict[Where, int] = {}
+        """Due time of the last entry read of an unfinished lane; gone once nothing lies beyond it."""
         self._open_slots: dict[int, set[int]] = {}
         self._near_versions: dict[int, int] = {}
         self._loaded_until_ms: dict[int, int] = {}
@@ -57,6 +72,13 @@ class Horizon:
         """Put one entry into the wheel; idempotent, also if it has moved to another lane."""
         where = (partition, source)
         before = self.wheel.payload_of(member)
+        if before is None and len(self.lines):
+            waiting = self.lines.find(member)
+            if waiting is not None:
+                if waiting[0] == due_ms and waiting[2] == where:
+                    return
+                self.lines.drop(member)
+                before = waiting[2]
         self.wheel.insert(member, due_ms, where)
         if before != where:
             outstanding = self._outstanding
@@ -89,23 +111,43 @@ class Horizon:
         where: Where | None = self.wheel.payload_of(member)
         if where is not None:
             return where[1]
+        waiting = self.lines.find(member)
+        if waiting is not None:
+            return waiting[2][1]
         return Source(Lane.FAR, due_ms // self._width_ms)
 
-    def take(self, now_ms: int, limit: int) -> list[tuple[int, bytes, Where]]:
-        """Return at most `limit` due entries, in order of (due, member), and forget them.
+    def gather(self, now_ms: int) -> bool:
+        """Let a bounded part of what is due leave the wheel; True if there may be more."""
+        add = self.lines.add
+        for entry in self.wheel.advance(now_ms, GATHER_MAX):
+            add(entry)
+        next_ms = self.wheel.next_due_ms()
+        return next_ms is not None and next_ms <= now_ms
+
+    def take(self, now_ms: int, limit: int) -> list[Fired]:
+        """Return about `limit` due entries whose turn it is, and forget them; those of one channel in
+        order of (due, member).
 
         The wheel works in bounded pieces: an empty answer is the end only if `has_due` agrees.
         """
-        fired: list[tuple[int, bytes, Where]] = self.wheel.advance(now_ms, limit)
+        self.gather(now_ms)
+        fired = self.lines.take(limit, now_ms)
         outstanding = self._outstanding
         for _, _, where in fired:
             outstanding[where] -= 1
         return fired
 
+    def hold(self, key: str, entry: Fired) -> None:
+        """Let an entry that was taken stand in line at a sender."""
+        where = entry[2]
+        if self.wheel.payload_of(entry[1]) is None and self.lines.find(entry[1]) is None:
+            self.lines.hold(key, entry)
+            self._outstanding[where] = self._outstanding.get(where, 0) + 1
+
     def has_due(self, now_ms: int) -> bool:
         """True if another `take` would do something."""
         next_ms = self.wheel.next_due_ms()
-        return next_ms is not None and next_ms <= now_ms
+        return (next_ms is not None and next_ms <= now_ms) or self.lines.has_any(now_ms)
 
     async def extend(self, now_ms: int) -> None:
         """Keep at least one whole slot ahead loaded, and finish what was read in part."""
@@ -115,6 +157,7 @@ class Horizon:
             await self._load(behind, until_ms)
         if self._unfinished:
             await self._finish()
+            await self._read_ahead(now_ms)
 
     def forget(self, partition: int) -> None:
         """Drop the knowledge about a partition that could not be claimed from: it is read anew once
@@ -154,9 +197,11 @@ class Horizon:
             self._insert_all(where, entries)
             if len(entries) == limit:
                 self._unfinished.add(where)
+                self._last_due_ms[where] = entries[-1].due_ms
             else:
                 self._unfinished.discard(where)
-        self._stats.wheel_entries = len(self.wheel)
+                self._last_due_ms.pop(where, None)
+        self._stats.wheel_entries = self._size()
 
     def _insert_all(self, where: Where, entries: list[DueEntry]) -> None:
         for entry in entries:
@@ -166,8 +211,35 @@ class Horizon:
         """Read on in lanes whose part in the wheel has nearly run out."""
         low = bounds.SLOT_READ_MAX // 4
         ready = [where for where in self._unfinished if self._outstanding.get(where, 0) <= low]
-        if ready and len(self.wheel) < bounds.WHEEL_ENTRIES_MAX:
+        if ready and self._size() < bounds.WHEEL_ENTRIES_MAX:
             await self._read(ready)
+
+    async def _read_ahead(self, now_ms: int) -> None:
+        """Read a piece of one lane of which all that was read is due."""
+        where = self._behind(now_ms)
+        if where is None or self._size() >= bounds.WHEEL_ENTRIES_MAX:
+            return
+        # What is known of the lane lies before the rest. It may count what has moved away, so that a
+        # little is passed over here; the lane stays unfinished, and is read from its head in the end.
+        last_ms = self._last_due_ms.pop(where)
+        known = self._outstanding.get(where, 0)
+        found = await self._store.read_lanes(
+            [where], self.loaded_until_ms, AHEAD_READ_MAX, skip=known
+        )
+        self._insert_all(where, found[0])
+        if len(found[0]) == AHEAD_READ_MAX:
+            self._last_due_ms[where] = max(last_ms, found[0][-1].due_ms)
+        self._stats.wheel_entries = self._size()
+
+    def _behind(self, now_ms: int) -> Where | None:
+        return next((w for w, due_ms in self._last_due_ms.items() if due_ms <= now_ms), None)
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Return whether there is something to be read ahead."""
+        return self._behind(now_ms) is not None and self._size() < bounds.WHEEL_ENTRIES_MAX
+
+    def _size(self) -> int:
+        return len(self.wheel) + len(self.lines)
 
     async def poll(self) -> bool:
         """Look for entries that arrived without a hint; True if there were any (E5)."""

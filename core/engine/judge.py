@@ -10,6 +10,8 @@ A no to what is final is given only with a snapshot that was refreshed since; se
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from core.engine.blocked import block_of
@@ -37,12 +39,15 @@ from core.ports import Waiting
 from core.records import KIND_PRODUCT, KIND_SERVICE, PlanDetail, Reference
 from core.registry.cap_rules import MessageCaps
 from core.registry.contents import ContentTemplate
-from core.registry.resources import DeferTo, Rule
+from core.registry.resources import Carrier, DeferTo, Rule
 from core.registry.rule_content import as_said
 from core.registry.snapshot import FROZEN, RULE_INACTIVE, Snapshot
 from core.sending import Letter, Postbox
 
 _detail = msgspec.msgpack.Decoder(PlanDetail)
+
+ReviewLink = Callable[[Letter, int], str]
+"""From a letter, and about what a review is taken only with a text, to the link that it carries."""
 
 No = tuple[State, Reason]
 
@@ -58,6 +63,8 @@ class Judge:
 
     def __init__(self, postbox: Postbox) -> None:
         self._postbox = postbox
+        self.review_link: ReviewLink = _as_it_is
+        """Makes the link of a review request."""
 
     def judge(
         self, snapshot: Snapshot, fired: Fired, waiting: Waiting | None, now_ms: int,
@@ -164,10 +171,7 @@ class Judge:
             hook = snapshot.sender_of(case.channel, medium)
             return hook.endpoint if hook is not None else ""
         if detail.carrier:
-            named = detail.carrier
-            if named == NO_CARRIER:
-                named = carrier_of(case.known.event)
-            carrier = snapshot.carrier(detail.account, named)
+            carrier = _carrier(snapshot, case)
             known = Contact() if carrier is None else Contact(carrier.email, carrier.phone)
             return address_for(known, medium)
         if detail.address or not case.waiting.facts:
@@ -232,15 +236,17 @@ class Judge:
         )  # fmt: skip
         review = case.rule.review
         case.kinds = _kinds(snapshot, case)
+        comment_kinds = _comment_kinds(snapshot, case)
         leads = case.destination = destination(snapshot, waiting, detail, case.kinds, now_ms)
         template = detail.template or leads.template(ref, detail, action.template)
+        carrier = _carrier(snapshot, case)
         ready.letter = Letter(
             delivery_id=waiting.member.hex(),
             medium=ref.medium,
             address=address,
             family=case.rule.family,
             is_follow_up=ref.step > 0,
-            locale=detail.locale,
+            locale=detail.locale if carrier is None else carrier.locale,
             subject=subject,
             body=_body(case),
             channel=case.channel,
@@ -251,7 +257,7 @@ class Judge:
             text=text,
             kinds=case.kinds,
             questionnaire=review.questionnaire if review is not None else "",
-            comment_required=_is_comment_required(snapshot, case),
+            comment_required=bool(comment_kinds),
             template=template,
             content=_content(snapshot, case, template),
             zone=detail.zone,
@@ -265,7 +271,9 @@ class Judge:
             parameters=tuple(action.whatsapp_parameters),
             rule=case.rule.id,
             step=case.step.id,
+            carrier=carrier.id if carrier is not None else "",
         )
+        ready.letter.review_url = self.review_link(ready.letter, comment_kinds)
         ready.rendered = self._postbox.prepare(ready.letter)
 
 
@@ -279,6 +287,20 @@ def _content(snapshot: Snapshot, case: Case, template: str) -> ContentTemplate |
     if case.rule.family not in REVIEW_FAMILIES or not detail.template_revision:
         return newest
     return snapshot.template_revision(newest.account, newest.id, detail.template_revision) or newest
+
+
+def _carrier(snapshot: Snapshot, case: Case) -> Carrier | None:
+    """Return the carrier that it goes to, as the directory has it now; None if it goes to the contact,
+    or there is no such carrier."""
+    detail = case.detail
+    if not detail.carrier:
+        return None
+    named = carrier_of(case.known.event) if detail.carrier == NO_CARRIER else detail.carrier
+    return snapshot.carrier(detail.account, named)
+
+
+def _as_it_is(letter: Letter, comment_kinds: int) -> str:
+    return letter.review_url
 
 
 def _time_of_day(snapshot: Snapshot, case: Case, ledger: bytes, now_ms: int) -> int | None:
@@ -343,14 +365,16 @@ def _body(case: Case) -> Event | bytes:
     return case.known.event_of_kept if case.kinds & KIND_PRODUCT else case.known.event
 
 
-def _is_comment_required(snapshot: Snapshot, case: Case) -> bool:
+def _comment_kinds(snapshot: Snapshot, case: Case) -> int:
+    """Return about what a review is taken only with a text, as bits (B36)."""
     review = case.rule.review
     if review is not None and review.comment_required:
-        return True
+        return case.kinds
     if case.ref.kinds != _COMBINED or not case.kinds & KIND_PRODUCT:
-        return False
+        return 0
     rule = _product_rule(snapshot, case)
-    return rule is not None and rule.review is not None and rule.review.comment_required
+    is_strict = rule is not None and rule.review is not None and rule.review.comment_required
+    return KIND_PRODUCT if is_strict else 0
 
 
 def _ended(ready: Ready, no: No, *, needs_consent: bool = False) -> ClaimItem:

@@ -76,9 +76,10 @@ class Ownership:
 
     async def renew(self) -> list[int]:
         """Prolong all leases; return the partitions lost to somebody else."""
-        started_ns = monotonic_ns()
-        answers = await self._store.renew(self._owned)
-        lost = [partition for partition, is_ours in answers.items() if not is_ours]
+        started_ns, asked = monotonic_ns(), dict(self._owned)
+        answers = await self._store.renew(asked)
+        # A claim may have found it out meanwhile.
+        lost = [p for p, ours in answers.items() if not ours and self._owned.get(p) is asked[p]]
         for partition in lost:
             del self._owned[partition]
         self._stats.leases_lost += len(lost)

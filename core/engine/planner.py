@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from core.engine.consent_documents import SOURCE_EVENT, ConsentDocument, packed
+from core.engine.consent_documents import SOURCE_EVENT, ConsentDocument, granted_as, packed
 from core.engine.identity import Identity
 from core.engine.incoming import IDENTIFY, Incoming
 from core.engine.plans import Asked, Case, PlanMaker, has_items, kinds_of, passes
@@ -43,7 +43,7 @@ Evidence = tuple[int, int, int, int, bytes, int, int, bytes]
 _EMPTY_ORDER = OrderAnswer((), ())
 _ORDER, _CHANNEL = int(ConsentScope.ORDER), int(ConsentScope.CHANNEL)
 _ATTESTED = packed(ConsentDocument(source=SOURCE_EVENT, method="attested by the shop"))
-_GRANTED, _DENIED = int(ConsentStatus.GRANTED), int(ConsentStatus.DENIED)
+_DENIED, _ASSUMED = int(ConsentStatus.DENIED), int(ConsentStatus.ASSUMED)
 
 
 class Planner:
@@ -218,7 +218,7 @@ class Planner:
             places = [(_CHANNEL, incoming.channel.number.to_bytes(8, "little"))]
         said: list[tuple[int, int, int, int, int, bytes]] = []
         for one in event.consents:
-            status = _GRANTED if one.given else _DENIED
+            status = int(granted_as(one.legal_basis, is_proven=False)) if one.given else _DENIED
             time_ms = min(one.time_ms or event.occur_ms, now_ms)
             document = _document(one)
             said.append((one.purpose, one.medium, status, time_ms, one.expire_ms, document))
@@ -226,7 +226,7 @@ class Planner:
             told = {(one.purpose, one.medium) for one in event.consents}
             wanted = {(plan.purpose, plan.medium) for plan in plans if plan.needs_consent}
             time_ms = min(event.occur_ms, now_ms)
-            said += [(*what, _GRANTED, time_ms, 0, _ATTESTED) for what in sorted(wanted - told)]
+            said += [(*what, _ASSUMED, time_ms, 0, _ATTESTED) for what in sorted(wanted - told)]
         return tuple([
             (scope, purpose, medium, status, key, time_ms, expire_ms, document)
             for purpose, medium, status, time_ms, expire_ms, document in said

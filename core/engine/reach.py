@@ -7,6 +7,9 @@ Never: writes.
 
 A phone's record has the key of a contact that is known by that phone only, and the directory has its
 entry under the same key, so a contact that is named by its key alone is looked for there as well.
+
+A key says nothing about its account, so whoever is named by one is looked at: a contact with messages,
+purchases or consents in a channel of another account is refused.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import msgspec
 from core.clock import Clock
 from core.engine import profiles
 from core.engine.identity import Identity
-from core.model import Contact
+from core.errors import NotFound
+from core.model import ConsentScope, Contact
 from core.partitions import partition_of
 from core.ports import OrderNote, Store
-from core.records import NO_KEY
+from core.records import NO_KEY, ContactRecord
+from core.registry.registry import Registry
 
 
 class Whom(msgspec.Struct, frozen=True):
@@ -32,8 +37,9 @@ class Whom(msgspec.Struct, frozen=True):
 class Reach:
     """Finds contacts of one store."""
 
-    def __init__(self, store: Store, identity: Identity, clock: Clock) -> None:
+    def __init__(self, store: Store, registry: Registry, identity: Identity, clock: Clock) -> None:
         self._store = store
+        self._registry = registry
         self._identity = identity
         self._clock = clock
 
@@ -45,9 +51,14 @@ class Reach:
         return self._identity.contact_key(account, Contact(phone=phone))
 
     async def contact_key(self, account: str, whom: Whom) -> bytes:
-        """Return whose record it is; they need not be known yet."""
+        """Return whose record it is; they need not be known yet.
+
+        Raises:
+            NotFound: they are named by a key that belongs to another account.
+        """
         contact = whom.contact
         if contact is None:
+            await self.require_ours(account, whom.key)
             return whom.key
         if not contact.email:
             for alias in self._identity.alias_keys(account, contact):
@@ -55,6 +66,18 @@ class Reach:
                 if known:
                     return known[-1]
         return self._identity.contact_key(account, contact)
+
+    async def require_ours(self, account: str, contact_key: bytes, field: str = "contact") -> None:
+        """Refuse a key of another account: nobody sees or changes what is not theirs.
+
+        Raises:
+            NotFound: it belongs to another account.
+        """
+        record = await self._store.contact(self._partition(contact_key), contact_key)
+        channels = self._registry.snapshot.channel_by_number
+        numbers = channel_numbers(record) if record is not None else set()
+        if any(channels[number].account != account for number in numbers & channels.keys()):
+            raise NotFound("no such contact in this account", field=field)
 
     async def others_by_phone(self, account: str, whom: Whom, contact_key: bytes) -> list[bytes]:
         """Return the phone's own record and the contacts known by it, but for `contact_key`."""
@@ -82,3 +105,16 @@ class Reach:
             if timer.rule_number == profiles.NO_RULE:
                 return profiles.read(timer).phone
         return ""
+
+
+def channel_numbers(record: ContactRecord) -> set[int]:
+    """Return the channels that a contact's record names: they tell whose contact it is."""
+    return {
+        *(ref.channel_number for ref in record.references),
+        *(line.channel_number for line in record.history),
+        *(
+            int.from_bytes(entry.scope_key, "little")
+            for entry in record.consents
+            if entry.scope == ConsentScope.CHANNEL
+        ),
+    }

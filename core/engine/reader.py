@@ -13,11 +13,13 @@ from msgspec.structs import replace
 
 from core import bounds
 from core.clock import Clock
+from core.engine.facts import Known
 from core.engine.heard import times_of
 from core.engine.identity import Identity
+from core.engine.said_template import said_template
 from core.errors import FailedPrecondition, InvalidField, NotFound
 from core.gate import Lane, Source
-from core.model import Reason, State
+from core.model import Event, Reason, State
 from core.partitions import partition_of
 from core.ports import DueEntry, OrderNote, Store, Waiting
 from core.records import (
@@ -28,6 +30,7 @@ from core.records import (
     member_of,
     member_parts,
 )
+from core.registry.contents import ContentTemplate
 from core.registry.registry import Registry
 from core.registry.rule_parts import ReviewSettings
 
@@ -47,6 +50,8 @@ class InvitationView(msgspec.Struct):
     heard: Mapping[int, int] = {}
     """Kind of feedback -> when it was first heard, epoch ms. Only of one that is read by its name: in
     lists it would cost a read each."""
+    said: ContentTemplate | None = None
+    """The shop's own template that was sent, in its revision then."""
 
 
 class Reader:
@@ -67,9 +72,9 @@ class Reader:
         detail = _detail.decode(waiting.detail)
         if detail.account != account:
             return None
-        return InvitationView(
-            waiting.member, waiting.reference, detail, self._review(waiting.reference, detail)
-        )
+        ref = waiting.reference
+        said = said_template(self._registry.snapshot, ref, detail)
+        return InvitationView(waiting.member, ref, detail, self._review(ref, detail), said=said)
 
     def _review(self, ref: Reference, detail: PlanDetail) -> ReviewSettings:
         snapshot = self._registry.snapshot
@@ -106,6 +111,23 @@ class Reader:
             (notes,) = await self._store.notes(partition, [member])
             view.heard = times_of(notes)
         return view
+
+    async def event_of(self, account: str, member: bytes) -> Event:
+        """Return the event of an invitation, with what has become known since.
+
+        Raises:
+            NotFound: there is no such invitation in the account.
+            FailedPrecondition: its event has been forgotten.
+        """
+        waiting = None
+        if len(member) == 16:
+            partition = self._partition(member)
+            waiting = (await self._store.read({partition: [member]}))[partition][0]
+        if waiting is None or self._view(account, waiting) is None:
+            raise NotFound("no such invitation in this account", field="name")
+        if not waiting.body:
+            raise FailedPrecondition("the event of the invitation is not kept any more")
+        return Known(waiting.body, waiting.facts, waiting.reference.order_key).event
 
     async def by_contact(self, account: str, contact_key: bytes) -> list[InvitationView]:
         """Return all invitations of a contact, oldest first."""

@@ -1,10 +1,11 @@
-"""Second thoughts of an operator: a cancelled invitation waits again, a waiting one goes out now.
+"""Second thoughts of an operator: a cancelled or failed invitation waits again, a waiting one goes out now.
 
-Decides: what may come back and as what (R44), and what may be hurried (R45).
-Never: lets either past a gate: what decides when an invitation is due decides on these too.
+Decides: what may come back and as what (R8, R44), and what may be hurried (R45).
+Never: lets any past a gate: what decides when an invitation is due decides on these too.
 
-What comes back is a new invitation of the next generation, with the same plan and event. The cancelled
-one stays as it ended; it still keeps its order from being asked by a rule.
+What comes back is a new invitation of the next generation, with the same plan and event: a cancelled one
+for its own time, which must lie ahead; a failed one for now, with as long to live as it had at first.
+The former one stays as it ended; it still keeps its order from being asked by a rule.
 """
 
 from __future__ import annotations
@@ -103,6 +104,26 @@ class SecondThoughts:
             FailedPrecondition: it ended otherwise, its time has come, or its order, rule or contact
                 was ended since.
         """
+        return await self._bring_back(account, member, self._require_cancelled, validate_only)
+
+    async def replay(
+        self, account: str, member: bytes, *, validate_only: bool = False
+    ) -> InvitationView:
+        """Let an invitation that has failed wait again, due now; return the new one.
+
+        Once for each: repeated, it answers the one that came back, as it stands.
+
+        Raises:
+            NotFound: there is none of this name in the account.
+            FailedPrecondition: it has not failed, nothing is left to send, or its order, rule or contact
+                was ended since.
+        """
+        return await self._bring_back(account, member, self._require_failed, validate_only)
+
+    async def _bring_back(
+        self, account: str, member: bytes, require: Callable[[Waiting, PlanDetail], None],
+        validate_only: bool,
+    ) -> InvitationView:  # fmt: skip
         waiting, detail = await self._read(account, member)
         record = await self._placement.record(member[:8])
         key = self._identity.reinstated_key(member)
@@ -111,7 +132,7 @@ class SecondThoughts:
             return await self._reader.get(account, _member(member, before))
         await self._registry.refresh()
         snapshot = self._registry.snapshot
-        self._require_cancelled(waiting, detail)
+        require(waiting, detail)
         self._require_rule(snapshot, waiting.reference, detail)
         stops = self._stops(snapshot, waiting.reference, detail)
         await self._require_order(waiting.reference, record, stops)
@@ -155,6 +176,19 @@ class SecondThoughts:
                 "its contact was erased since: nothing is left of what it was about", field="name"
             )
 
+    def _require_failed(self, waiting: Waiting, detail: PlanDetail) -> None:
+        ref = waiting.reference
+        if ref.state != State.FAILED:
+            raise FailedPrecondition(
+                f"only an invitation that has failed can be replayed; this one is {_standing(ref)}",
+                field="name",
+            )
+        if not waiting.body:
+            raise FailedPrecondition(
+                "nothing is left of what it was about; add another with CreateInvitation",
+                field="name",
+            )
+
     def _require_rule(self, snapshot: Snapshot, ref: Reference, detail: PlanDetail) -> None:
         verdict = verdict_of(snapshot, ref, detail)
         if verdict is not None and verdict[1] in _FINAL:
@@ -195,14 +229,17 @@ class SecondThoughts:
         stops: tuple[tuple[int, ...], tuple[int, ...]],
     ) -> Plan:  # fmt: skip
         now_ms, generation = self._clock.now_ms(), detail.generation + 1
+        due_ms, expire_ms = detail.first_due_ms, ref.expire_ms
+        if ref.state == State.FAILED:
+            due_ms, expire_ms = now_ms, now_ms + max(1, ref.expire_ms - detail.first_due_ms)
         new = msgspec.structs.replace(
-            detail, generation=generation, accept_ms=now_ms, registry_revision=snapshot.revision,
+            detail, generation=generation, first_due_ms=due_ms, accept_ms=now_ms, registry_revision=snapshot.revision,
             is_hurried=False,
         )  # fmt: skip
         return Plan(
             medium=ref.medium, purpose=ref.purpose, step=ref.step,
             channel_number=ref.channel_number, rule_number=ref.rule_number,
-            due_ms=detail.first_due_ms, expire_ms=ref.expire_ms, order_key=ref.order_key,
+            due_ms=due_ms, expire_ms=expire_ms, order_key=ref.order_key,
             message_key=self._identity.next_generation_key(ref.message_key, generation),
             detail=_encode(new), flags=ref.flags & _FLAGS_KEPT,
             priority=ref.priority,

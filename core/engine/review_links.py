@@ -1,4 +1,5 @@
-"""The link to a review platform: which placeholders it may have, and how it is filled.
+"""The links to review platforms, and to the shop's own review page: which placeholders they may have,
+and how they are filled.
 
 Decides: the placeholders, and that every value goes in percent-encoded, so that none can change where
 the link leads.
@@ -67,6 +68,31 @@ def check_link(text: str, field: str, *, forwards_data: bool) -> str:
             field=field,
         )
     return text
+
+
+def check_page(text: str, field: str) -> str:
+    """Return the address of a shop's own review page, which a review link leads to with its token.
+
+    Raises:
+        InvalidField, OutOfRange: naming what would be right.
+    """
+    if len(text) > URL_CHARS_MAX:
+        raise OutOfRange(f"{field} has at most {URL_CHARS_MAX} characters", field=field)
+    bare = _PLACEHOLDER.sub("", text)
+    is_right = _PLACEHOLDER.findall(text) == ["token"] and _FORM.fullmatch(bare)
+    if not is_right or _is_in_host(text):
+        raise InvalidField(
+            f"{field} must be an https address in plain ASCII with {{{{token}}}} once, behind the "
+            "host, for example https://shop.example/review?t={{token}}; or empty, and who is asked "
+            "replies to the message",
+            field=field,
+        )
+    return text
+
+
+def page_link(page: str, token: str) -> str:
+    """Return the link to a shop's own review page for one request."""
+    return _PLACEHOLDER.sub(lambda _: quote(token, safe=""), page)
 
 
 def _is_in_host(text: str) -> bool:

@@ -1,4 +1,5 @@
-"""Volume limits on the way out: tokens are taken before the claim, and what finds none waits (R29, E16).
+"""Volume limits and daily quotas of senders on the way out: tokens are taken before the claim, and what
+finds none waits (R29, E16).
 
 Decides: who of a round gets the tokens that there are: the first by turn; and which tokens go back.
 Never: how many there are; the store counts, for all daemons together.
@@ -44,14 +45,10 @@ class VolumeDesk:
         Raises:
             StoreUnavailable: the store stayed away; what was taken is given back.
         """
-        asking = [
-            one
-            for one in ready
-            if one.caps is not None and one.caps.volumes and one.item.action == ClaimAction.GATE
-        ]
+        asking = [one for one in ready if one.item.action == ClaimAction.GATE and volumes_of(one)]
         if not asking:
             return
-        rules = {rule.ledger: rule for one in asking if one.caps for rule in one.caps.volumes}
+        rules = {rule.ledger: rule for one in asking for rule in volumes_of(one)}
         grants: list[Grant] = []
         try:
             for rule in rules.values():
@@ -71,8 +68,7 @@ class VolumeDesk:
             one
             for one in asking
             if one.item.action == ClaimAction.GATE
-            and one.caps is not None
-            and any(other.ledger == rule.ledger for other in one.caps.volumes)
+            and any(other.ledger == rule.ledger for other in volumes_of(one))
         ]
         if not wanting:
             return
@@ -105,6 +101,12 @@ class VolumeDesk:
             except StoreUnavailable:
                 # They stay spent until their window has passed: less goes out, never more.
                 self._stats.store_errors += 1
+
+
+def volumes_of(one: Ready) -> tuple[VolumeRule, ...]:
+    """Return what counts an entry together with those of all contacts."""
+    volumes = one.caps.volumes if one.caps is not None else ()
+    return volumes if one.quota is None else (*volumes, one.quota)
 
 
 def _refuse(one: Ready, wake_ms: int) -> None:

@@ -36,8 +36,8 @@ from core.registry.documents import (
     platform_name,
     revision_key,
     rule_name,
-    template_name,
     sender_name,
+    template_name,
 )
 from core.registry.resources import (
     Account,
@@ -95,7 +95,9 @@ class Catalogue:
     def __init__(self, state: RegistryState, before: Catalogue | None = None) -> None:
         """Index a state, taking over the decoded documents of an earlier one of the same store."""
         self.state = state
-        self.default_media = before.default_media if before else frozenset(Medium)
+        self.default_media: frozenset[Medium] = (
+            before.default_media if before is not None else frozenset(Medium)
+        )
         """Media over which channels can send that name no sender for them."""
         self.revision: int = state.revision
         self._documents: Documents = decode(state, before._documents if before else None)

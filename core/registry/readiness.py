@@ -19,9 +19,10 @@ from core.model import REVIEW_FAMILIES, Medium
 from core.registry.catalogue import ENTITLEMENTS, Catalogue
 from core.registry.documents import account_name
 from core.registry.resources import Channel, Rule
+from core.registry.rule_content import as_said
 from core.registry.rule_parts import Action
 
-_TEXT_MEDIA: Final = frozenset({Medium.SMS, Medium.WHATSAPP})
+_TEXT_MEDIA: Final = frozenset({Medium.SMS})
 
 
 def check_ready(base: Catalogue, rule: Rule, channel: Channel) -> None:
@@ -47,9 +48,10 @@ def check_entitlement(base: Catalogue, rule: Rule) -> None:
 def check_configured(rule: Rule) -> None:
     """Refuse messages that say nothing: only review requests have texts of their own (D22).
 
-    Otherwise an action has a template or its own texts: over e-mail subject and body, over SMS and
-    WhatsApp a body. A webhook carries the event.
+    Otherwise an action has a template or its own texts: over e-mail subject and body, over SMS a body. A
+    webhook carries the event. Over WhatsApp only what the provider has approved may be sent (g9).
     """
+    _check_approved(rule)
     if rule.family in REVIEW_FAMILIES:
         return
     for field, action in _actions(rule):
@@ -59,6 +61,17 @@ def check_configured(rule: Rule) -> None:
             _refuse(rule, f"{field}.subject", "an e-mail needs a subject, or a template")
         if action.medium in (Medium.EMAIL, *_TEXT_MEDIA) and not action.body:
             _refuse(rule, f"{field}.body", "a message needs a body, or a template")
+
+
+def _check_approved(rule: Rule) -> None:
+    for at, step in enumerate(rule.steps):
+        for index, action in enumerate(step.actions):
+            if action.medium == Medium.WHATSAPP and not as_said(rule, step.id, action).template:
+                _refuse(
+                    rule,
+                    f"rule.steps[{at}].actions[{index}].template",
+                    "a WhatsApp message needs the name of a template that the provider has approved",
+                )
 
 
 def check_sender(base: Catalogue, rule: Rule, channel: Channel) -> None:

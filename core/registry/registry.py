@@ -30,8 +30,8 @@ from core.registry.drafts import Draft
 from core.registry.operations import call
 from core.registry.resource_calls import ResourceCalls
 from core.registry.resources import Activation, Rule
-from core.registry.template_calls import TemplateCalls
 from core.registry.sender_calls import SenderCalls
+from core.registry.template_calls import TemplateCalls
 
 _RULE: Final = msgspec.json.Decoder(Rule)
 _COPIES: Final = msgspec.json.Decoder(list[CopyChange])

@@ -177,6 +177,9 @@ class Channel(Resource, kw_only=True):
     """Which of its review requests go to other platforms; None: none ever did (A29)."""
     senders: dict[Medium, str] = {}
     """Id of the sender of each medium; one that is not there has the daemon's own, if there is one."""
+    review_page_url: str = ""
+    """Where reviews are written that stay here, with the placeholder of `core.engine.review_links`; "":
+    whoever is asked replies to the message."""
 
     @property
     def name(self) -> str:

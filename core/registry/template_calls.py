@@ -118,9 +118,8 @@ def _named_by(base: Catalogue, account: str, rule_id: str) -> set[str]:
 
 def _forget_oldest(draft: Draft, present: ContentTemplate) -> None:
     """Drop the former revisions that are too many or too large, oldest first."""
-    kept, size_bytes = 0, 0
-    for former in reversed(draft.base.template_revisions(present)):
-        kept += 1
+    size_bytes = 0
+    for kept, former in enumerate(reversed(draft.base.template_revisions(present)), 1):
         size_bytes += len(msgspec.json.encode(former))
         is_room = kept < TEMPLATE_REVISIONS_MAX and size_bytes <= TEMPLATE_HISTORY_BYTES_MAX
         if not is_room and former.revision != present.revision:

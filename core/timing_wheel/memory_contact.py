@@ -17,7 +17,7 @@ import msgspec
 from core import bounds
 from core.antispam import consent
 from core.antispam.caps import invitation_tag
-from core.model import ConsentScope, Reason, State, WaitReason
+from core.model import ConsentScope, Reason, State
 from core.ports import Plan, Stop
 from core.records import (
     BY_HAND,
@@ -47,12 +47,18 @@ ORDER_COUNTING_STATES = frozenset({
 LIVE_STATES = frozenset({State.SCHEDULED, State.IN_FLIGHT})
 
 
+def may_return(ref: Reference) -> bool:
+    """Return whether an invitation that has ended may come back: a client has cancelled it (R44), or it
+    has failed (R8)."""
+    if ref.state == State.FAILED:
+        return ref.reason != Reason.CONTACT_FULL
+    return ref.state == State.CANCELLED and ref.reason == Reason.BY_CLIENT
+
+
 def is_kept(ref: Reference) -> bool:
-    """Return whether body and facts are kept for an invitation: it waits, is in flight, or may be
-    reinstated, because a client has cancelled it (R44)."""
-    return ref.state in LIVE_STATES or (
-        ref.state == State.CANCELLED and ref.reason == Reason.BY_CLIENT
-    )
+    """Return whether body and facts are kept for an invitation: it waits, is in flight, or may come
+    back."""
+    return ref.state in LIVE_STATES or may_return(ref)
 
 
 def find(record: ContactRecord, sequence: int) -> Reference | None:
@@ -186,13 +192,9 @@ def is_stopped(ref: Reference, stop: Stop) -> bool:
 
 
 def forbid_return(record: ContactRecord, stop: Stop) -> None:
-    """Flag what the stop would have ended, had a client not cancelled it before (R44)."""
+    """Flag what the stop would have ended, had it not failed or been cancelled by a client before (R44)."""
     for ref in record.references:
-        if (
-            ref.state == State.CANCELLED
-            and ref.reason == Reason.BY_CLIENT
-            and is_stopped(ref, stop)
-        ):
+        if may_return(ref) and is_stopped(ref, stop):
             ref.flags |= FLAG_STOPPED
 
 
@@ -224,8 +226,8 @@ def add_stamps(record: ContactRecord, stamps: Iterable[tuple[bytes, bytes, int]]
             bisect.insort(record.stamps, Stamp(*stamp), key=lambda one: one.time_ms)
 
 
-def release_stamps(record: ContactRecord, ref: Reference) -> bool:
-    """Take back what this invitation reserved; return whether anything was (R25, E9).
+def release_stamps(record: ContactRecord, ref: Reference) -> tuple[bytes, ...]:
+    """Take back what this invitation reserved; return the ledgers in which it was (R25, E9).
 
     The order's stamp goes too, unless another invitation of the order was sent or is on its way.
     """
@@ -237,22 +239,13 @@ def release_stamps(record: ContactRecord, ref: Reference) -> bool:
         for other in record.references
     ):
         tags.add(ref.order_key)
-    kept = [stamp for stamp in record.stamps if stamp.tag not in tags]
-    is_released = len(kept) < len(record.stamps)
-    record.stamps = kept
-    return is_released
+    ledgers = tuple(dict.fromkeys(one.ledger for one in record.stamps if one.tag in tags))
+    record.stamps = [one for one in record.stamps if one.tag not in tags]
+    return ledgers
 
 
-def first_capped(record: ContactRecord) -> Reference | None:
-    """Return the entry that waits for room in a cap and comes first, None if none waits.
-
-    First by due time, then priority descending, then age (R26).
-    """
-    waiting = (
-        ref
-        for ref in record.references
-        if ref.state == State.SCHEDULED and ref.wait == WaitReason.CAPPED
-    )
+def first_of(waiting: Iterable[Reference]) -> Reference | None:
+    """Return the entry that comes first: by due time, then priority descending, then age (R26)."""
     return min(waiting, key=lambda ref: (ref.due_ms, -ref.priority, ref.sequence), default=None)
 
 

@@ -232,15 +232,15 @@ def _leave_lease(partition: Partition, token: bytes, member: bytes) -> None:
 def release(
     partition: Partition, contact_key: bytes, record: ContactRecord, ref: Reference, now_ms: int
 ) -> tuple[tuple[bytes, int], ...]:
-    """Return reservations, and wake the first that waited for room, if anything was returned."""
-    if not contacts.release_stamps(record, ref):
-        return ()
-    woken = contacts.first_capped(record)
-    if woken is None:
-        return ()
-    member = contacts.member(contact_key, woken)
-    partition.defer(member, woken, now_ms, WaitReason.NONE)
-    return ((member, now_ms),)
+    """Return reservations; of those that wait for a cap in which one was, wake the first (R25)."""
+    woken: list[tuple[bytes, int]] = []
+    for ledger in contacts.release_stamps(record, ref):
+        first = contacts.first_of(_waiting_for(partition, contact_key, record, ledger))
+        if first is not None:
+            member = contacts.member(contact_key, first)
+            partition.defer(member, first, now_ms, WaitReason.NONE)
+            woken.append((member, now_ms))
+    return tuple(woken)
 
 
 def look_again(
@@ -296,7 +296,7 @@ def _settle_one(
         plans = tuple(msgspec.structs.replace(plan, **ended) for plan in plans)
         if ref.reason == Reason.ERASED:
             plans = ()  # a plan tells of the contact
-        if state == State.SCHEDULED:
+        if state in (State.SCHEDULED, State.FAILED):
             state, reason = State.CANCELLED, ref.reason
     next_plans = tuple(
         partition.create(contact_key, plan, ref.event_key, ref.body_sequence, False, now_ms)

@@ -44,7 +44,8 @@ class LaneIndex:
         if due_ms is not None:
             del self._order[bisect.bisect_left(self._order, (due_ms, member))]
 
-    def first(self, until_ms: int, limit: int) -> list[DueEntry]:
-        """Return the first `limit` entries due before `until_ms` (epoch ms), by (due, member)."""
-        end = bisect.bisect_left(self._order, (until_ms, b""))
-        return [DueEntry(member, due_ms) for due_ms, member in self._order[: min(end, limit)]]
+    def first(self, until_ms: int, limit: int, skip: int = 0) -> list[DueEntry]:
+        """Return the first `limit` entries after `skip`, due before `until_ms` (epoch ms), by (due,
+        member)."""
+        end = min(bisect.bisect_left(self._order, (until_ms, b"")), skip + limit)
+        return [DueEntry(member, due_ms) for due_ms, member in self._order[skip:end]]

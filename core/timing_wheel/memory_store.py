@@ -216,11 +216,11 @@ class MemoryStore(MemoryPeople, Store):
         return self._partitions[partition].lane(source).first(until_ms, limit)
 
     async def read_lanes(
-        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int
+        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int, *, skip: int = 0
     ) -> list[list[DueEntry]]:
         """Return the first entries of many lanes."""
         return [
-            self._partitions[partition].lane(source).first(until_ms, limit)
+            self._partitions[partition].lane(source).first(until_ms, limit, skip)
             for partition, source in lanes
         ]
 
@@ -362,9 +362,10 @@ class MemoryStore(MemoryPeople, Store):
         """Return the conservation law of each partition."""
         return {number: self._partitions[number].counters() for number in partitions}
 
-    async def outcomes(self, partition: int, day: int) -> list[Outcome]:
+    async def outcomes(self, partition: int, day: int, state: int = 0) -> list[Outcome]:
         """Return what ended on a day, in order."""
-        return list(self._partitions[partition].outcomes.get(day, ()))
+        ended = self._partitions[partition].outcomes.get(day, ())
+        return [one for one in ended if state in (0, one.state)]
 
     async def sweep(self, partition: int, now_ms: int) -> int:
         """Drop what its retention has outlived; return the number of invitations forgotten."""

@@ -72,6 +72,7 @@ class RedisGate(RedisBase):
         names = [
             keys.meta, keys.counters, keys.contacts, keys.bodies,
             keys.outcomes(now_ms // bounds.DAY_MS), keys.deferred, keys.claims, keys.claim_deadlines,
+            keys.notes,
         ]  # fmt: skip
         raw = check(
             await self._send(partition, "mark_sending", names, [now_ms, token, len(items), packed])
@@ -96,7 +97,8 @@ class RedisGate(RedisBase):
         names = [
             keys.meta, keys.counters, keys.contacts, keys.details, keys.bodies, keys.slots,
             keys.near, keys.outcomes(now_ms // bounds.DAY_MS), keys.claims, keys.claim_deadlines,
-            keys.deferred, keys.traffic(now_ms // bounds.DAY_MS), *map(keys.slot, slots),
+            keys.deferred, keys.traffic(now_ms // bounds.DAY_MS), keys.notes,
+            *map(keys.slot, slots),
         ]  # fmt: skip
         arguments: list[bytes | int] = [now_ms, width, token, len(settlements), b"".join(packed)]
         arguments += details

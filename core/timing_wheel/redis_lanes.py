@@ -107,14 +107,14 @@ class RedisLanes(RedisBase):
         return answers[0]
 
     async def read_lanes(
-        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int
+        self, lanes: Sequence[tuple[int, Source]], until_ms: int, limit: int, *, skip: int = 0
     ) -> list[list[DueEntry]]:
         """See `Store.read_lanes`."""
         await self._ready()
         sent = {
             index: self._link(partition).send(
                 "ZRANGEBYSCORE", self._source_key(self._keys[partition], source), "-inf",
-                f"({until_ms}", "WITHSCORES", "LIMIT", 0, limit,
+                f"({until_ms}", "WITHSCORES", "LIMIT", skip, limit,
             )
             for index, (partition, source) in enumerate(lanes)
         }  # fmt: skip

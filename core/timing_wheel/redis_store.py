@@ -106,11 +106,11 @@ class RedisStore(RedisPeople, RedisVolume, RedisLanes, RedisGate):
         sent = {p: self._link(p).send("HGETALL", self._keys[p].counters) for p in partitions}
         return {p: _counters(reply) for p, reply in (await self._gather(sent)).items()}
 
-    async def outcomes(self, partition: int, day: int) -> list[Outcome]:
+    async def outcomes(self, partition: int, day: int, state: int = 0) -> list[Outcome]:
         """See `Store.outcomes`."""
         await self._ready()
         raw = await self._link(partition).call("GET", self._keys[partition].outcomes(day))
-        return unpack_outcomes(raw or b"")
+        return unpack_outcomes(raw or b"", state)
 
     async def sweep(self, partition: int, now_ms: int) -> int:
         """See `Store.sweep`. Directory generations die by bucket, outcomes by day."""

@@ -14,6 +14,7 @@ from core.errors import RenderingFailed
 from core.model import REVIEW_FAMILIES, Family, Purpose
 from core.records import KIND_PRODUCT, KIND_SERVICE
 from senders.catalogue.emails import (
+    CARRIER_DELAY,
     COMBINED,
     EMAIL_TEMPLATES,
     KIND_BOTH,
@@ -37,7 +38,9 @@ _KINDS: Final[Mapping[int, int]] = {
 }
 
 
-def in_force(wanted: str, family: int, kinds: int, *, has_text: bool) -> EmailTemplate:
+def in_force(
+    wanted: str, family: int, kinds: int, *, has_text: bool, to_carrier: bool = False
+) -> EmailTemplate:
     """Return the template of a message.
 
     A template without words for what is asked about gives way to the default: a request about service
@@ -47,17 +50,24 @@ def in_force(wanted: str, family: int, kinds: int, *, has_text: bool) -> EmailTe
         wanted: id; "" for the default.
         kinds: what is asked about, as bits of `core.records`; 0 for what the family asks about.
         has_text: the action has a text. That of a free family is then the whole message.
+        to_carrier: it goes to a carrier.
 
     Raises:
         RenderingFailed: there is no such template in this version.
     """
     kinds = kinds or kinds_of(family)
     if not wanted:
-        return PLAIN if has_text and not kinds else _BY_KINDS[kinds]
+        if kinds:
+            return _BY_KINDS[kinds]
+        return PLAIN if has_text else _without_text(to_carrier)
     template = EMAIL_TEMPLATES.get(wanted)
     if template is None:
         raise RenderingFailed("the rule names a template that this version does not have")
     return template if kinds in template.kinds else _BY_KINDS[kinds]
+
+
+def _without_text(to_carrier: bool) -> EmailTemplate:
+    return CARRIER_DELAY if to_carrier else NOTIFICATION
 
 
 def words_without_text(family: int, kinds: int) -> EmailTemplate:

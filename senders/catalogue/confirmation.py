@@ -52,7 +52,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "Please confirm your consent for {{shop}}",
             "Please confirm your consent for {{shop}}",
             (
-                "please confirm your consent for {{shop}}: {{kind}}.",
+                "Please confirm your consent for {{shop}}: {{kind}}.",
                 "If this was not you, there is nothing to do: without your confirmation it does not "
                 "count.",
             ),
@@ -84,7 +84,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "Confirma tu consentimiento para {{shop}}",
             "Confirma tu consentimiento para {{shop}}",
             (
-                "confirma tu consentimiento para {{shop}}: {{kind}}.",
+                "Confirma tu consentimiento para {{shop}}: {{kind}}.",
                 "Si no has sido tú, no tienes que hacer nada: sin tu confirmación no vale.",
             ),
         ),
@@ -100,7 +100,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "Veuillez confirmer votre consentement pour {{shop}}",
             "Veuillez confirmer votre consentement pour {{shop}}",
             (
-                "veuillez confirmer votre consentement pour {{shop}} : {{kind}}.",
+                "Veuillez confirmer votre consentement pour {{shop}} : {{kind}}.",
                 "Si ce n'était pas vous, vous n'avez rien à faire : sans votre confirmation, il ne "
                 "compte pas.",
             ),
@@ -132,7 +132,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "Confirme o seu consentimento para {{shop}}",
             "Confirme o seu consentimento para {{shop}}",
             (
-                "confirme o seu consentimento para {{shop}}: {{kind}}.",
+                "Confirme o seu consentimento para {{shop}}: {{kind}}.",
                 "Se não foi você, não precisa de fazer nada: sem a sua confirmação não conta.",
             ),
         ),

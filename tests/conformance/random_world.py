@@ -68,6 +68,7 @@ CAPS = [
 ]
 STATUSES = [
     *[ConsentStatus.GRANTED] * 8, *[ConsentStatus.CONFIRMED] * 6, *[ConsentStatus.LIFTED] * 4,
+    *[ConsentStatus.ASSUMED] * 4,
     ConsentStatus.DENIED, ConsentStatus.WITHDRAWN, ConsentStatus.PENDING, *Suppression,
 ]  # fmt: skip
 LEASE_MS = 5 * HOUR_MS

@@ -105,6 +105,10 @@ async def test_expiry_and_consent_come_before_a_second_look(hands: Hands) -> Non
             False,
         ),
         ((forwarding(ConsentStatus.GRANTED), forwarding(ConsentStatus.WITHDRAWN)), False),
+        ((forwarding(ConsentStatus.GRANTED, medium=0),), True),
+        ((forwarding(ConsentStatus.GRANTED, medium=0), forwarding(ConsentStatus.DENIED)), False),
+        ((forwarding(ConsentStatus.GRANTED), forwarding(ConsentStatus.DENIED, medium=0)), True),
+        ((forwarding(ConsentStatus.GRANTED), forwarding(ConsentStatus.WITHDRAWN, medium=0)), False),
     ],
 )
 async def test_r47_what_leads_to_others_needs_consent_to_forward_data(

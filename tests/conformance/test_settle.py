@@ -257,13 +257,39 @@ async def test_r25_a_returned_reservation_wakes_the_next_in_line(hands: Hands) -
 
 
 async def test_r26_the_earliest_due_is_woken_before_the_higher_priority(hands: Hands) -> None:
+    first = await hands.plan()
+    early, late = await hands.plan(priority=1), await hands.plan(priority=9)
+    full = (cap(),)
+    token = await hands.take(item(first.member, caps=full))
+    await hands.claim(item(early.member, caps=full))
+    await hands.claim(item(late.member, caps=(cap(window_ms=20 * DAY_MS),)))
+    answer = await hands.settle(token, first.member, State.FAILED, LATER, releases_caps=True)
+    assert [tuple(entry) for entry in answer.woken] == [(early.member, LATER)]
+
+
+async def test_r25_only_what_waits_for_a_cap_that_has_room_again_is_woken(hands: Hands) -> None:
+    """Whoever waits for another cap, though due before, would only wait again in its place."""
     first, second = await hands.plan(), await hands.plan()
     early, late = await hands.plan(priority=1), await hands.plan(priority=9)
     short, long = cap(ledger=b"shrt"), cap(ledger=b"long", window_ms=20 * DAY_MS)
     token = await hands.take(item(first.member, caps=(short,)), item(second.member, caps=(long,)))
     await hands.claim(item(early.member, caps=(short,)), item(late.member, caps=(long,)))
     answer = await hands.settle(token, second.member, State.FAILED, LATER, releases_caps=True)
-    assert [tuple(entry) for entry in answer.woken] == [(early.member, LATER)]
+    assert [tuple(entry) for entry in answer.woken] == [(late.member, LATER)]
+    assert (await hands.ref(early.member)).wait == WaitReason.CAPPED
+    await hands.take(item(late.member, DEFERRED, caps=(long,)), now_ms=LATER)
+
+
+async def test_r25_each_cap_that_has_room_again_wakes_one(hands: Hands) -> None:
+    first = await hands.plan()
+    waiting = [await hands.plan() for _ in range(4)]
+    one, other = cap(ledger=b"aone"), cap(ledger=b"othr", is_order_unit=True)
+    token = await hands.take(item(first.member, caps=(one, other)))
+    for index, planned in enumerate(waiting):
+        await hands.claim(item(planned.member, caps=((one, other)[index % 2],)))
+    answer = await hands.settle(token, first.member, State.FAILED, LATER, releases_caps=True)
+    assert [member for member, _ in answer.woken] == [waiting[0].member, waiting[1].member]
+    assert len(await hands.lane(DEFERRED)) == 4
 
 
 async def test_each_returned_reservation_wakes_another(hands: Hands) -> None:

@@ -160,6 +160,22 @@ async def test_r18_a_ticked_box_ends_the_withdrawal_and_not_the_suppression(hand
     assert (await hands.plan(needs_consent=True, now_ms=NOW + 2)).state == State.SCHEDULED
 
 
+@pytest.mark.parametrize("status", [Suppression.UNSUBSCRIBED, Suppression.ERASED])
+async def test_r18_a_ticked_box_does_not_bring_back_what_a_confirmation_has_ended(
+    hands: Hands, status: Suppression
+) -> None:
+    """A confirmation stays beside newer evidence: an import without proof takes nothing away."""
+    await write_quietly(
+        hands,
+        line(status, time_ms=NOW - 3),
+        line(ConsentStatus.CONFIRMED, time_ms=NOW - 2),
+        line(ConsentStatus.GRANTED, time_ms=NOW - 1),
+    )
+    planned = await hands.plan(needs_consent=True)
+    assert (planned.state, planned.reason) == (State.SCHEDULED, Reason.NONE)
+    await hands.take(item(planned.member, needs_consent=True))
+
+
 @pytest.mark.parametrize(
     ("status", "is_lasting"),
     [(status, status in (Suppression.HARD_BOUNCED, Suppression.BLOCKED)) for status in Suppression],

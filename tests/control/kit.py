@@ -27,6 +27,7 @@ from afterword.v1 import (
     platform_service_pb2_grpc,
     rule_service_pb2,
     rule_service_pb2_grpc,
+    sender_service_pb2_grpc,
     types_pb2,
 )
 from control.daemon import Daemon
@@ -94,6 +95,7 @@ class Client:
         self.contacts = contact_service_pb2_grpc.ContactServiceStub(channel)
         self.invitations = invitation_service_pb2_grpc.InvitationServiceStub(channel)
         self.platforms = platform_service_pb2_grpc.PlatformServiceStub(channel)
+        self.senders = sender_service_pb2_grpc.SenderServiceStub(channel)
         self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
 
     async def create_channel(self, channel_id: str = "", **fields: Any) -> str:

@@ -315,6 +315,11 @@ async def test_every_kind_can_be_created_changed_and_deleted() -> None:
             f"kind: KIND_CUSTOM, review_types: [REVIEW_TYPE_SERVICE], review_url: 'https://{name}.example/'"
             for name in ("one", "two")
         ),
+        "templates": tuple(
+            "kind: KIND_SMS, families: [FAMILY_NOTIFICATION], default_locale: en, "
+            f"contents: [{{locale: en, sms: {{text: '{name}'}}}}]"
+            for name in ("One", "Two")
+        ),
         "channels": ("display_name: One, time_zone: UTC, locale: en",
                      "display_name: Two, time_zone: UTC, locale: en"),
         "carriers": ("display_name: One, email: one@carrier.example",

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf import symbol_database
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from afterword.v1 import (
@@ -19,17 +20,29 @@ from afterword.v1 import (
     channel_service_pb2,
     consent_service_pb2,
     contact_service_pb2,
+    event_pb2,
     event_service_pb2,
     invitation_service_pb2,
     platform_service_pb2,
+    review_service_pb2,
     rule_service_pb2,
+    sender_service_pb2,
     simulation_service_pb2,
     template_service_pb2,
+    types_pb2,
 )
 from control.auth import ROLES, Credentials, Role
 from control.error_table import Unauthenticated
 from core.errors import InvalidField, PermissionDenied
-from tests.control.kit import PARENT, Shop, open_shop, refused, rule_pb, settings_for
+from tests.control.kit import (
+    PARENT,
+    Shop,
+    channel_pb,
+    open_shop,
+    refused,
+    rule_pb,
+    settings_for,
+)
 
 FILES = (
     audit_service_pb2,
@@ -39,7 +52,9 @@ FILES = (
     event_service_pb2,
     invitation_service_pb2,
     platform_service_pb2,
+    review_service_pb2,
     rule_service_pb2,
+    sender_service_pb2,
     simulation_service_pb2,
     template_service_pb2,
 )
@@ -237,7 +252,11 @@ async def test_who_did_it_is_the_token_s_name(guarded: Shop) -> None:
                     rule_service_pb2.Step(
                         id="one",
                         wait=rule_service_pb2.Wait(days=0),
-                        actions=[rule_service_pb2.Action(medium=4)],  # type: ignore[arg-type]
+                        actions=[
+                            rule_service_pb2.Action(
+                                medium=types_pb2.MEDIUM_EMAIL, subject="x", body="x"
+                            )
+                        ],
                     )
                 ],
             ),
@@ -248,7 +267,7 @@ async def test_who_did_it_is_the_token_s_name(guarded: Shop) -> None:
         channel_service_pb2.CreateChannelRequest(
             parent=PARENT,
             channel_id="named",
-            channel=channel_service_pb2.Channel(display_name="x", time_zone="UTC", locale="en"),
+            channel=channel_pb(),
         ),
         metadata=metadata,
     )
@@ -313,3 +332,58 @@ def test_a_bad_tokens_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_tokens_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidField):
         Credentials.load(str(tmp_path / "none.toml"))
+
+
+def _of_another_account(contact: str) -> list[tuple[str, Message]]:
+    """Return requests of "other" about a contact of "default", named by its key."""
+    name = contact.replace("/default/", "/other/")
+    whom = consent_service_pb2.ContactSelector(name=name)
+    told = {
+        "parent": "accounts/other", "contact": whom, "purpose": types_pb2.PURPOSE_REVIEW,
+        "medium": types_pb2.MEDIUM_EMAIL,
+    }  # fmt: skip
+    named = {"parent": "accounts/other", "contact": whom}
+    pb2 = consent_service_pb2
+    return [
+        ("GetConsent", pb2.GetConsentRequest(name=f"{name}/consents/-.review.email")),
+        ("ListConsents", pb2.ListConsentsRequest(**named)),
+        ("ListConsentHistory", pb2.ListConsentHistoryRequest(**named)),
+        ("ListSuppressions", pb2.ListSuppressionsRequest(**named)),
+        ("GrantConsent", pb2.GrantConsentRequest(**told, collection_point="here")),
+        ("WithdrawConsent", pb2.WithdrawConsentRequest(**told)),
+        ("RequestConsent", pb2.RequestConsentRequest(**told, collection_point="here")),
+        ("SuppressContact", pb2.SuppressContactRequest(**named)),
+        ("LiftSuppression", pb2.LiftSuppressionRequest(**named, reason="a test")),
+    ]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_nobody_touches_a_contact_of_another_account_by_its_key(guarded: Shop) -> None:
+    """B5: a contact's key stands in the ids of the messages that it gets, so it is no secret."""
+    ours = [("authorization", "bearer all")]
+    theirs = [("authorization", "bearer other")]
+    await guarded.channels.CreateChannel(
+        channel_service_pb2.CreateChannelRequest(
+            parent=PARENT, channel_id="isolated", channel=channel_pb()
+        ),
+        metadata=ours,
+    )
+    who = consent_service_pb2.ContactSelector(
+        contact=event_pb2.Contact(email="isolated@example.com")
+    )
+    granted = await guarded.consents.GrantConsent(
+        consent_service_pb2.GrantConsentRequest(
+            parent=PARENT, contact=who, purpose=types_pb2.PURPOSE_REVIEW,
+            medium=types_pb2.MEDIUM_EMAIL, collection_point="https://shop.example",
+            channel=f"{PARENT}/channels/isolated",
+        ),
+        metadata=ours,
+    )  # fmt: skip
+    contact = granted.name.partition("/consents/")[0]
+    asked = consent_service_pb2.ListConsentHistoryRequest(parent=PARENT, contact=who)
+    before = await guarded.consents.ListConsentHistory(asked, metadata=ours)
+    for method, request in _of_another_account(contact):
+        with refused() as refusal:
+            await getattr(guarded.consents, method)(request, metadata=theirs)
+        assert refusal.code is grpc.StatusCode.NOT_FOUND, method
+    assert await guarded.consents.ListConsentHistory(asked, metadata=ours) == before

@@ -16,10 +16,12 @@ from afterword.v1 import types_pb2
 from control.automations import catalogue
 from control.automations.catalogue import Automations
 from control.cel_frontend import ConditionFrontend
+from control.conversion.contents import template_of
 from control.settings import AutomationOptions, load
 from core.errors import AfterwordError, InvalidField
 from core.registry.resources import PURCHASE_TYPES, UNPAID_PURCHASE_TYPES
 from core.registry.rule_parts import StopKey
+from senders.languages import LANGUAGES
 from tests.control.kit import PARENT, Shop, open_shop, refused, settings_for, unique
 
 FRONTEND = ConditionFrontend()
@@ -88,16 +90,31 @@ def test_every_mail_can_be_changed_in_all_its_parts(automation_id: str) -> None:
 
 @pytest.mark.parametrize("automation_id", NINE)
 def test_every_automation_is_complete_and_gives_no_warning(automation_id: str) -> None:
-    """D22, R35: what is offered can be switched on as it is."""
+    """D22, R35: what is offered can be switched on as it is, in every language of ours."""
     rule = make(automation_id)
     assert not rule.warnings
     assert rule.automation == automation_id
     for step in rule.steps:
         (action,) = step.actions
-        assert action.subject
-        assert action.preheader
-        assert action.body
+        assert (action.subject, action.preheader, action.body) == ("", "", ""), "the template's"
+        words = template_of(rule, action).words
+        assert set(words) == set(LANGUAGES)
+        assert all(each.subject and each.preheader and each.paragraphs for each in words.values())
         assert action.sender is None, "that of the channel"
+
+
+def test_every_mail_of_an_automation_has_words_of_its_own() -> None:
+    """D5 to D13: no two of the nine say the same."""
+    said = [
+        template_of(rule, step.actions[0]).id
+        for rule in (make(automation_id) for automation_id in NINE)
+        for step in rule.steps
+    ]
+    assert said == [
+        "abandoned-cart", "abandoned-cart", "abandoned-cart-last", "payment-received",
+        "order-shipped", "first-purchase-thanks", "standard-product-review",
+        "standard-service-review", "frequent-buyer", "win-back", "win-back-last",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -238,7 +255,10 @@ def test_the_page_about_automations_tells_what_is_there(tmp_path: Path) -> None:
 
 def test_json_is_taken_too(tmp_path: Path) -> None:
     automation = get("order-shipped")
-    automation_json = json_format.MessageToJson(automation).replace("order-shipped", "shipped-too")
+    name = '"automations/order-shipped"'
+    automation_json = json_format.MessageToJson(automation).replace(
+        name, name.replace("order-shipped", "shipped-too")
+    )
     found = Automations.load(write(tmp_path, automation_json, "shipped-too.json"), FRONTEND)
     again = found.get("shipped-too")
     assert again is not None
@@ -398,8 +418,9 @@ async def test_every_automation_can_be_taken_and_switched_on_at_once(
 async def test_what_is_incomplete_stays_off(shop: Shop) -> None:
     """D22: it may be saved, and says what is missing when it is to be switched on."""
     channel = await shop.create_channel()
-    draft = from_automation("abandoned-cart", parameters={"subject": ""})
-    rule = await shop.rules.CreateRuleFromAutomation(draft)
+    rule = await shop.rules.CreateRuleFromAutomation(from_automation("abandoned-cart"))
+    rule.steps[0].actions[0].template = ""
+    rule = await shop.rules.UpdateRule(pb2.UpdateRuleRequest(rule=rule))
     with refused() as refusal:
         await shop.rules.ActivateRule(pb2.ActivateRuleRequest(name=rule.name, channel=channel))
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION

@@ -118,7 +118,7 @@ async def test_from_the_form_to_the_first_message(post: Post) -> None:
     markup = cast(EmailMessage, mail.get_body(("html",))).get_content()
     assert mail["Subject"] == "Bitte bestätigen Sie Ihre Einwilligung für Käse & Co"
     assert answer.link in plain
-    assert f'<a href="{answer.link}">Bestätigen</a>' in markup
+    assert re.search(f'<a href="{re.escape(answer.link)}"[^>]*>Bestätigen</a>', markup)
     assert "Bitten um eine Bewertung (e-mail)" in plain
     assert "maria" not in plain, "no address"
     assert not {"Cheap", "watches"} & set(re.findall(r"\w+", mail.as_string())), "and no name"

@@ -75,7 +75,7 @@ async def test_a_full_rule_comes_back_as_it_was(shop: Shop) -> None:
                 "ask", wait=pb2.Wait(days=3, time_of_day=TEN, span=Duration(seconds=7_200),
                                      if_passed=pb2.Wait.IF_PASSED_NOW),
                 actions=[pb2.Action(medium=EMAIL, subject="{{first_name}}, about {{order}}"),
-                         pb2.Action(medium=types_pb2.MEDIUM_SMS)],
+                         pb2.Action(medium=types_pb2.MEDIUM_SMS, body="x" * 161)],
             ),
             step_pb("again", wait=pb2.Wait(elapsed=Duration(seconds=90)), enabled=False),
         ],

@@ -37,9 +37,10 @@ from afterword.v1 import (
 )
 from control import serve
 from control.daemon import Daemon
+from control.pace import Pace
 from control.settings import Mail, Public, Unsubscribe
 from control.unsubscribe.request import BODY_BYTES_MAX, DRAINED_BYTES_MAX
-from control.unsubscribe.server import CONNECTIONS_MAX, Pace, UnsubscribeServer
+from control.unsubscribe.server import CONNECTIONS_MAX, UnsubscribeServer
 from control.unsubscribe.words import WORDS, page_language
 from core.clock import ManualClock
 from core.engine.consents import ConsentView

@@ -24,7 +24,7 @@ from tests.support import person
 from tests.support.shop import ACCOUNT, Shop, open_shop
 from tests.support.valkey import ValkeyServer
 
-PARTITIONS = 256
+PARTITIONS = 16
 """So many that the keys of one person, which are never the same twice, lie in several."""
 READS = {
     b"string": ("GET",), b"hash": ("HGETALL",), b"zset": ("ZRANGE", "0", "-1", "WITHSCORES"),
@@ -183,7 +183,9 @@ async def test_nothing_of_an_erased_person_is_left_anywhere() -> None:
         dossiers, links = await shop.engine.dossiers.whole(ACCOUNT, key)
         events = [seen.event_key for seen in dossiers[0].record.events]
         assert any(map(shop.engine.refusals.tell, events))
-        assert len({partition_of(each, PARTITIONS) for each in (key, *links.own)}) > 1
+        identity = shop.engine.identity
+        orders = [identity.order_key(ACCOUNT, "madrid", order) for order in person.ORDERS]
+        assert len({partition_of(each, PARTITIONS) for each in (key, *links.own, *orders)}) > 1
         assert found(await server.everything()) == person.STRINGS, "they can be seen"
         await server.rewrite()
         assert found(server.on_disk()) == person.STRINGS, "on disk, too"

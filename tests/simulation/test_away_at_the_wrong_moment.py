@@ -290,5 +290,24 @@ async def test_the_leases_are_kept_though_a_renewal_fails_strangely(
         assert ownership._granted_ns != granted_ns
 
 
+async def test_a_lease_found_lost_while_it_is_renewed_is_lost_once(store: Store) -> None:
+    """E12: a claim that is refused meanwhile must not make the renewal of the others fail."""
+    async with open_shop(store) as shop:
+        ownership, renew = shop.engine.ownership, store.renew
+        await store.acquire(await store.owners([1]), b"somebody")
+
+        async def lose_meanwhile(owned: Any) -> Any:
+            answers = await renew(owned)
+            ownership.lose(1)
+            return answers
+
+        store.renew = lose_meanwhile  # type: ignore[method-assign]
+        granted_ns = ownership._granted_ns
+        assert await ownership.renew() == []
+        assert sorted(ownership.owned) == [0, 2, 3]
+        assert ownership._granted_ns > granted_ns
+        assert shop.engine.stats.leases_lost == 1
+
+
 async def _nothing(claim: Any) -> None:
     """What a daemon does that died after the claim."""

@@ -168,7 +168,7 @@ async def test_being_a_customer_ends_no_unsubscribe(store: Store) -> None:
             legal_basis=LegalBasis.EXISTING_CUSTOMER,
         )  # fmt: skip
         view = await book.grant(ACCOUNT, BY_EMAIL, said(document=customer))
-        assert view.status == ConsentStatus.GRANTED
+        assert view.status == ConsentStatus.ASSUMED
         await shop.publish(shop.event(consent=None))
         assert await shop.pending() == 1, "it is enough to be written to"
         await book.unsubscribe(ACCOUNT, BY_EMAIL, [said()])

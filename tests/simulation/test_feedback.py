@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from core.antispam import consent
 from core.bounds import DAY_MS
 from core.contact_ports import ConsentLine, FeedbackKind
+from core.engine.consents import Statement
 from core.engine.feedback import Outcome, Told
+from core.engine.reach import Whom
 from core.errors import Conflict, FailedPrecondition, NotFound
 from core.model import (
     ConsentStatus,
@@ -23,6 +26,7 @@ from core.model import (
     Suppression,
 )
 from core.ports import Store
+from core.records import NO_KEY
 from core.registry.diversion_parts import Diversion, PlatformKind, Weight
 from core.registry.resources import Carrier, Platform
 from core.registry.rule_parts import Action, Recipient, Step, Wait
@@ -345,6 +349,31 @@ async def test_a_phone_is_suppressed_for_whoever_else_has_it(store: Store) -> No
         await shop.engine.store.write_consents(partition, key, [lifted], shop.clock.now_ms())
         await tell(shop, member, HARD)
         assert await suppressions(shop, phone_alone) == set(), "what was lifted since stays so"
+
+
+async def test_a_second_no_holds_for_whoever_else_has_the_phone(store: Store) -> None:
+    """R4, R18: the first one was outdone by a confirmation; the phone's record hears of the second."""
+    async with open_shop(store, rule=sms_rule(), media=(Medium.SMS,)) as shop:
+        phone = "+34600111222"
+        ana, phone_alone = Contact(email=ANA, phone=phone), Contact(phone=phone)
+        key = shop.engine.identity.contact_key(ACCOUNT, phone_alone)
+        partition = shop.engine.feedback._partition(key)
+
+        async def refusal() -> Reason:
+            record = await shop.engine.store.contact(partition, key)
+            assert record is not None
+            return consent.suppression(record.consents, 0, NO_KEY, Purpose.REVIEW, Medium.SMS)
+
+        for order, day in (("1", "09"), ("2", "20")):
+            proof = Statement(Purpose.REVIEW, Medium.SMS)
+            await shop.engine.advance_to(shop.clock.now_ms() + 1)
+            await shop.engine.consents.grant(ACCOUNT, Whom(contact=ana), proof)
+            if order == "2":
+                assert await refusal() is Reason.NONE
+            await shop.publish(shop.event(order=order, contact=ana, consents=[]))
+            await shop.until(f"2026-03-{day} 12:00")
+            await tell(shop, last_sent(shop), UNSUBSCRIBED)
+            assert await refusal() is Reason.UNSUBSCRIBED
 
 
 async def test_a_bounce_from_a_carrier_says_nothing_about_the_customer(store: Store) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from control.cel_frontend import ConditionFrontend
 from core.bounds import HOUR_MS, MINUTE_MS
+from core.engine.consents import Statement
 from core.engine.engine import Engine
+from core.engine.reach import Whom
 from core.errors import FailedPrecondition, InvalidField
 from core.model import (
     Contact,
@@ -18,6 +20,7 @@ from core.model import (
     Evidence,
     Family,
     Item,
+    LegalBasis,
     Medium,
     Money,
     Order,
@@ -190,6 +193,45 @@ async def test_a_shop_may_attest_consent_but_a_no_is_a_no(
         await shop.publish(shop.event(consent=told))
         await shop.until("2026-03-09 00:00")
         assert len(shop.mails()) == count
+
+
+@pytest.mark.parametrize("attests", [True, False])
+async def test_r18_no_receipt_and_no_being_a_customer_ends_a_withdrawal(
+    store: Store, attests: bool
+) -> None:
+    """R18, R20, g4: a later ticked box does; nobody has ticked these."""
+    mode = ConsentMode.SHOP_ATTESTS if attests else ConsentMode.REQUIRE_EVIDENCE
+
+    async with open_shop(store, consent_mode=mode) as shop:
+
+        def buys(order: str, basis: LegalBasis) -> Event:
+            one = Evidence(Purpose.REVIEW, Medium.EMAIL, True, legal_basis=basis)
+            is_told = basis is LegalBasis.CONSENT or not attests
+            return shop.event(order=order, consents=[one] if is_told else [])
+
+        await shop.publish(buys("1", LegalBasis.EXISTING_CUSTOMER))
+        await shop.until("2026-03-09 00:00")
+        assert len(shop.mails()) == 1
+        said, whom = Statement(Purpose.REVIEW, Medium.EMAIL), Whom(contact=Contact(email=ANA))
+        await shop.engine.consents.withdraw(ACCOUNT, whom, said)
+        await shop.until("2026-03-10 00:00")
+        await shop.publish(buys("2", LegalBasis.EXISTING_CUSTOMER))
+        await shop.until("2026-03-20 00:00")
+        assert len(shop.mails()) == 1
+        await shop.publish(buys("3", LegalBasis.CONSENT))
+        await shop.until("2026-03-30 00:00")
+        assert len(shop.mails()) == 2
+
+
+async def test_r17_a_no_at_the_checkout_stands_when_the_delivery_is_attested(store: Store) -> None:
+    """R17, R20: a no for the order, whichever event asks."""
+    rule = review_rule(event_type="delivery")
+    async with open_shop(store, rule=rule, consent_mode=ConsentMode.SHOP_ATTESTS) as shop:
+        await shop.publish(shop.event(consent=False))
+        await shop.publish(shop.event("delivery", consent=None))
+        await shop.publish(shop.event("delivery", order="2", consent=None))
+        await shop.until("2026-03-09 00:00")
+        assert len(shop.mails()) == 1
 
 
 # --- conditions -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ are tried on the store in memory, some by lot on the server; the twins agree els
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -15,7 +16,8 @@ import msgspec
 import pytest
 
 from core import bounds
-from core.bounds import DAY_MS
+from core.bounds import DAY_MS, MINUTE_MS
+from core.clock import ManualClock
 from core.contact_ports import FeedbackKind
 from core.engine.consent_documents import ConsentDocument
 from core.engine.consents import Statement, Written
@@ -37,13 +39,18 @@ from tests.support.turns import Door, Turns, all_orders, some_orders
 ANA, EVA, PHONE = "ana@shop.example", "eva@shop.example", "+34600000001"
 REVIEW, EMAIL, SMS = int(Purpose.REVIEW), int(Medium.EMAIL), int(Medium.SMS)
 BOTH = (Medium.EMAIL, Medium.SMS)
-ORDERS_BY_LOT = 12
+ORDERS_MAX = 150
+"""Of races with more orders than this, so many are drawn by lot; `make sim` tries them all."""
+ORDERS_ON_SERVER = 8
 
 DISPATCH = frozenset({"read", "claim", "mark_addresses", "mark_sending", "settle"})
 CLIENT = frozenset({
     "write_consents", "erase_contact", "forget_orders", "record_feedback", "commit", "cancel",
     "note_orders",
 })  # fmt: skip
+
+LOOKS = frozenset({"note_orders", "forget_orders"})
+"""Erasing makes many, and none of them decides."""
 
 
 class Answer(msgspec.Struct):
@@ -65,11 +72,16 @@ class Place(msgspec.Struct, frozen=True):
     medium: Medium
     contact: Contact
     is_shared: bool = False
+    """Others write to the phone too."""
+    is_linked: bool = False
+    """Whose phone it is was told by identify events, so that who names it is known to mean them."""
 
 
 MAIL = Place("mail", Medium.EMAIL, Contact(email=ANA))
 OWN_PHONE = Place("phone", Medium.SMS, Contact(phone=PHONE))
-SHARED = Place("shared", Medium.SMS, Contact(email=ANA, phone=PHONE), True)
+HOUSEHOLD = Place("household", Medium.SMS, Contact(email=ANA, phone=PHONE), True, True)
+STRANGERS = Place("strangers", Medium.SMS, Contact(email=ANA, phone=PHONE), True)
+"""The orders name the phone; whose it is nobody has said."""
 
 
 def written(answer: Written) -> Answer:
@@ -150,8 +162,10 @@ def erase(place: Place) -> Way:
 def unticked_box(place: Place) -> Way:
     async def way(shop: Shop, there: Engine) -> Answer:
         evidence = [Evidence(Purpose.REVIEW, place.medium, False, shop.clock.now_ms())]
-        event = shop.event(order="other", contact=place.contact, consents=evidence)
-        await there.acceptor.accept(ACCOUNT, [event])
+        event = shop.event("order_created", order="1", contact=place.contact, consents=evidence)
+        event = msgspec.structs.replace(event, consents=evidence)
+        (answer,) = await there.acceptor.accept(ACCOUNT, [event])
+        assert answer.error is None
         return Answer()
 
     return way
@@ -169,7 +183,7 @@ def cancelled_order(place: Place) -> Way:
 
 def cancel(place: Place) -> Way:
     async def way(shop: Shop, there: Engine) -> Answer:
-        (view,) = await there.reader.by_order(ACCOUNT, shop.event().channel, "1")
+        view, *_ = await there.reader.by_order(ACCOUNT, shop.event().channel, "1")
         try:
             await there.reader.cancel(ACCOUNT, view.member)
         except FailedPrecondition:
@@ -184,7 +198,8 @@ ALWAYS = (withdraw, unsubscribe, suppress, complaint, hard_bounce, erase, untick
 CASES = [
     *((MAIL, way) for way in ALWAYS),
     *((OWN_PHONE, way) for way in (*ALWAYS, stop_word)),
-    *((SHARED, way) for way in (*ALWAYS, stop_word, withdraw_by_phone)),
+    *((HOUSEHOLD, way) for way in (*ALWAYS, stop_word, withdraw_by_phone)),
+    *((STRANGERS, way) for way in (*ALWAYS, stop_word, withdraw_by_phone)),
 ]
 ENDS_A_PHONE = (
     withdraw,
@@ -240,12 +255,15 @@ async def prepare(shop: Shop, place: Place, *, has_earlier: bool) -> bytes:
         ticked = [Evidence(Purpose.REVIEW, place.medium, True, shop.clock.now_ms())]
         return shop.event(order=reference, contact=contact, consents=ticked)
 
+    if place.is_linked:
+        for email in (EVA, ANA):
+            contact = Contact(email=email, phone=PHONE)
+            await shop.publish(shop.event("identify", order=email, contact=contact))
     if has_earlier:
         await shop.publish(order("0", place.contact))
         await shop.until("2026-03-08 12:00")
         assert shop.post.letters
-        earlier = next(one for one in shop.post.letters if one.event.order.reference == "0")  # type: ignore[union-attr]
-        shop.post.letters = [earlier]
+        shop.post.letters = _letters(shop, "0")
     (answer,) = await shop.publish(order("1", place.contact))
     (member,) = answer.members
     if place.is_shared:
@@ -271,7 +289,8 @@ def race_of(
             shop.post.turns = turns  # type: ignore[attr-defined]
             has_earlier = isinstance(forbids, functools.partial)
             member = await prepare(shop, place, has_earlier=has_earlier)
-            there = await _another_daemon(shop, Door(store, turns, "client", CLIENT))
+            calls = CLIENT - LOOKS if forbids is erase else CLIENT
+            there = await _another_daemon(shop, Door(store, turns, "client", calls))
             answers: list[Answer] = []
 
             async def client() -> None:
@@ -305,9 +324,9 @@ async def _judge(
     assert sent <= 1, story
     if handed < 0:
         assert not sent, story
-    if returned < start:
+    if returned < start and not answer.is_refused:
         assert not sent, f"it started after the call had returned: {story}"
-    tells = answer.in_flight is not None
+    tells = answer.in_flight is not None and not _is_unknown_there(place, forbids)
     if sent and returned < handed and tells:
         assert member in answer.in_flight, f"in flight, and nobody was told: {story}"  # type: ignore[operator]
     if member in answer.ended:
@@ -315,17 +334,24 @@ async def _judge(
     if forbids is cancel:
         assert answer.is_refused == bool(sent), f"the answer is not the truth: {story}"
     await _in_one_end(shop, member, sent, story, is_erased=forbids is erase)
-    others = [one for one in shop.post.letters if one.event.order.reference == "eva"]  # type: ignore[union-attr]
+    if not answer.is_refused:
+        await _nothing_follows(shop, sent, story)
     if place.is_shared and forbids in ENDS_A_PHONE:
-        assert not others, f"the phone is somebody else's too: {story}"
+        assert not _letters(shop, "eva"), f"the phone is somebody else's too: {story}"
+
+
+def _is_unknown_there(place: Place, forbids: Any) -> bool:
+    """Who names a phone that nobody was linked with cannot be told what is in flight to it."""
+    return place == STRANGERS and forbids in (stop_word, withdraw_by_phone)
 
 
 async def _in_one_end(shop: Shop, member: bytes, sent: int, story: str, *, is_erased: bool) -> None:
-    """It has ended once, the sums are right, and no reminder follows."""
+    """It has ended once, and the sums are right (R6)."""
     now_ms, store = shop.clock.now_ms(), shop.engine.store
     partition = partition_of(member[:8], store.meta.partition_count)
-    lines = [one for one in await store.outcomes(partition, now_ms // DAY_MS)
-             if one.member == member]  # fmt: skip
+    lines = [
+        one for one in await store.outcomes(partition, now_ms // DAY_MS) if one.member == member
+    ]
     assert len(lines) == 1, f"{lines}: {story}"
     assert (lines[0].state == State.SENT) == bool(sent), f"{lines}: {story}"
     assert State(lines[0].state).is_ended, story
@@ -334,25 +360,70 @@ async def _in_one_end(shop: Shop, member: bytes, sent: int, story: str, *, is_er
         assert (view.reference.state, view.reference.reason) == (lines[0].state, lines[0].reason)
     counters = await store.counters(range(store.meta.partition_count))
     assert all(one.imbalance == 0 and one.in_flight == 0 for one in counters.values()), story
-    await shop.engine.advance_to(now_ms + 30 * DAY_MS)
-    again = [one for one in shop.post.letters if one.event.order.reference == "1"]  # type: ignore[union-attr]
-    assert len(again) == sent, f"a reminder went: {story}"
+
+
+async def _nothing_follows(shop: Shop, sent: int, story: str) -> None:
+    """No reminder goes either."""
+    await shop.engine.advance_to(shop.clock.now_ms() + 30 * DAY_MS)
+    assert len(_letters(shop, "1")) == sent, f"a reminder went: {story}"
     assert await shop.pending() == 0, story
 
 
-@pytest.mark.parametrize("waited", [False, True], ids=["at-once", "waited"])
-@pytest.mark.parametrize(("place", "forbids"), CASES, ids=name_of)
+def _letters(shop: Shop, order: str) -> list[Letter]:
+    return [
+        one for one in shop.post.letters if one.event.order and one.event.order.reference == order
+    ]
+
+
+def _races() -> list[Any]:
+    """Every case, once handed over at once and once late; but for what is known to fail below."""
+    return [
+        pytest.param(place, forbids, waited, id="-".join((place.name, name_of(forbids), how)))
+        for place, forbids in CASES
+        for waited, how in ((False, "at-once"), (True, "waited"))
+        if not (waited and _is_unknown_there(place, forbids))
+    ]
+
+
+def _let_claims_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every claim is too old to be handed over without a second look (E4)."""
+    monkeypatch.setattr(bounds, "HAND_OVER_MS", -1)
+
+
+@pytest.mark.parametrize(("place", "forbids", "waited"), _races())
 async def test_after_a_withdrawal_has_returned_no_send_starts(
     store: Store, place: Place, forbids: Any, waited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R12, R18, R19, R22, E4, A2: in every order of the calls."""
     if waited:
-        monkeypatch.setattr(bounds, "HAND_OVER_MS", -1)
+        _let_claims_wait(monkeypatch)
     race = race_of(functools.partial(_fresh, store), place, forbids, waited=waited)
     if isinstance(store, MemoryStore):
-        assert await all_orders(race) > 1
+        await all_orders(race, ORDERS_MAX, seed=1)
     else:
-        await some_orders(race, ORDERS_BY_LOT, seed=len(name_of(forbids)))
+        await some_orders(race, ORDERS_ON_SERVER, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "forbids", "waited"), _races())
+async def test_in_every_order_without_exception(
+    store: Store, place: Place, forbids: Any, waited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R12, E4."""
+    if waited:
+        _let_claims_wait(monkeypatch)
+    await all_orders(race_of(functools.partial(_fresh, store), place, forbids, waited=waited))
+
+
+@pytest.mark.xfail(reason="the second look does not ask the phone again", strict=True)
+@pytest.mark.parametrize("forbids", [stop_word, withdraw_by_phone], ids=name_of)
+async def test_a_phone_that_nobody_is_linked_with_is_asked_last(
+    forbids: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R12, E4, R4: what a phone says counts until the second look, also if it is known only there."""
+    _let_claims_wait(monkeypatch)
+    make = functools.partial(_fresh, MemoryStore.create(partition_count=4))
+    await all_orders(race_of(make, STRANGERS, forbids, waited=True))
 
 
 async def _fresh(store: Store) -> Store:
@@ -361,3 +432,68 @@ async def _fresh(store: Store) -> Store:
         return MemoryStore.create(partition_count=4)
     await store._links[0].call("FLUSHALL")  # type: ignore[attr-defined]
     return store
+
+
+# --- clocks -------------------------------------------------------------------------------------------
+
+
+BEHIND = pytest.mark.xfail(reason="the time decides, and the clock is behind", strict=True)
+
+
+@pytest.mark.parametrize(
+    "behind_ms", [0, pytest.param(bounds.SKEW_MAX_MS, marks=BEHIND, id="behind")]
+)
+async def test_a_withdrawal_holds_though_its_daemon_s_clock_is_behind(
+    store: Store, behind_ms: int
+) -> None:
+    """R12, R17: the consent was written before, by a daemon whose clock is ahead, as far as may be."""
+    async with open_shop(store, rule=rule_of(MAIL), media=BOTH) as shop:
+        await shop.publish(shop.event())
+        whom = Whom(contact=Contact(email=ANA))
+        await shop.engine.consents.grant(ACCOUNT, whom, said(EMAIL))
+        late = ManualClock(shop.clock.now_ms() - behind_ms)
+        registry = await Registry.open(shop.registry._store, late)
+        there = Engine(store, registry, Postbox({Medium.EMAIL: shop.post}), late)
+        _, done = await there.consents.withdraw(ACCOUNT, whom, said(EMAIL))
+        assert len(done.ended) == 1
+        await shop.publish(shop.event(order="2", consents=[]))
+        await shop.engine.advance_to(shop.clock.now_ms() + 30 * DAY_MS)
+        assert shop.mails() == []
+
+
+@pytest.mark.xfail(reason="what waits again by then passes the gate unjudged", strict=True)
+async def test_what_was_read_in_flight_and_waits_again_is_judged_before_it_is_claimed(
+    store: Store,
+) -> None:
+    """R12: else it is claimed without a message, and lost until its lease ends."""
+    async with open_shop(store, rule=rule_of(MAIL), media=BOTH) as shop:
+        await shop.publish(shop.event())
+        await shop.until("2026-03-07 22:59")
+        engine, claim, settle = shop.engine, store.claim, store.settle
+        shop.post.answers[ANA] = [Delivery(Delivery.Kind.DEFERRED, "busy")]
+        held: list[asyncio.Event] = [asyncio.Event(), asyncio.Event()]
+
+        async def settle_late(*arguments: Any) -> Any:
+            held[0].set()
+            await held[1].wait()
+            return await settle(*arguments)
+
+        async def claim_later(*arguments: Any) -> Any:
+            store.settle = settle  # type: ignore[method-assign]
+            held[1].set()
+            await first
+            shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+            return await claim(*arguments[:4], shop.clock.now_ms(), *arguments[5:])
+
+        store.settle = settle_late  # type: ignore[method-assign]
+        shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
+        await engine.horizon.extend(shop.clock.now_ms())
+        fired = engine.horizon.take(shop.clock.now_ms(), 10)
+        assert len(fired) == 1
+        first = asyncio.ensure_future(engine.dispatcher.fire(fired))
+        await held[0].wait()
+        store.claim = claim_later  # type: ignore[method-assign]
+        await engine.dispatcher.fire(fired)
+        store.claim = claim  # type: ignore[method-assign]
+        await shop.engine.advance_to(shop.clock.now_ms() + MINUTE_MS)
+        assert len(shop.mails()) == 1

@@ -33,6 +33,7 @@ CHANNEL, OTHER_CHANNEL = 300, 44
 GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
 WITHDRAWN, PENDING = ConsentStatus.WITHDRAWN, ConsentStatus.PENDING
 CONFIRMED, LIFTED = ConsentStatus.CONFIRMED, ConsentStatus.LIFTED
+ASSUMED = ConsentStatus.ASSUMED
 UNSUBSCRIBED, BLOCKED = Suppression.UNSUBSCRIBED, Suppression.BLOCKED
 NOW = 1_000
 
@@ -198,9 +199,65 @@ def test_merge_replaces_in_place_what_is_older_or_of_the_same_time(scope: Scope)
 
 
 def test_merge_ignores_what_is_older() -> None:
-    table = [account(GRANTED, 100), account(WITHDRAWN, 100), account(BLOCKED, 100)]
-    for status in (DENIED, CONFIRMED, PENDING, WITHDRAWN, BLOCKED):
+    statuses = (GRANTED, CONFIRMED, WITHDRAWN, BLOCKED)
+    table = [account(status, 100) for status in statuses]
+    for status in (DENIED, PENDING, *statuses):
         assert merge(table, account(status, 99)) == table
+
+
+def test_merge_keeps_a_confirmation_beside_other_evidence() -> None:
+    """R18: it goes on ending what it has ended, whatever is answered later."""
+    confirmed = account(CONFIRMED, 100)
+    for status in (GRANTED, DENIED, PENDING):
+        assert merge([confirmed], account(status, 200)) == [confirmed, account(status, 200)]
+    newer = account(CONFIRMED, 200)
+    assert merge([account(PENDING, 100), confirmed], newer) == [account(PENDING, 100), newer]
+
+
+@pytest.mark.parametrize(
+    ("status", "time_ms", "expected"),
+    [
+        (PENDING, 100, ALLOWED),
+        (PENDING, 99, ALLOWED),
+        (PENDING, 101, NO_CONSENT),
+        (DENIED, 99, ALLOWED),
+        (DENIED, 101, NO_CONSENT),
+        (GRANTED, 101, ALLOWED),
+    ],
+)
+def test_of_one_place_the_newest_evidence_counts(
+    status: int, time_ms: int, expected: Answer
+) -> None:
+    for shown in itertools.permutations((account(CONFIRMED, 100), account(status, time_ms))):
+        assert asked(*shown) == expected
+
+
+def test_evidence_that_names_the_medium_goes_before_evidence_about_all() -> None:
+    """R47: DATA_FORWARDING may be told without a medium; a withdrawal without one holds for all."""
+    for shown in itertools.permutations((account(GRANTED, 200, medium=0), account(DENIED, 100))):
+        assert asked(*shown) == NO_CONSENT
+    assert asked(account(GRANTED, 100, medium=0)) == ALLOWED
+    assert asked(account(DENIED, 100), channel(GRANTED, 100)) == ALLOWED
+    assert asked(account(GRANTED, 100), account(WITHDRAWN, 100, medium=0)) == CONSENT_WITHDRAWN
+
+
+@pytest.mark.parametrize("scope", [account, channel, order])
+def test_r18_a_withdrawal_outweighs_whatever_nobody_has_said(scope: Scope) -> None:
+    """R18, R20, g2, g4: only a ticked box ends a withdrawal, no receipt and no being a customer."""
+    assert asked(scope(ASSUMED, 200)) == ALLOWED
+    assert asked(account(WITHDRAWN, 100), scope(ASSUMED, 200)) == CONSENT_WITHDRAWN
+    for status, expected in ((GRANTED, ALLOWED), (CONFIRMED, ALLOWED), (DENIED, NO_CONSENT)):
+        table = (account(WITHDRAWN, 100), account(status, 150), scope(ASSUMED, 200))
+        for shown in itertools.permutations(table):
+            assert asked(*shown) == expected
+
+
+def test_r20_a_no_for_an_order_stands_when_the_shop_attests_it_later() -> None:
+    table = merge([order(DENIED, 100)], order(ASSUMED, 200))
+    assert table == [order(DENIED, 100), order(ASSUMED, 200)]
+    for shown in itertools.permutations(table):
+        assert asked(*shown) == NO_CONSENT
+    assert asked(order(GRANTED, 100, key=OTHER_ORDER), order(ASSUMED, 200)) == ALLOWED
 
 
 # --- expiry ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from afterword.v1 import rule_service_pb2 as pb2
 from control.cel_frontend import ConditionFrontend
 from control.conversion.rules import rule_from_proto, rule_to_proto
 from core.bounds import DAY_MS, HOUR_MS, MINUTE_MS, TEXT_CHARS_MAX
-from core.errors import AfterwordError, FailedPrecondition
+from core.errors import AfterwordError, InvalidField, OutOfRange
 from core.model import Family, Medium, Purpose
 from core.registry.catalogue import Catalogue
 from core.registry.resources import DEFAULT_REVIEW_STOPS, Rule
@@ -114,8 +114,14 @@ ROUND_TRIPS: dict[str, Rule] = {
         **one_step(
             Wait(days=1), EMAIL, Action(medium=Medium.SMS, wait=Wait(elapsed_ms=4 * HOUR_MS)),
         ),
-        warnings=["step 'one': this server does not send SMS; what is due over it ends SKIPPED "
-                  "(MEDIUM_NOT_CONFIGURED)"],
+    ),
+    "all media": automation(
+        **one_step(
+            Wait(days=1), EMAIL, Action(medium=Medium.SMS, body="Grüße €{{carrier}}" * 12),
+            Action(medium=Medium.WHATSAPP, template="parcel_late/en_US",
+                   whatsapp_parameters=["{{first_name}}", "{{expected_date}}"]),
+            Action(medium=Medium.WEBHOOK),
+        ),
     ),
     "wait of an action that follows": automation(
         steps=[
@@ -506,12 +512,58 @@ def test_what_lies_at_the_bounds_is_taken(pb: pb2.Rule) -> None:
     assert again(read(pb)) == read(pb)
 
 
-def test_whatsapp_needs_a_provider_when_a_rule_is_saved() -> None:
-    """C15: SMS and webhooks are warned about; see the round trips."""
-    with pytest.raises(FailedPrecondition) as caught:
-        read(action(medium=types_pb2.MEDIUM_WHATSAPP))
-    assert caught.value.field == f"{ACTION}.medium"
-    assert "provider" in caught.value.message
+def test_the_size_of_a_text_message_is_told_and_bounded_when_a_rule_is_saved() -> None:
+    """C23: segments are counted before placeholders are filled."""
+    long = "x" * 200 + " {{first_name}}"
+    assert read(action(medium=types_pb2.MEDIUM_SMS, body=long)).warnings == [
+        "step 'one': the SMS takes 2 segments (GSM-7) before its placeholders are filled"
+    ]
+    (told,) = read(action(medium=types_pb2.MEDIUM_SMS, body="ż" * 71)).warnings
+    assert "2 segments (UCS-2, for characters outside GSM-7)" in told
+    assert not read(action(medium=types_pb2.MEDIUM_SMS, body="x" * 160)).warnings
+    with pytest.raises(OutOfRange, match="11 segments") as caught:
+        read(action(medium=types_pb2.MEDIUM_SMS, body="ż" * 671))
+    assert caught.value.field == f"{ACTION}.body"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"medium": types_pb2.MEDIUM_SMS, "template": "hello"}, "template", "none for SMS"),
+        ({"medium": types_pb2.MEDIUM_SMS, "body": "{{rating}}"}, "body", "{{expected_date}}"),
+        ({"medium": types_pb2.MEDIUM_SMS, "body": "a\0b"}, "body", "control characters"),
+        ({"medium": types_pb2.MEDIUM_WHATSAPP, "template": "Über"}, "template", "order_review/en_US"),
+        ({"medium": types_pb2.MEDIUM_WHATSAPP, "template": "a/../b"}, "template", "approved"),
+        (
+            {"medium": types_pb2.MEDIUM_WHATSAPP, "whatsapp_parameters": ["a", ""]},
+            "whatsapp_parameters[1]", "required",
+        ),
+        (
+            {"medium": types_pb2.MEDIUM_WHATSAPP, "whatsapp_parameters": ["a\nb"]},
+            "whatsapp_parameters[0]", "one line",
+        ),
+        (
+            {"medium": types_pb2.MEDIUM_WHATSAPP, "whatsapp_parameters": ["{{nobody}}"]},
+            "whatsapp_parameters[0]", "{{first_name}}",
+        ),
+        (
+            {"medium": types_pb2.MEDIUM_WHATSAPP, "whatsapp_parameters": ["a"] * 21},
+            "whatsapp_parameters", "at most 20",
+        ),
+        (
+            {"medium": types_pb2.MEDIUM_SMS, "whatsapp_parameters": ["a"]},
+            "whatsapp_parameters", "must be empty",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_messages_of_other_media_are_refused_by_field(
+    fields: dict[str, Any], field: str, says: str
+) -> None:
+    """C16, C23."""
+    with pytest.raises((InvalidField, OutOfRange)) as caught:
+        read(action(**fields))
+    assert caught.value.field == f"{ACTION}.{field}"
+    assert says in caught.value.message
 
 
 def test_messages_are_unharmed_by_reading() -> None:

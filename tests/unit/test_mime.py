@@ -74,11 +74,11 @@ def test_products_and_tracking_are_shown_where_they_belong() -> None:
     """C26."""
     event = make_event(tracking_url="https://track.example/?a=1&b=2")
     review = parse(render(make_letter(event=event, family=Family.PRODUCT_REVIEW, locale="en")))
-    assert "what you bought at Käsehaus: Gouda, Brie\n" in part(review, "plain")
+    assert "\n\n- Gouda\n- Brie\n\n" in part(review, "plain")
     assert "track.example" not in part(review, "plain")
     news = parse(render(make_letter(event=event, family=Family.NOTIFICATION, locale="en")))
     assert "Track your parcel:\nhttps://track.example/?a=1&b=2\n" in part(news, "plain")
-    assert '<a href="https://track.example/?a=1&amp;b=2">' in part(news, "html")
+    assert '<a href="https://track.example/?a=1&amp;b=2"' in part(news, "html")
 
 
 @pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\r\nBcc: x@y.example", "a\0b"])
@@ -242,7 +242,9 @@ def test_one_click_unsubscribe() -> None:
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert message["List-Id"] == "<unspecified.shop-de.acme.kaesehaus.example>"
     assert "Abmelden:\nhttps://u.example/d00000001\n" in part(message, "plain")
-    assert '<a href="https://u.example/d00000001">Abmelden</a>' in part(message, "html")
+    assert re.search(
+        '<a href="https://u.example/d00000001"[^>]*>Abmelden</a>', part(message, "html")
+    )
 
 
 def test_a_stream_has_a_name_of_its_own() -> None:
@@ -284,7 +286,7 @@ def test_what_a_rule_says_replaces_what_the_family_says() -> None:
     assert "You left Gouda, Brie behind, Anna.\n\nIt is still there & waiting" in plain
     assert "Still" not in plain
     assert "<p>It is still there &amp; waiting" in page
-    assert page.index("Still &lt;there&gt; for Anna</div>") < page.index("<p>")
+    assert 0 < page.index("Still &lt;there&gt; for Anna</div>") < page.index("<p>")
     assert "vielen Dank" not in plain
 
 
@@ -292,5 +294,5 @@ def test_a_combined_request_asks_about_service_and_products() -> None:
     """B31: one message, which names the products after the service."""
     plain = part(parse(render(make_letter(kinds=3))), "plain")
     assert "vielen Dank für Ihre Bestellung 4711" in plain
-    assert "Gouda, Brie" in plain
+    assert "- Gouda\n- Brie" in plain
     assert "Gouda" not in part(parse(render(make_letter(kinds=1))), "plain")

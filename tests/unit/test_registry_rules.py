@@ -145,7 +145,8 @@ async def test_service_reviews_need_no_booking(config: Registry) -> None:
         (Action(Medium.EMAIL, body="Hello."), "subject"),
         (Action(Medium.EMAIL, subject="Hello"), "body"),
         (Action(Medium.SMS), "body"),
-        (Action(Medium.WHATSAPP), "body"),
+        (Action(Medium.WHATSAPP, body="Hello."), "template"),
+        (Action(Medium.WHATSAPP, template="hello"), ""),
         (Action(Medium.EMAIL, subject="Hello", body="Hello."), ""),
         (Action(Medium.EMAIL, template="hello"), ""),
         (Action(Medium.SMS, body="Hello."), ""),
@@ -155,7 +156,7 @@ async def test_service_reviews_need_no_booking(config: Registry) -> None:
 async def test_an_automation_is_switched_on_once_it_says_something(
     config: Registry, action: Action, field: str
 ) -> None:
-    """D22: also the steps that are off at the moment."""
+    """D22, C23: also the steps that are off at the moment."""
     off = replace(step("later", enabled=False), actions=[action])
     steps = [step(subject="Hello", body="Hello."), off]
     made = await config.create_rule(rule("a", family=Family.AUTOMATION, steps=steps))

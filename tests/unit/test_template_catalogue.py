@@ -65,7 +65,7 @@ def test_every_template_can_be_sent_in_every_language(
             assert "}}" not in part
             assert "  " not in part
         assert "Käsehaus" in plain
-        assert f'<html lang="{language}">' in html
+        assert f'<html lang="{language}"' in html
         greeting = LANGUAGES[language].greeting_unnamed.rstrip(",:")
         assert plain.startswith(greeting)
 
@@ -81,7 +81,8 @@ def test_the_words_of_a_template_are_whole(template: EmailTemplate) -> None:
     for copy in template.words.values():
         templates.validate_subject(copy.subject)
         templates.validate_subject(copy.reminder_subject)
-        assert (copy.subject != copy.reminder_subject) is template.is_for_rules
+        if set(template.families) <= REVIEW_FAMILIES:
+            assert copy.subject != copy.reminder_subject, "B19"
         for paragraph in copy.paragraphs:
             # What is confirmed is no variable for the texts of rules.
             templates.validate_text(paragraph.replace("{{kind}}", "x"), field="paragraph")

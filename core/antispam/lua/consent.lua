@@ -2,7 +2,7 @@
 -- `core/antispam/consent.py` (R17, R18). The channel's number and the order key are taken out of `source`
 -- only if an entry of that scope asks for them.
 local NO_CONSENT, CONSENT_WITHDRAWN, UNSUBSCRIBED, SUPPRESSED = 1, 2, 3, 4
-local GRANTED, WITHDRAWN, PENDING, CONFIRMED, LIFTED = 1, 3, 4, 5, 6
+local GRANTED, WITHDRAWN, PENDING, CONFIRMED, LIFTED, ASSUMED = 1, 3, 4, 5, 6, 7
 local UNSUBSCRIBE, HARD_BOUNCE, BLOCK, ERASURE = 16, 18, 19, 21
 
 -- The scope key of a channel, from the two bytes of its number.
@@ -24,29 +24,36 @@ local function consent_covers(consents, at, scope, source, channel_at, order_at)
   return key == sub(source, order_at, order_at + 7) and key ~= NO_KEY
 end
 
--- Returns allowed, reason, is_pending.
+-- Returns allowed, reason, is_pending. What decides between evidences: see `consent.rank`. With a
+-- withdrawal only what was said counts.
 local function consent_decide(consents, source, channel_at, order_at, purpose, medium, now_ms)
-  local withdrawn, best, best_at, status = -1, -1, 0, 0
+  local withdrawn, best, best_ms, status = -1, -1, 0, 0
+  local said, said_ms, answer = -1, 0, 0
   for at = 1, #consents, CONSENT do
     local scope, p, m, s = byte(consents, at, at + 3)
-    if p == purpose and m == medium and s < UNSUBSCRIBE and (s == WITHDRAWN or scope > best)
+    if p == purpose and (m == medium or m == 0) and s < UNSUBSCRIBE
       and consent_covers(consents, at, scope, source, channel_at, order_at) then
+      local t, expire = unpack_('<I6I6', consents, at + 12)
       if s == WITHDRAWN then
-        local t = unpack_('<I6', consents, at + 12)
         if t > withdrawn then withdrawn = t end
-      else
-        local expire = unpack_('<I6', consents, at + 18)
-        if expire == 0 or now_ms < expire then best, best_at, status = scope, at, s end
+      elseif expire == 0 or now_ms < expire then
+        local rank = 4 * scope + (m == 0 and 0 or 2) + (s == ASSUMED and 0 or 1)
+        local wins_ties = s == CONFIRMED
+        if rank > best or (rank == best and (t > best_ms or (t == best_ms and wins_ties))) then
+          best, best_ms, status = rank, t, s
+        end
+        if s ~= ASSUMED
+          and (rank > said or (rank == said and (t > said_ms or (t == said_ms and wins_ties)))) then
+          said, said_ms, answer = rank, t, s
+        end
       end
     end
   end
-  if best < 0 then
-    return false, withdrawn >= 0 and CONSENT_WITHDRAWN or NO_CONSENT, false
+  if withdrawn >= 0 then
+    if said < 0 or withdrawn >= said_ms then return false, CONSENT_WITHDRAWN, false end
+    status = answer
   end
-  if withdrawn >= 0 and withdrawn >= unpack_('<I6', consents, best_at + 12) then
-    return false, CONSENT_WITHDRAWN, false
-  end
-  if status == GRANTED or status == CONFIRMED then return true, 0, false end
+  if status == GRANTED or status == CONFIRMED or status == ASSUMED then return true, 0, false end
   return false, NO_CONSENT, status == PENDING
 end
 

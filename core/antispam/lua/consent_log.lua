@@ -4,9 +4,12 @@
 --   the msgpack of `core.contact_ports.LoggedLine` without its head and number.
 local DATA_FORWARDING, FLAG_ELSEWHERE = 5, 32
 
--- What may stand once for the same scope, key, purpose and medium: 0 for evidence, else the status.
+local function is_evidence(status) return status ~= WITHDRAWN and status < UNSUBSCRIBE end
+
+-- What may stand once for the same scope, key, purpose and medium: 0 for answers but a confirmation, else
+-- the status.
 local function consent_kind(status)
-  return (status == WITHDRAWN or status >= UNSUBSCRIBE) and status or 0
+  return is_evidence(status) and status ~= CONFIRMED and status ~= ASSUMED and 0 or status
 end
 
 -- The table with the entry in it: the newer of a kind stays; LIFTED takes suppressions away.
@@ -65,7 +68,7 @@ end
 -- own platform (R47).
 local function consent_ending(entry)
   local _, purpose, _, status = byte(entry, 1, 4)
-  if consent_kind(status) == 0 or purpose == DATA_FORWARDING then return nil end
+  if is_evidence(status) or purpose == DATA_FORWARDING then return nil end
   return (status == WITHDRAWN or status == UNSUBSCRIBE) and UNSUBSCRIBED or SUPPRESSED
 end
 

@@ -11,7 +11,6 @@ local PLAN, STOP_WIDTH = 88, 3
 local NEAR, FAR = 1, 0
 local DUPLICATE = 15
 -- @bound CONTACT_WAITING_MAX
-local FAILED, CONTACT_FULL = 9, 103
 
 -- The reason of the first tombstone of the order that ends this plan, or nil.
 local function tombstone_reason(rec, order_key, raw, at, stops)

@@ -42,7 +42,7 @@ local function count_review(rec, at, kinds)
   if kinds >= 128 then count_rule(rule, 4) end
 end
 
--- What the stop would have ended, had a client not cancelled it before, stays so (R44).
+-- What the stop would have ended, had it not failed or been cancelled by a client before, stays so (R44).
 local function forbid_return(rec, at)
   local flags = byte(rec.refs, at + 13)
   if flags % (2 * FLAG_STOPPED) >= FLAG_STOPPED then return end
@@ -66,7 +66,7 @@ local function stop_refs(rec, contact, head, at, out, stopped)
       and (channel == 0 or sub(rec.refs, ref + 14, ref + 15) == from)
       and is_meant(rec.refs, ref, numbers, kinds) then
       local state, why = byte(rec.refs, ref + 6, ref + 7)
-      if state == CANCELLED and why == BY_CLIENT then
+      if may_return(state, why) then
         forbid_return(rec, ref)
       elseif state == SCHEDULED then
         stopped[#stopped + 1] = sub(rec.refs, ref, ref + 5)

@@ -4,7 +4,7 @@
 --   Without consent to forward data it waits again, due as before: what it says is not right any more.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] outcomes string of today             KEYS[6] deferred zset
--- KEYS[7] claims hash         KEYS[8] claim-deadlines zset
+-- KEYS[7] claims hash         KEYS[8] claim-deadlines zset                  KEYS[9] notes hash
 -- ARGV[1] now, epoch ms       ARGV[2] claim token 16    ARGV[3] number of items, <= 128
 -- ARGV[4] items, 17 bytes each: member 16, flags B as in `claim.lua`
 -- Returns: one byte an item: 1 send it, 0 do not
@@ -34,14 +34,14 @@ local function look(rec, contact, member, flags)
       if flags % 8 < 4 or may_forward(rec, at, now_ms) then return 1 end
       local due, attempts = unpack_('<I6', rec.refs, at + 20), byte(rec.refs, at + 12)
       put_back(rec, at, member, due, 0, math.max(attempts - 1, 0), '', out)
-      release_caps(rec, contact, at, member, now_ms, out)
+      release_caps(rec, contact, at, member, now_ms, KEYS[9], out)
       done[member] = true
       return 0
     end
     state = SKIPPED
   end
   end_ref(rec, contact, at, state, why, now_ms, out, member)
-  release_caps(rec, contact, at, member, now_ms, out)
+  release_caps(rec, contact, at, member, now_ms, KEYS[9], out)
   done[member] = true
   return 0
 end

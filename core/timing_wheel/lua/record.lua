@@ -2,7 +2,7 @@
 -- fixed-width entries; finding is a plain search that checks the alignment of what it found.
 local CONSENT, STAMP, TOMBSTONE, HISTORY, SEEN, REF = 24, 18, 16, 17, 15, 72
 local SCHEDULED, IN_FLIGHT, SENT, SKIPPED, CANCELLED, EXPIRED, UNKNOWN = 1, 2, 3, 6, 7, 8, 10
-local BY_CLIENT = 32
+local BY_CLIENT, FAILED, CONTACT_FULL = 32, 9, 103
 local NO_KEY = string.rep('\0', 8)
 local sub, byte, find, char = string.sub, string.byte, string.find, string.char
 local reverse = string.reverse
@@ -46,11 +46,15 @@ local function keep_newest(section, width, most)
   return sub(section, #section - width * most + 1)
 end
 
--- Body and facts are kept for what waits, is in flight, or may be reinstated, because a client has
--- cancelled it (R44).
+-- What has ended and may come back: a client has cancelled it (R44), or it has failed (R8).
+local function may_return(state, reason)
+  return (state == CANCELLED and reason == BY_CLIENT) or (state == FAILED and reason ~= CONTACT_FULL)
+end
+
+-- Body and facts are kept for what waits, is in flight, or may come back.
 local function is_kept(refs, at)
   local state, reason = byte(refs, at + 6, at + 7)
-  return state == SCHEDULED or state == IN_FLIGHT or (state == CANCELLED and reason == BY_CLIENT)
+  return state == SCHEDULED or state == IN_FLIGHT or may_return(state, reason)
 end
 
 -- Ended references beyond the bound go, oldest first; those that wait or are in flight stay. Also
@@ -333,7 +337,7 @@ local function end_ref(rec, contact, at, state, reason, now_ms, out, member, bor
   if state == SENT then count_sent(refs, at) end
   local lines = out.lines
   lines[#lines + 1] = outcome_line(member, state, reason, rule, now_ms, attempts)
-  if keeps_body or (state == CANCELLED and reason == BY_CLIENT) then return end
+  if keeps_body or may_return(state, reason) then return end
   local body = sub(refs, at + 64, at + 69)
   if not body_needed(rec, body, at) then
     local bodies = out.bodies

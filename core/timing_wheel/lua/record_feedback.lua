@@ -113,7 +113,9 @@ local function hear(rec, contact, member, kind, why, time, lines, from)
   count_heard(rec.refs, at, kind)
   local ended, flying = {}, {}
   move(rec, contact, at, kind, why, ended)
-  if kind == RESOLVED_NOT_SENT then release_caps(rec, contact, at, member, now_ms, out) end
+  if kind == RESOLVED_NOT_SENT then
+    release_caps(rec, contact, at, member, now_ms, KEYS[7], out)
+  end
   for _ = 1, lines do
     local entry
     entry, from = add_consent_line(rec, contact, items, from)

@@ -21,37 +21,58 @@ local function drop_stamps(stamps, tag)
   return stamps
 end
 
--- The contact's best entry that waits for a cap: by (due, priority descending, sequence).
-local function best_capped(rec)
-  local best, best_due, best_priority
+-- Of the contact's entries that wait for a cap, the ledger of their last note, the first: by (due, priority
+-- descending, sequence). Returns where it stands, and its member; or nil.
+local function first_capped(rec, contact, notes_key, ledger)
+  local first, first_due, first_priority, found
   for at = 1, #rec.refs, REF do
     if byte(rec.refs, at + 6) == SCHEDULED and byte(rec.refs, at + 8) == CAPPED_WAIT_REASON then
       local due, priority = unpack_('<I6', rec.refs, at + 20), byte(rec.refs, at + 70)
-      if not best or due < best_due or (due == best_due and priority > best_priority) then
-        best, best_due, best_priority = at, due, priority
+      if not first or due < first_due or (due == first_due and priority > first_priority) then
+        local member =
+          member_of(contact, (unpack_('<I6', rec.refs, at)), (unpack_('<H', rec.refs, at + 14)))
+        if sub(redis.call('HGET', notes_key, member) or '', -5, -2) == ledger then
+          first, first_due, first_priority, found = at, due, priority, member
+        end
       end
     end
   end
-  return best
+  return first, found
 end
 
--- Returns the woken entry as 22 bytes (member 16, due I6), or ''.
-local function release_caps(rec, contact, at, member, now_ms, out)
-  local before = #rec.stamps
-  rec.stamps = drop_stamps(rec.stamps, '\0\0' .. sub(member, 9, 14))
-  local order_key = sub(rec.refs, at + 48, at + 55)
-  if order_key ~= NO_KEY and not order_was_used(rec, order_key, at) then
-    rec.stamps = drop_stamps(rec.stamps, order_key)
+-- Takes back what the invitation at `at` has reserved. Returns the ledgers in which it was.
+local function release_stamps(rec, at, member)
+  local own, order_key = '\0\0' .. sub(member, 9, 14), sub(rec.refs, at + 48, at + 55)
+  if order_key == NO_KEY or order_was_used(rec, order_key, at) then order_key = own end
+  local kept, ledgers, seen = {}, {}, {}
+  for stamp = 1, #rec.stamps, STAMP do
+    local ledger, tag = sub(rec.stamps, stamp, stamp + 3), sub(rec.stamps, stamp + 4, stamp + 11)
+    if tag ~= own and tag ~= order_key then
+      kept[#kept + 1] = sub(rec.stamps, stamp, stamp + STAMP - 1)
+    elseif not seen[ledger] then
+      seen[ledger] = true
+      ledgers[#ledgers + 1] = ledger
+    end
   end
-  if #rec.stamps == before then return '' end
-  rec.dirty = true
-  local best = best_capped(rec)
-  if not best then return '' end
-  local refs = rec.refs
-  rec.refs = sub(refs, 1, best + 7) .. '\0' .. sub(refs, best + 9, best + 19)
-    .. pack('<I6', now_ms) .. sub(refs, best + 26)
-  local woken = member_of(contact, unpack_('<I6', refs, best), unpack_('<H', refs, best + 14))
-  out.deferred[#out.deferred + 1] = now_ms
-  out.deferred[#out.deferred + 1] = woken
-  return woken .. pack('<I6', now_ms)
+  if #ledgers > 0 then
+    rec.stamps = table.concat(kept)
+    rec.dirty = true
+  end
+  return ledgers
+end
+
+-- Returns the woken entries, the first for each cap that has room again, 22 bytes each (member 16, due I6).
+local function release_caps(rec, contact, at, member, now_ms, notes_key, out)
+  local woken = ''
+  for _, ledger in ipairs(release_stamps(rec, at, member)) do
+    local first, found = first_capped(rec, contact, notes_key, ledger)
+    if first then
+      rec.refs = sub(rec.refs, 1, first + 7) .. '\0' .. sub(rec.refs, first + 9, first + 19)
+        .. pack('<I6', now_ms) .. sub(rec.refs, first + 26)
+      out.deferred[#out.deferred + 1] = now_ms
+      out.deferred[#out.deferred + 1] = found
+      woken = woken .. found .. pack('<I6', now_ms)
+    end
+  end
+  return woken
 end

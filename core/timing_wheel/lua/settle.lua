@@ -5,8 +5,8 @@
 -- KEYS[4] details hash        KEYS[5] bodies hash       KEYS[6] slots zset
 -- KEYS[7] near zset           KEYS[8] outcomes string of today
 -- KEYS[9] claims hash         KEYS[10] claim-deadlines zset                KEYS[11] deferred zset
--- KEYS[12] traffic hash of today
--- KEYS[13...] slot zsets, in the order that plans name by index from 0
+-- KEYS[12] traffic hash of today                      KEYS[13] notes hash
+-- KEYS[14...] slot zsets, in the order that plans name by index from 0
 -- ARGV[1] now, epoch ms       ARGV[2] slot width, ms    ARGV[3] claim token 16
 -- ARGV[4] number of settlements, <= 128
 -- ARGV[5] settlements: member 16, state B, reason B, flags B (1 releases
@@ -66,7 +66,7 @@ local function settle(rec, contact, member, item, state, reason, flags, plans, a
   if plans > 0 then
     born, waits = births(rec, contact, at, plans, item + ITEM, arg, answers, stopped)
   end
-  if state == SCHEDULED and stopped ~= 0 then state, reason = CANCELLED, stopped end
+  if (state == SCHEDULED or state == FAILED) and stopped ~= 0 then state, reason = CANCELLED, stopped end
   if state == SCHEDULED then
     local due = unpack_('<I6', items, item + 20)
     local attempts = byte(rec.refs, at + 12)
@@ -78,7 +78,7 @@ local function settle(rec, contact, member, item, state, reason, flags, plans, a
   end
   local woken = ''
   if flags % 2 == 1 then
-    woken = release_caps(rec, contact, at, member, now_ms, out)
+    woken = release_caps(rec, contact, at, member, now_ms, KEYS[13], out)
     answers[#answers + 1] = woken
   end
   answers[place] = char(1, plans, #woken / 22)
@@ -109,7 +109,7 @@ for i = 1, total do
 end
 
 write_records(KEYS[3], records)
-write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 13, width)
+write_births(out, KEYS[4], KEYS[6], KEYS[7], KEYS[1], 14, width)
 write_ends(KEYS[5], KEYS[8], out)
 if #out.deferred > 0 then
   redis.call('ZADD', KEYS[11], unpack(out.deferred))

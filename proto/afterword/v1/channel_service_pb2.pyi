@@ -155,6 +155,30 @@ class Channel(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class MediumSender(_message.Message):
+        """What sends for a medium."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        MEDIUM_FIELD_NUMBER: _builtins.int
+        SENDER_FIELD_NUMBER: _builtins.int
+        medium: _types_pb2.Medium.ValueType
+        """Which medium."""
+        sender: _builtins.str
+        """"accounts/{account}/senders/{sender}", of a kind that sends the medium."""
+        def __init__(
+            self,
+            *,
+            medium: _types_pb2.Medium.ValueType = ...,
+            sender: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["medium", b"medium", "sender", b"sender"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
@@ -179,6 +203,8 @@ class Channel(_message.Message):
     TRIPPED_BREAKERS_FIELD_NUMBER: _builtins.int
     DIVERSION_FIELD_NUMBER: _builtins.int
     DIVERSION_SALT_FIELD_NUMBER: _builtins.int
+    SENDERS_FIELD_NUMBER: _builtins.int
+    REVIEW_PAGE_URL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/channels/{channel}"; the id matches [a-z][a-z0-9-]{0,62}."""
     display_name: _builtins.str
@@ -208,6 +234,11 @@ class Channel(_message.Message):
     diversion_salt: _builtins.str
     """Output only. What keys the lots of `diversion`, 32 hexadecimal digits: made with the first weights,
     and never changed unless asked.
+    """
+    review_page_url: _builtins.str
+    """The shop's own page where reviews are written: an https address with {{token}} once, behind the host,
+    for example "https://shop.example/review?t={{token}}"; ResolveReviewLink says what a token is about.
+    Empty: requests that stay on the own platform carry no link, and whoever is asked replies to them.
     """
     @_builtins.property
     def email_sender(self) -> Global___EmailSender:
@@ -261,6 +292,12 @@ class Channel(_message.Message):
     def diversion(self) -> Global___Diversion:
         """Which part of the review requests leads to other platforms; unset: none."""
 
+    @_builtins.property
+    def senders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Channel.MediumSender]:
+        """What sends for this channel, at most one for each medium. E-mails without one go by the daemon's own
+        transport; a rule that uses another medium is activated only where there is a sender for it.
+        """
+
     def __init__(
         self,
         *,
@@ -288,10 +325,12 @@ class Channel(_message.Message):
         tripped_breakers: _abc.Iterable[Global___TrippedBreaker] | None = ...,
         diversion: Global___Diversion | None = ...,
         diversion_salt: _builtins.str = ...,
+        senders: _abc.Iterable[Global___Channel.MediumSender] | None = ...,
+        review_page_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "complaint_breaker", b"complaint_breaker", "create_time", b"create_time", "diversion", b"diversion", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "complaint_breaker", b"complaint_breaker", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "diversion", b"diversion", "diversion_salt", b"diversion_salt", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "time_zone", b"time_zone", "tripped_breakers", b"tripped_breakers", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "complaint_breaker", b"complaint_breaker", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "diversion", b"diversion", "diversion_salt", b"diversion_salt", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "review_page_url", b"review_page_url", "senders", b"senders", "time_zone", b"time_zone", "tripped_breakers", b"tripped_breakers", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkout_is_paid: _TypeAlias = _typing.Literal["checkout_is_paid"]  # noqa: Y015
     _WhichOneofArgType__checkout_is_paid: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid"]  # noqa: Y015

@@ -470,6 +470,7 @@ class Review(_message.Message):
     RATING_FIELD_NUMBER: _builtins.int
     PRODUCT_SKU_FIELD_NUMBER: _builtins.int
     HAS_COMMENT_FIELD_NUMBER: _builtins.int
+    LINK_TOKEN_FIELD_NUMBER: _builtins.int
     kind: Global___Review.Kind.ValueType
     """What was reviewed."""
     rating: _builtins.int
@@ -478,6 +479,11 @@ class Review(_message.Message):
     """The product, for KIND_PRODUCT."""
     has_comment: _builtins.bool
     """Whether it has a text."""
+    link_token: _builtins.str
+    """The token of the review link that it was written by, for type review_submitted. It says which request
+    was answered: `kind`, `order.reference` and the contact may be left out. A review without a text is
+    refused (naming `review.has_comment`) where the request takes none without. Not kept.
+    """
     def __init__(
         self,
         *,
@@ -485,10 +491,11 @@ class Review(_message.Message):
         rating: _builtins.int = ...,
         product_sku: _builtins.str = ...,
         has_comment: _builtins.bool = ...,
+        link_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_comment", b"has_comment", "kind", b"kind", "product_sku", b"product_sku", "rating", b"rating"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_comment", b"has_comment", "kind", b"kind", "link_token", b"link_token", "product_sku", b"product_sku", "rating", b"rating"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

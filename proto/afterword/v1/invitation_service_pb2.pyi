@@ -386,6 +386,8 @@ class Invitation(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     PLATFORM_USED_FIELD_NUMBER: _builtins.int
     DIVERSION_BUCKET_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/invitations/{invitation}"."""
     contact: _builtins.str
@@ -442,6 +444,12 @@ class Invitation(_message.Message):
     """Id of the review platform it led to; empty until it is handed over, or if nothing was divided."""
     diversion_bucket: _builtins.int
     """What the platform was drawn by, 0 to 9,999; unset if nothing was divided."""
+    template: _builtins.str
+    """"accounts/{account}/templates/{template}": the shop's own template that was sent; empty until it is,
+    and for what is shipped.
+    """
+    template_revision: _builtins.int
+    """Its revision that was sent."""
     @_builtins.property
     def first_due_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first planned for."""
@@ -528,10 +536,12 @@ class Invitation(_message.Message):
         platform: _builtins.str = ...,
         platform_used: _builtins.str = ...,
         diversion_bucket: _builtins.int | None = ...,
+        template: _builtins.str = ...,
+        template_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket", "bounce_time", b"bounce_time", "click_time", b"click_time", "complaint_time", b"complaint_time", "deliver_time", b"deliver_time", "diversion_bucket", b"diversion_bucket", "due_time", b"due_time", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "open_time", b"open_time", "review_time", b"review_time", "settle_time", b"settle_time", "unsubscribe_time", b"unsubscribe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket", "attempts", b"attempts", "bounce_time", b"bounce_time", "carrier", b"carrier", "channel", b"channel", "click_time", b"click_time", "comment_required", b"comment_required", "complaint_time", b"complaint_time", "contact", b"contact", "content_revision", b"content_revision", "deliver_time", b"deliver_time", "delivery_id", b"delivery_id", "diversion_bucket", b"diversion_bucket", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "open_time", b"open_time", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "platform", b"platform", "platform_used", b"platform_used", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_time", b"review_time", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "time_zone", b"time_zone", "unsubscribe_time", b"unsubscribe_time", "wait_reason", b"wait_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket", "attempts", b"attempts", "bounce_time", b"bounce_time", "carrier", b"carrier", "channel", b"channel", "click_time", b"click_time", "comment_required", b"comment_required", "complaint_time", b"complaint_time", "contact", b"contact", "content_revision", b"content_revision", "deliver_time", b"deliver_time", "delivery_id", b"delivery_id", "diversion_bucket", b"diversion_bucket", "due_time", b"due_time", "event_id", b"event_id", "event_type", b"event_type", "expire_time", b"expire_time", "first_due_time", b"first_due_time", "generation", b"generation", "medium", b"medium", "mode", b"mode", "name", b"name", "open_time", b"open_time", "order_reference", b"order_reference", "parent_invitation", b"parent_invitation", "platform", b"platform", "platform_used", b"platform_used", "purpose", b"purpose", "questionnaire", b"questionnaire", "reason", b"reason", "review_time", b"review_time", "review_type", b"review_type", "rule", b"rule", "rule_revision", b"rule_revision", "settle_time", b"settle_time", "state", b"state", "step", b"step", "template", b"template", "template_revision", b"template_revision", "time_zone", b"time_zone", "unsubscribe_time", b"unsubscribe_time", "wait_reason", b"wait_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__diversion_bucket: _TypeAlias = _typing.Literal["diversion_bucket"]  # noqa: Y015
     _WhichOneofArgType__diversion_bucket: _TypeAlias = _typing.Literal["_diversion_bucket", b"_diversion_bucket"]  # noqa: Y015

@@ -844,8 +844,9 @@ class Action(_message.Message):
     SENDER_FIELD_NUMBER: _builtins.int
     PREHEADER_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    WHATSAPP_PARAMETERS_FIELD_NUMBER: _builtins.int
     medium: _types_pb2.Medium.ValueType
-    """Over which medium. This server sends EMAIL."""
+    """Over which medium. All but EMAIL need a sender of the channel before the rule can be activated there."""
     subject: _builtins.str
     """Subject line, at most 250 characters, no line breaks. May contain {{order}}, {{first_name}} and
     {{shop}}. Empty: the default subject of the family.
@@ -853,9 +854,10 @@ class Action(_message.Message):
     recipient: Global___Action.Recipient.ValueType
     """To whom it goes."""
     template: _builtins.str
-    """Id of a template of TemplateService, for EMAIL. Empty: the default of the family; for a later step
-    of a review family that of the first step over the same medium, with its preheader and text unless
-    they are set here.
+    """EMAIL: id of a template of TemplateService. WHATSAPP: name of a template that the provider has approved,
+    [a-z0-9_]{1,512}, in the language of the recipient, or in one for all: "name/en_US"; required before
+    activation. Empty: the default of the family; for a later step of a review family that of the first
+    step over the same medium, with its preheader and text unless they are set here.
     """
     preheader: _builtins.str
     """What mail programs show behind the subject, at most 250 characters, no line breaks; placeholders as
@@ -863,7 +865,9 @@ class Action(_message.Message):
     """
     body: _builtins.str
     """The text, for templates that leave it open, at most 2,000 characters; placeholders as in the
-    subject, paragraphs by empty lines.
+    subject, paragraphs by empty lines. SMS: the text, of at most 10 segments before placeholders are
+    filled; also with {{products}}, {{link}}, {{carrier}} and {{expected_date}}; empty: the default of the
+    family.
     """
     @_builtins.property
     def wait(self) -> Global___Wait:
@@ -872,6 +876,12 @@ class Action(_message.Message):
     @_builtins.property
     def sender(self) -> _channel_service_pb2.EmailSender:
         """Who writes, if not the channel."""
+
+    @_builtins.property
+    def whatsapp_parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """WHATSAPP: what fills the body of the approved template, in order, at most 20 lines of at most 1,024
+        characters; placeholders as in the text of an SMS. None may be empty once filled.
+        """
 
     def __init__(
         self,
@@ -884,10 +894,11 @@ class Action(_message.Message):
         sender: _channel_service_pb2.EmailSender | None = ...,
         preheader: _builtins.str = ...,
         body: _builtins.str = ...,
+        whatsapp_parameters: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sender", b"sender", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "medium", b"medium", "preheader", b"preheader", "recipient", b"recipient", "sender", b"sender", "subject", b"subject", "template", b"template", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "medium", b"medium", "preheader", b"preheader", "recipient", b"recipient", "sender", b"sender", "subject", b"subject", "template", b"template", "wait", b"wait", "whatsapp_parameters", b"whatsapp_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,35 +29,37 @@ from afterword.v1 import event_service_pb2 as afterword_dot_v1_dot_event__servic
 from afterword.v1 import invitation_service_pb2 as afterword_dot_v1_dot_invitation__service__pb2
 from afterword.v1 import platform_service_pb2 as afterword_dot_v1_dot_platform__service__pb2
 from afterword.v1 import rule_service_pb2 as afterword_dot_v1_dot_rule__service__pb2
+from afterword.v1 import sender_service_pb2 as afterword_dot_v1_dot_sender__service__pb2
+from afterword.v1 import template_service_pb2 as afterword_dot_v1_dot_template__service__pb2
 from afterword.v1 import types_pb2 as afterword_dot_v1_dot_types__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%afterword/v1/simulation_service.proto\x12\x0c\x61\x66terword.v1\x1a\"afterword/v1/channel_service.proto\x1a\"afterword/v1/consent_service.proto\x1a\x18\x61\x66terword/v1/event.proto\x1a afterword/v1/event_service.proto\x1a%afterword/v1/invitation_service.proto\x1a#afterword/v1/platform_service.proto\x1a\x1f\x61\x66terword/v1/rule_service.proto\x1a\x18\x61\x66terword/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x03\n\rConfiguration\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12,\n\x0b\x65vent_types\x18\x02 \x03(\x0b\x32\x17.afterword.v1.EventType\x12\'\n\x08\x63hannels\x18\x03 \x03(\x0b\x32\x15.afterword.v1.Channel\x12\x1f\n\x04\x63\x61ps\x18\x04 \x03(\x0b\x32\x11.afterword.v1.Cap\x12!\n\x05rules\x18\x05 \x03(\x0b\x32\x12.afterword.v1.Rule\x12\x31\n\x0b\x61\x63tivations\x18\x06 \x03(\x0b\x32\x1c.afterword.v1.RuleActivation\x12.\n\x08\x63onsents\x18\x07 \x03(\x0b\x32\x1c.afterword.v1.ContactConsent\x12\'\n\x08\x63\x61rriers\x18\x08 \x03(\x0b\x32\x15.afterword.v1.Carrier\x12%\n\x06\x62ooked\x18\t \x01(\x0b\x32\x15.afterword.v1.Account\x12)\n\tplatforms\x18\n \x03(\x0b\x32\x16.afterword.v1.Platform\"^\n\x0eRuleActivation\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.afterword.v1.Activation.State\"\xa6\x02\n\x0e\x43ontactConsent\x12&\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x15.afterword.v1.Contact\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.afterword.v1.Purpose\x12$\n\x06medium\x18\x03 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.afterword.v1.Consent.State\x12\x31\n\revidence_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63ollection_point\x18\x07 \x01(\t\x12\x14\n\x0ctext_version\x18\x08 \x01(\t\"\xcd\x01\n\x0fSimulateRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x32\n\rconfiguration\x18\x02 \x01(\x0b\x32\x1b.afterword.v1.Configuration\x12!\n\x19use_current_configuration\x18\x03 \x01(\x08\x12#\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x13.afterword.v1.Event\x12.\n\nuntil_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x10SimulateResponse\x12\x30\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1e.afterword.v1.SimulatedOutcome\x12\x30\n\x07summary\x18\x02 \x01(\x0b\x32\x1f.afterword.v1.SimulationSummary\"\x8d\x03\n\x10SimulatedOutcome\x12\x12\n\ninvitation\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x05 \x01(\t\x12$\n\x06medium\x18\x06 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x30\n\x0cplanned_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05state\x18\t \x01(\x0e\x32\x1e.afterword.v1.Invitation.State\x12/\n\x06reason\x18\n \x01(\x0e\x32\x1f.afterword.v1.Invitation.Reason\x12\x10\n\x08platform\x18\x0b \x01(\t\x12,\n\x08\x64ue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x04\n\x11SimulationSummary\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x05\x12\x18\n\x10late_event_count\x18\x02 \x01(\x05\x12\x46\n\x0c\x64ispositions\x18\x03 \x03(\x0b\x32\x30.afterword.v1.SimulationSummary.DispositionCount\x12>\n\x08outcomes\x18\x04 \x03(\x0b\x32,.afterword.v1.SimulationSummary.OutcomeCount\x12*\n\x07refused\x18\x05 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12\x15\n\rrefused_count\x18\x06 \x01(\x05\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a]\n\x10\x44ispositionCount\x12:\n\x0b\x64isposition\x18\x01 \x01(\x0e\x32%.afterword.v1.EventResult.Disposition\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x1a}\n\x0cOutcomeCount\x12-\n\x05state\x18\x01 \x01(\x0e\x32\x1e.afterword.v1.Invitation.State\x12/\n\x06reason\x18\x02 \x01(\x0e\x32\x1f.afterword.v1.Invitation.Reason\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x32`\n\x11SimulationService\x12K\n\x08Simulate\x12\x1d.afterword.v1.SimulateRequest\x1a\x1e.afterword.v1.SimulateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%afterword/v1/simulation_service.proto\x12\x0c\x61\x66terword.v1\x1a\"afterword/v1/channel_service.proto\x1a\"afterword/v1/consent_service.proto\x1a\x18\x61\x66terword/v1/event.proto\x1a afterword/v1/event_service.proto\x1a%afterword/v1/invitation_service.proto\x1a#afterword/v1/platform_service.proto\x1a\x1f\x61\x66terword/v1/rule_service.proto\x1a!afterword/v1/sender_service.proto\x1a#afterword/v1/template_service.proto\x1a\x18\x61\x66terword/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x03\n\rConfiguration\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12,\n\x0b\x65vent_types\x18\x02 \x03(\x0b\x32\x17.afterword.v1.EventType\x12\'\n\x08\x63hannels\x18\x03 \x03(\x0b\x32\x15.afterword.v1.Channel\x12\x1f\n\x04\x63\x61ps\x18\x04 \x03(\x0b\x32\x11.afterword.v1.Cap\x12!\n\x05rules\x18\x05 \x03(\x0b\x32\x12.afterword.v1.Rule\x12\x31\n\x0b\x61\x63tivations\x18\x06 \x03(\x0b\x32\x1c.afterword.v1.RuleActivation\x12.\n\x08\x63onsents\x18\x07 \x03(\x0b\x32\x1c.afterword.v1.ContactConsent\x12\'\n\x08\x63\x61rriers\x18\x08 \x03(\x0b\x32\x15.afterword.v1.Carrier\x12%\n\x06\x62ooked\x18\t \x01(\x0b\x32\x15.afterword.v1.Account\x12)\n\tplatforms\x18\n \x03(\x0b\x32\x16.afterword.v1.Platform\x12%\n\x07senders\x18\x0b \x03(\x0b\x32\x14.afterword.v1.Sender\x12)\n\ttemplates\x18\x0c \x03(\x0b\x32\x16.afterword.v1.Template\"^\n\x0eRuleActivation\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.afterword.v1.Activation.State\"\xa6\x02\n\x0e\x43ontactConsent\x12&\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x15.afterword.v1.Contact\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.afterword.v1.Purpose\x12$\n\x06medium\x18\x03 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.afterword.v1.Consent.State\x12\x31\n\revidence_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63ollection_point\x18\x07 \x01(\t\x12\x14\n\x0ctext_version\x18\x08 \x01(\t\"\xcd\x01\n\x0fSimulateRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x32\n\rconfiguration\x18\x02 \x01(\x0b\x32\x1b.afterword.v1.Configuration\x12!\n\x19use_current_configuration\x18\x03 \x01(\x08\x12#\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x13.afterword.v1.Event\x12.\n\nuntil_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x10SimulateResponse\x12\x30\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1e.afterword.v1.SimulatedOutcome\x12\x30\n\x07summary\x18\x02 \x01(\x0b\x32\x1f.afterword.v1.SimulationSummary\"\x8d\x03\n\x10SimulatedOutcome\x12\x12\n\ninvitation\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x05 \x01(\t\x12$\n\x06medium\x18\x06 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x30\n\x0cplanned_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05state\x18\t \x01(\x0e\x32\x1e.afterword.v1.Invitation.State\x12/\n\x06reason\x18\n \x01(\x0e\x32\x1f.afterword.v1.Invitation.Reason\x12\x10\n\x08platform\x18\x0b \x01(\t\x12,\n\x08\x64ue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x04\n\x11SimulationSummary\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x05\x12\x18\n\x10late_event_count\x18\x02 \x01(\x05\x12\x46\n\x0c\x64ispositions\x18\x03 \x03(\x0b\x32\x30.afterword.v1.SimulationSummary.DispositionCount\x12>\n\x08outcomes\x18\x04 \x03(\x0b\x32,.afterword.v1.SimulationSummary.OutcomeCount\x12*\n\x07refused\x18\x05 \x03(\x0b\x32\x19.afterword.v1.EventResult\x12\x15\n\rrefused_count\x18\x06 \x01(\x05\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a]\n\x10\x44ispositionCount\x12:\n\x0b\x64isposition\x18\x01 \x01(\x0e\x32%.afterword.v1.EventResult.Disposition\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x1a}\n\x0cOutcomeCount\x12-\n\x05state\x18\x01 \x01(\x0e\x32\x1e.afterword.v1.Invitation.State\x12/\n\x06reason\x18\x02 \x01(\x0e\x32\x1f.afterword.v1.Invitation.Reason\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x32`\n\x11SimulationService\x12K\n\x08Simulate\x12\x1d.afterword.v1.SimulateRequest\x1a\x1e.afterword.v1.SimulateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'afterword.v1.simulation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONFIGURATION']._serialized_start=356
-  _globals['_CONFIGURATION']._serialized_end=765
-  _globals['_RULEACTIVATION']._serialized_start=767
-  _globals['_RULEACTIVATION']._serialized_end=861
-  _globals['_CONTACTCONSENT']._serialized_start=864
-  _globals['_CONTACTCONSENT']._serialized_end=1158
-  _globals['_SIMULATEREQUEST']._serialized_start=1161
-  _globals['_SIMULATEREQUEST']._serialized_end=1366
-  _globals['_SIMULATERESPONSE']._serialized_start=1368
-  _globals['_SIMULATERESPONSE']._serialized_end=1486
-  _globals['_SIMULATEDOUTCOME']._serialized_start=1489
-  _globals['_SIMULATEDOUTCOME']._serialized_end=1886
-  _globals['_SIMULATIONSUMMARY']._serialized_start=1889
-  _globals['_SIMULATIONSUMMARY']._serialized_end=2426
-  _globals['_SIMULATIONSUMMARY_DISPOSITIONCOUNT']._serialized_start=2206
-  _globals['_SIMULATIONSUMMARY_DISPOSITIONCOUNT']._serialized_end=2299
-  _globals['_SIMULATIONSUMMARY_OUTCOMECOUNT']._serialized_start=2301
-  _globals['_SIMULATIONSUMMARY_OUTCOMECOUNT']._serialized_end=2426
-  _globals['_SIMULATIONSERVICE']._serialized_start=2428
-  _globals['_SIMULATIONSERVICE']._serialized_end=2524
+  _globals['_CONFIGURATION']._serialized_start=428
+  _globals['_CONFIGURATION']._serialized_end=919
+  _globals['_RULEACTIVATION']._serialized_start=921
+  _globals['_RULEACTIVATION']._serialized_end=1015
+  _globals['_CONTACTCONSENT']._serialized_start=1018
+  _globals['_CONTACTCONSENT']._serialized_end=1312
+  _globals['_SIMULATEREQUEST']._serialized_start=1315
+  _globals['_SIMULATEREQUEST']._serialized_end=1520
+  _globals['_SIMULATERESPONSE']._serialized_start=1522
+  _globals['_SIMULATERESPONSE']._serialized_end=1640
+  _globals['_SIMULATEDOUTCOME']._serialized_start=1643
+  _globals['_SIMULATEDOUTCOME']._serialized_end=2040
+  _globals['_SIMULATIONSUMMARY']._serialized_start=2043
+  _globals['_SIMULATIONSUMMARY']._serialized_end=2580
+  _globals['_SIMULATIONSUMMARY_DISPOSITIONCOUNT']._serialized_start=2360
+  _globals['_SIMULATIONSUMMARY_DISPOSITIONCOUNT']._serialized_end=2453
+  _globals['_SIMULATIONSUMMARY_OUTCOMECOUNT']._serialized_start=2455
+  _globals['_SIMULATIONSUMMARY_OUTCOMECOUNT']._serialized_end=2580
+  _globals['_SIMULATIONSERVICE']._serialized_start=2582
+  _globals['_SIMULATIONSERVICE']._serialized_end=2678
 # @@protoc_insertion_point(module_scope)

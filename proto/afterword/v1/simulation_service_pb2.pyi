@@ -10,6 +10,8 @@ from afterword.v1 import event_service_pb2 as _event_service_pb2
 from afterword.v1 import invitation_service_pb2 as _invitation_service_pb2
 from afterword.v1 import platform_service_pb2 as _platform_service_pb2
 from afterword.v1 import rule_service_pb2 as _rule_service_pb2
+from afterword.v1 import sender_service_pb2 as _sender_service_pb2
+from afterword.v1 import template_service_pb2 as _template_service_pb2
 from afterword.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -45,6 +47,8 @@ class Configuration(_message.Message):
     CARRIERS_FIELD_NUMBER: _builtins.int
     BOOKED_FIELD_NUMBER: _builtins.int
     PLATFORMS_FIELD_NUMBER: _builtins.int
+    SENDERS_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     """Id of the account; empty: the caller's."""
     @_builtins.property
@@ -83,6 +87,14 @@ class Configuration(_message.Message):
     def platforms(self) -> _containers.RepeatedCompositeFieldContainer[_platform_service_pb2.Platform]:
         """Review platforms."""
 
+    @_builtins.property
+    def senders(self) -> _containers.RepeatedCompositeFieldContainer[_sender_service_pb2.Sender]:
+        """What sends. A simulation sends nothing; their secrets need not be there."""
+
+    @_builtins.property
+    def templates(self) -> _containers.RepeatedCompositeFieldContainer[_template_service_pb2.Template]:
+        """Templates of the shop's own."""
+
     def __init__(
         self,
         *,
@@ -96,10 +108,12 @@ class Configuration(_message.Message):
         carriers: _abc.Iterable[_channel_service_pb2.Carrier] | None = ...,
         booked: _channel_service_pb2.Account | None = ...,
         platforms: _abc.Iterable[_platform_service_pb2.Platform] | None = ...,
+        senders: _abc.Iterable[_sender_service_pb2.Sender] | None = ...,
+        templates: _abc.Iterable[_template_service_pb2.Template] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "activations", b"activations", "booked", b"booked", "caps", b"caps", "carriers", b"carriers", "channels", b"channels", "consents", b"consents", "event_types", b"event_types", "platforms", b"platforms", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "activations", b"activations", "booked", b"booked", "caps", b"caps", "carriers", b"carriers", "channels", b"channels", "consents", b"consents", "event_types", b"event_types", "platforms", b"platforms", "rules", b"rules", "senders", b"senders", "templates", b"templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,43 +26,64 @@ from afterword.v1 import channel_service_pb2 as afterword_dot_v1_dot_channel__se
 from afterword.v1 import event_pb2 as afterword_dot_v1_dot_event__pb2
 from afterword.v1 import rule_service_pb2 as afterword_dot_v1_dot_rule__service__pb2
 from afterword.v1 import types_pb2 as afterword_dot_v1_dot_types__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#afterword/v1/template_service.proto\x12\x0c\x61\x66terword.v1\x1a\"afterword/v1/channel_service.proto\x1a\x18\x61\x66terword/v1/event.proto\x1a\x1f\x61\x66terword/v1/rule_service.proto\x1a\x18\x61\x66terword/v1/types.proto\"\x94\x04\n\x08Template\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.afterword.v1.Template.Kind\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12+\n\x08\x66\x61milies\x18\x05 \x03(\x0e\x32\x19.afterword.v1.Rule.Family\x12\'\n\x08purposes\x18\x06 \x03(\x0e\x32\x15.afterword.v1.Purpose\x12.\n\x0b\x64\x65\x66\x61ult_for\x18\x07 \x03(\x0e\x32\x19.afterword.v1.Rule.Family\x12)\n\x04\x62ody\x18\x08 \x01(\x0e\x32\x1b.afterword.v1.Template.Body\x12\x11\n\tlanguages\x18\t \x03(\t\x12)\n\tquestions\x18\n \x03(\x0b\x32\x16.afterword.v1.Question\x12\x1b\n\x13\x63\x61n_require_comment\x18\x0b \x01(\x08\"D\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_EMAIL\x10\x01\x12\x16\n\x12KIND_QUESTIONNAIRE\x10\x02\"R\n\x04\x42ody\x12\x14\n\x10\x42ODY_UNSPECIFIED\x10\x00\x12\x11\n\rBODY_OPTIONAL\x10\x01\x12\x11\n\rBODY_REQUIRED\x10\x02\x12\x0e\n\nBODY_FIXED\x10\x03\"\xaf\x02\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.afterword.v1.Question.Kind\x12/\n\x07subject\x18\x03 \x01(\x0e\x32\x1e.afterword.v1.Question.Subject\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08required\x18\x05 \x01(\x08\"M\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_RATING\x10\x01\x12\r\n\tKIND_TEXT\x10\x02\x12\x0f\n\x0bKIND_YES_NO\x10\x03\"L\n\x07Subject\x12\x17\n\x13SUBJECT_UNSPECIFIED\x10\x00\x12\x13\n\x0fSUBJECT_SERVICE\x10\x01\x12\x13\n\x0fSUBJECT_PRODUCT\x10\x02\"\xfd\x01\n\x0cRuleTemplate\x12\x0c\n\x04step\x18\x01 \x01(\t\x12$\n\x06medium\x18\x02 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x10\n\x08template\x18\x03 \x01(\t\x12\x19\n\x11\x63ombined_template\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x11\n\tpreheader\x18\x06 \x01(\t\x12\x0c\n\x04\x62ody\x18\x07 \x01(\t\x12)\n\x06sender\x18\x08 \x01(\x0b\x32\x19.afterword.v1.EmailSender\x12\x15\n\rquestionnaire\x18\t \x01(\t\x12\x18\n\x10\x63omment_required\x18\n \x01(\x08\"\x93\x01\n\x14ListTemplatesRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.afterword.v1.Template.Kind\x12)\n\x06\x66\x61mily\x18\x02 \x01(\x0e\x32\x19.afterword.v1.Rule.Family\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"[\n\x15ListTemplatesResponse\x12)\n\ttemplates\x18\x01 \x03(\x0b\x32\x16.afterword.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x18ListRuleTemplatesRequest\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\"a\n\x19ListRuleTemplatesResponse\x12-\n\ttemplates\x18\x01 \x03(\x0b\x32\x1a.afterword.v1.RuleTemplate\x12\x15\n\rrule_revision\x18\x02 \x01(\x03\"\xc3\x01\n\x16PreviewTemplateRequest\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12$\n\x06medium\x18\x03 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x10\n\x08template\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\"\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x13.afterword.v1.Event\x12\x0e\n\x06locale\x18\x07 \x01(\t\x12\x10\n\x08\x63ombined\x18\x08 \x01(\x08\"z\n\x17PreviewTemplateResponse\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04html\x18\x04 \x01(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12\x0e\n\x06sender\x18\x06 \x01(\t2\xfa\x02\n\x0fTemplateService\x12X\n\rListTemplates\x12\".afterword.v1.ListTemplatesRequest\x1a#.afterword.v1.ListTemplatesResponse\x12G\n\x0bGetTemplate\x12 .afterword.v1.GetTemplateRequest\x1a\x16.afterword.v1.Template\x12\x64\n\x11ListRuleTemplates\x12&.afterword.v1.ListRuleTemplatesRequest\x1a\'.afterword.v1.ListRuleTemplatesResponse\x12^\n\x0fPreviewTemplate\x12$.afterword.v1.PreviewTemplateRequest\x1a%.afterword.v1.PreviewTemplateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#afterword/v1/template_service.proto\x12\x0c\x61\x66terword.v1\x1a\"afterword/v1/channel_service.proto\x1a\x18\x61\x66terword/v1/event.proto\x1a\x1f\x61\x66terword/v1/rule_service.proto\x1a\x18\x61\x66terword/v1/types.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x06\n\x08Template\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.afterword.v1.Template.Kind\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12+\n\x08\x66\x61milies\x18\x05 \x03(\x0e\x32\x19.afterword.v1.Rule.Family\x12\'\n\x08purposes\x18\x06 \x03(\x0e\x32\x15.afterword.v1.Purpose\x12.\n\x0b\x64\x65\x66\x61ult_for\x18\x07 \x03(\x0e\x32\x19.afterword.v1.Rule.Family\x12)\n\x04\x62ody\x18\x08 \x01(\x0e\x32\x1b.afterword.v1.Template.Body\x12\x11\n\tlanguages\x18\t \x03(\t\x12)\n\tquestions\x18\n \x03(\x0b\x32\x16.afterword.v1.Question\x12\x1b\n\x13\x63\x61n_require_comment\x18\x0b \x01(\x08\x12/\n\x08\x63ontents\x18\x0c \x03(\x0b\x32\x1d.afterword.v1.TemplateContent\x12\x16\n\x0e\x64\x65\x66\x61ult_locale\x18\r \x01(\t\x12\x10\n\x08revision\x18\x0e \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_EMAIL\x10\x01\x12\x16\n\x12KIND_QUESTIONNAIRE\x10\x02\x12\x0c\n\x08KIND_SMS\x10\x03\x12\x11\n\rKIND_WHATSAPP\x10\x04\"R\n\x04\x42ody\x12\x14\n\x10\x42ODY_UNSPECIFIED\x10\x00\x12\x11\n\rBODY_OPTIONAL\x10\x01\x12\x11\n\rBODY_REQUIRED\x10\x02\x12\x0e\n\nBODY_FIXED\x10\x03\"\xb3\x01\n\x0fTemplateContent\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12+\n\x05\x65mail\x18\x02 \x01(\x0b\x32\x1a.afterword.v1.EmailContentH\x00\x12\'\n\x03sms\x18\x03 \x01(\x0b\x32\x18.afterword.v1.SmsContentH\x00\x12\x31\n\x08whatsapp\x18\x04 \x01(\x0b\x32\x1d.afterword.v1.WhatsAppContentH\x00\x42\x07\n\x05parts\"u\n\x0c\x45mailContent\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpreheader\x18\x02 \x01(\t\x12\x13\n\x0bsender_name\x18\x03 \x01(\t\x12\x10\n\x08reply_to\x18\x04 \x01(\t\x12\x0c\n\x04html\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\"\x1a\n\nSmsContent\x12\x0c\n\x04text\x18\x01 \x01(\t\"N\n\x0fWhatsAppContent\x12\x15\n\rtemplate_name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x03(\t\"\xaf\x02\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.afterword.v1.Question.Kind\x12/\n\x07subject\x18\x03 \x01(\x0e\x32\x1e.afterword.v1.Question.Subject\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08required\x18\x05 \x01(\x08\"M\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_RATING\x10\x01\x12\r\n\tKIND_TEXT\x10\x02\x12\x0f\n\x0bKIND_YES_NO\x10\x03\"L\n\x07Subject\x12\x17\n\x13SUBJECT_UNSPECIFIED\x10\x00\x12\x13\n\x0fSUBJECT_SERVICE\x10\x01\x12\x13\n\x0fSUBJECT_PRODUCT\x10\x02\"\xfd\x01\n\x0cRuleTemplate\x12\x0c\n\x04step\x18\x01 \x01(\t\x12$\n\x06medium\x18\x02 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x10\n\x08template\x18\x03 \x01(\t\x12\x19\n\x11\x63ombined_template\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x11\n\tpreheader\x18\x06 \x01(\t\x12\x0c\n\x04\x62ody\x18\x07 \x01(\t\x12)\n\x06sender\x18\x08 \x01(\x0b\x32\x19.afterword.v1.EmailSender\x12\x15\n\rquestionnaire\x18\t \x01(\t\x12\x18\n\x10\x63omment_required\x18\n \x01(\x08\"\xa3\x01\n\x14ListTemplatesRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.afterword.v1.Template.Kind\x12)\n\x06\x66\x61mily\x18\x02 \x01(\x0e\x32\x19.afterword.v1.Rule.Family\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x0e\n\x06parent\x18\x05 \x01(\t\"[\n\x15ListTemplatesResponse\x12)\n\ttemplates\x18\x01 \x03(\x0b\x32\x16.afterword.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x12GetTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\x91\x01\n\x15\x43reateTemplateRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x13\n\x0btemplate_id\x18\x02 \x01(\t\x12(\n\x08template\x18\x03 \x01(\x0b\x32\x16.afterword.v1.Template\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x9d\x01\n\x15UpdateTemplateRequest\x12(\n\x08template\x18\x01 \x01(\x0b\x32\x16.afterword.v1.Template\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"^\n\x15\x44\x65leteTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"S\n\x1cListTemplateRevisionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x1dListTemplateRevisionsResponse\x12)\n\ttemplates\x18\x01 \x03(\x0b\x32\x16.afterword.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x18ListRuleTemplatesRequest\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\"a\n\x19ListRuleTemplatesResponse\x12-\n\ttemplates\x18\x01 \x03(\x0b\x32\x1a.afterword.v1.RuleTemplate\x12\x15\n\rrule_revision\x18\x02 \x01(\x03\"\xf2\x01\n\x16PreviewTemplateRequest\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12$\n\x06medium\x18\x03 \x01(\x0e\x32\x14.afterword.v1.Medium\x12\x10\n\x08template\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\"\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x13.afterword.v1.Event\x12\x0e\n\x06locale\x18\x07 \x01(\t\x12\x10\n\x08\x63ombined\x18\x08 \x01(\x08\x12\x12\n\ninvitation\x18\t \x01(\t\x12\x19\n\x11template_revision\x18\n \x01(\x03\"\x8c\x02\n\x17PreviewTemplateResponse\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04html\x18\x04 \x01(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12\x0e\n\x06sender\x18\x06 \x01(\t\x12\x14\n\x0csms_segments\x18\x07 \x01(\x05\x12\x14\n\x0csms_encoding\x18\x08 \x01(\t\x12\x11\n\tpreheader\x18\t \x01(\t\x12\x19\n\x11template_revision\x18\n \x01(\x03\x12\x19\n\x11whatsapp_template\x18\x0b \x01(\t\x12\x1b\n\x13whatsapp_parameters\x18\x0c \x03(\t2\xd9\x05\n\x0fTemplateService\x12M\n\x0e\x43reateTemplate\x12#.afterword.v1.CreateTemplateRequest\x1a\x16.afterword.v1.Template\x12X\n\rListTemplates\x12\".afterword.v1.ListTemplatesRequest\x1a#.afterword.v1.ListTemplatesResponse\x12G\n\x0bGetTemplate\x12 .afterword.v1.GetTemplateRequest\x1a\x16.afterword.v1.Template\x12M\n\x0eUpdateTemplate\x12#.afterword.v1.UpdateTemplateRequest\x1a\x16.afterword.v1.Template\x12M\n\x0e\x44\x65leteTemplate\x12#.afterword.v1.DeleteTemplateRequest\x1a\x16.google.protobuf.Empty\x12p\n\x15ListTemplateRevisions\x12*.afterword.v1.ListTemplateRevisionsRequest\x1a+.afterword.v1.ListTemplateRevisionsResponse\x12\x64\n\x11ListRuleTemplates\x12&.afterword.v1.ListRuleTemplatesRequest\x1a\'.afterword.v1.ListRuleTemplatesResponse\x12^\n\x0fPreviewTemplate\x12$.afterword.v1.PreviewTemplateRequest\x1a%.afterword.v1.PreviewTemplateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'afterword.v1.template_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TEMPLATE']._serialized_start=175
-  _globals['_TEMPLATE']._serialized_end=707
-  _globals['_TEMPLATE_KIND']._serialized_start=555
-  _globals['_TEMPLATE_KIND']._serialized_end=623
-  _globals['_TEMPLATE_BODY']._serialized_start=625
-  _globals['_TEMPLATE_BODY']._serialized_end=707
-  _globals['_QUESTION']._serialized_start=710
-  _globals['_QUESTION']._serialized_end=1013
-  _globals['_QUESTION_KIND']._serialized_start=858
-  _globals['_QUESTION_KIND']._serialized_end=935
-  _globals['_QUESTION_SUBJECT']._serialized_start=937
-  _globals['_QUESTION_SUBJECT']._serialized_end=1013
-  _globals['_RULETEMPLATE']._serialized_start=1016
-  _globals['_RULETEMPLATE']._serialized_end=1269
-  _globals['_LISTTEMPLATESREQUEST']._serialized_start=1272
-  _globals['_LISTTEMPLATESREQUEST']._serialized_end=1419
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=1421
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=1512
-  _globals['_GETTEMPLATEREQUEST']._serialized_start=1514
-  _globals['_GETTEMPLATEREQUEST']._serialized_end=1548
-  _globals['_LISTRULETEMPLATESREQUEST']._serialized_start=1550
-  _globals['_LISTRULETEMPLATESREQUEST']._serialized_end=1606
-  _globals['_LISTRULETEMPLATESRESPONSE']._serialized_start=1608
-  _globals['_LISTRULETEMPLATESRESPONSE']._serialized_end=1705
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=1708
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=1903
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=1905
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=2027
-  _globals['_TEMPLATESERVICE']._serialized_start=2030
-  _globals['_TEMPLATESERVICE']._serialized_end=2408
+  _globals['_TEMPLATE']._serialized_start=271
+  _globals['_TEMPLATE']._serialized_end=1039
+  _globals['_TEMPLATE_KIND']._serialized_start=854
+  _globals['_TEMPLATE_KIND']._serialized_end=955
+  _globals['_TEMPLATE_BODY']._serialized_start=957
+  _globals['_TEMPLATE_BODY']._serialized_end=1039
+  _globals['_TEMPLATECONTENT']._serialized_start=1042
+  _globals['_TEMPLATECONTENT']._serialized_end=1221
+  _globals['_EMAILCONTENT']._serialized_start=1223
+  _globals['_EMAILCONTENT']._serialized_end=1340
+  _globals['_SMSCONTENT']._serialized_start=1342
+  _globals['_SMSCONTENT']._serialized_end=1368
+  _globals['_WHATSAPPCONTENT']._serialized_start=1370
+  _globals['_WHATSAPPCONTENT']._serialized_end=1448
+  _globals['_QUESTION']._serialized_start=1451
+  _globals['_QUESTION']._serialized_end=1754
+  _globals['_QUESTION_KIND']._serialized_start=1599
+  _globals['_QUESTION_KIND']._serialized_end=1676
+  _globals['_QUESTION_SUBJECT']._serialized_start=1678
+  _globals['_QUESTION_SUBJECT']._serialized_end=1754
+  _globals['_RULETEMPLATE']._serialized_start=1757
+  _globals['_RULETEMPLATE']._serialized_end=2010
+  _globals['_LISTTEMPLATESREQUEST']._serialized_start=2013
+  _globals['_LISTTEMPLATESREQUEST']._serialized_end=2176
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=2178
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=2269
+  _globals['_GETTEMPLATEREQUEST']._serialized_start=2271
+  _globals['_GETTEMPLATEREQUEST']._serialized_end=2323
+  _globals['_CREATETEMPLATEREQUEST']._serialized_start=2326
+  _globals['_CREATETEMPLATEREQUEST']._serialized_end=2471
+  _globals['_UPDATETEMPLATEREQUEST']._serialized_start=2474
+  _globals['_UPDATETEMPLATEREQUEST']._serialized_end=2631
+  _globals['_DELETETEMPLATEREQUEST']._serialized_start=2633
+  _globals['_DELETETEMPLATEREQUEST']._serialized_end=2727
+  _globals['_LISTTEMPLATEREVISIONSREQUEST']._serialized_start=2729
+  _globals['_LISTTEMPLATEREVISIONSREQUEST']._serialized_end=2812
+  _globals['_LISTTEMPLATEREVISIONSRESPONSE']._serialized_start=2814
+  _globals['_LISTTEMPLATEREVISIONSRESPONSE']._serialized_end=2913
+  _globals['_LISTRULETEMPLATESREQUEST']._serialized_start=2915
+  _globals['_LISTRULETEMPLATESREQUEST']._serialized_end=2971
+  _globals['_LISTRULETEMPLATESRESPONSE']._serialized_start=2973
+  _globals['_LISTRULETEMPLATESRESPONSE']._serialized_end=3070
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=3073
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=3315
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=3318
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=3586
+  _globals['_TEMPLATESERVICE']._serialized_start=3589
+  _globals['_TEMPLATESERVICE']._serialized_end=4318
 # @@protoc_insertion_point(module_scope)

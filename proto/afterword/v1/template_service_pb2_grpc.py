@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from afterword.v1 import template_service_pb2 as afterword_dot_v1_dot_template__service__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.75.1'
 GRPC_VERSION = grpc.__version__
@@ -26,8 +27,11 @@ if _version_not_supported:
 
 
 class TemplateServiceStub(object):
-    """Lists the templates that rules name, and shows what becomes of them. Content is apart from the logic
+    """Manages the templates that rules name, and shows what becomes of them. Content is apart from the logic
     of rules: nothing here changes when or to whom anything goes.
+
+    Own templates are written in Liquid; docs/TEMPLATES.md lists variables, filters and limits. What is
+    wrong in one is told with its line and column when it is saved.
     """
 
     def __init__(self, channel):
@@ -36,6 +40,11 @@ class TemplateServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateTemplate = channel.unary_unary(
+                '/afterword.v1.TemplateService/CreateTemplate',
+                request_serializer=afterword_dot_v1_dot_template__service__pb2.CreateTemplateRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_template__service__pb2.Template.FromString,
+                _registered_method=True)
         self.ListTemplates = channel.unary_unary(
                 '/afterword.v1.TemplateService/ListTemplates',
                 request_serializer=afterword_dot_v1_dot_template__service__pb2.ListTemplatesRequest.SerializeToString,
@@ -45,6 +54,21 @@ class TemplateServiceStub(object):
                 '/afterword.v1.TemplateService/GetTemplate',
                 request_serializer=afterword_dot_v1_dot_template__service__pb2.GetTemplateRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_template__service__pb2.Template.FromString,
+                _registered_method=True)
+        self.UpdateTemplate = channel.unary_unary(
+                '/afterword.v1.TemplateService/UpdateTemplate',
+                request_serializer=afterword_dot_v1_dot_template__service__pb2.UpdateTemplateRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_template__service__pb2.Template.FromString,
+                _registered_method=True)
+        self.DeleteTemplate = channel.unary_unary(
+                '/afterword.v1.TemplateService/DeleteTemplate',
+                request_serializer=afterword_dot_v1_dot_template__service__pb2.DeleteTemplateRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ListTemplateRevisions = channel.unary_unary(
+                '/afterword.v1.TemplateService/ListTemplateRevisions',
+                request_serializer=afterword_dot_v1_dot_template__service__pb2.ListTemplateRevisionsRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_template__service__pb2.ListTemplateRevisionsResponse.FromString,
                 _registered_method=True)
         self.ListRuleTemplates = channel.unary_unary(
                 '/afterword.v1.TemplateService/ListRuleTemplates',
@@ -59,12 +83,26 @@ class TemplateServiceStub(object):
 
 
 class TemplateServiceServicer(object):
-    """Lists the templates that rules name, and shows what becomes of them. Content is apart from the logic
+    """Manages the templates that rules name, and shows what becomes of them. Content is apart from the logic
     of rules: nothing here changes when or to whom anything goes.
+
+    Own templates are written in Liquid; docs/TEMPLATES.md lists variables, filters and limits. What is
+    wrong in one is told with its line and column when it is saved.
     """
 
+    def CreateTemplate(self, request, context):
+        """Adds a template of the shop's own. Rules name it by its id; an own one goes before a shipped one of
+        the same id.
+        Errors: ALREADY_EXISTS; INVALID_ARGUMENT naming the field, line and column; RESOURCE_EXHAUSTED if
+        the account has too many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTemplates(self, request, context):
-        """Lists the templates: those of e-mails first, each kind by id. They are the same for all accounts.
+        """Lists the shipped templates, those of e-mails first, each kind by id; with a parent, the own
+        templates of that account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +110,32 @@ class TemplateServiceServicer(object):
 
     def GetTemplate(self, request, context):
         """Reads a template.
+        Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTemplate(self, request, context):
+        """Changes an own template: a new revision. What has not been rendered yet says what the newest one
+        says; reminders of review requests repeat what was sent first.
+        Errors: NOT_FOUND; ABORTED if the etag is not that of the present; INVALID_ARGUMENT as CreateTemplate;
+        FAILED_PRECONDITION if a rule that names it would not be among its families.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTemplate(self, request, context):
+        """Removes an own template with its revisions.
+        Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTemplateRevisions(self, request, context):
+        """Lists the revisions of an own template that are kept, newest first: 64, or 1 MiB of former ones.
         Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -87,8 +151,9 @@ class TemplateServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PreviewTemplate(self, request, context):
-        """Renders an e-mail as it would go out, with an event of the request or one made up. Sends nothing.
-        Errors: NOT_FOUND for rule, template or channel; INVALID_ARGUMENT naming the field;
+        """Renders a message as it would go out, with an event of the request, that of an invitation, or one made
+        up. Sends nothing.
+        Errors: NOT_FOUND for rule, template, invitation or channel; INVALID_ARGUMENT naming the field;
         FAILED_PRECONDITION if a message could not be made either.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -98,6 +163,11 @@ class TemplateServiceServicer(object):
 
 def add_TemplateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTemplate,
+                    request_deserializer=afterword_dot_v1_dot_template__service__pb2.CreateTemplateRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_template__service__pb2.Template.SerializeToString,
+            ),
             'ListTemplates': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTemplates,
                     request_deserializer=afterword_dot_v1_dot_template__service__pb2.ListTemplatesRequest.FromString,
@@ -107,6 +177,21 @@ def add_TemplateServiceServicer_to_server(servicer, server):
                     servicer.GetTemplate,
                     request_deserializer=afterword_dot_v1_dot_template__service__pb2.GetTemplateRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_template__service__pb2.Template.SerializeToString,
+            ),
+            'UpdateTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTemplate,
+                    request_deserializer=afterword_dot_v1_dot_template__service__pb2.UpdateTemplateRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_template__service__pb2.Template.SerializeToString,
+            ),
+            'DeleteTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTemplate,
+                    request_deserializer=afterword_dot_v1_dot_template__service__pb2.DeleteTemplateRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListTemplateRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTemplateRevisions,
+                    request_deserializer=afterword_dot_v1_dot_template__service__pb2.ListTemplateRevisionsRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_template__service__pb2.ListTemplateRevisionsResponse.SerializeToString,
             ),
             'ListRuleTemplates': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRuleTemplates,
@@ -127,9 +212,39 @@ def add_TemplateServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TemplateService(object):
-    """Lists the templates that rules name, and shows what becomes of them. Content is apart from the logic
+    """Manages the templates that rules name, and shows what becomes of them. Content is apart from the logic
     of rules: nothing here changes when or to whom anything goes.
+
+    Own templates are written in Liquid; docs/TEMPLATES.md lists variables, filters and limits. What is
+    wrong in one is told with its line and column when it is saved.
     """
+
+    @staticmethod
+    def CreateTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.TemplateService/CreateTemplate',
+            afterword_dot_v1_dot_template__service__pb2.CreateTemplateRequest.SerializeToString,
+            afterword_dot_v1_dot_template__service__pb2.Template.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListTemplates(request,
@@ -175,6 +290,87 @@ class TemplateService(object):
             '/afterword.v1.TemplateService/GetTemplate',
             afterword_dot_v1_dot_template__service__pb2.GetTemplateRequest.SerializeToString,
             afterword_dot_v1_dot_template__service__pb2.Template.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.TemplateService/UpdateTemplate',
+            afterword_dot_v1_dot_template__service__pb2.UpdateTemplateRequest.SerializeToString,
+            afterword_dot_v1_dot_template__service__pb2.Template.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.TemplateService/DeleteTemplate',
+            afterword_dot_v1_dot_template__service__pb2.DeleteTemplateRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTemplateRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.TemplateService/ListTemplateRevisions',
+            afterword_dot_v1_dot_template__service__pb2.ListTemplateRevisionsRequest.SerializeToString,
+            afterword_dot_v1_dot_template__service__pb2.ListTemplateRevisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,194 @@
+"""The words for those who bought once, often, or not for a long time, in each language.
+
+Decides: what they say (D9, D12, D13). None promises what a shop may not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from senders.languages import Copy
+
+
+def _once(subject: str, preheader: str, *paragraphs: str) -> Copy:
+    """Return the words of a mail with one subject, whichever step it is."""
+    return Copy(subject, subject, paragraphs, preheader=preheader)
+
+
+FIRST_PURCHASE: Final[Mapping[str, Copy]] = {
+    "en": _once(
+        "Thank you for your first order at {{shop}}",
+        "We are glad that you found us.",
+        "This was your first order at {{shop}}, and we would like to thank you for it.",
+        "If there is anything we can do for you, simply reply to this message.",
+    ),
+    "de": _once(
+        "Danke für Ihre erste Bestellung bei {{shop}}",
+        "Schön, dass Sie zu uns gefunden haben.",
+        "das war Ihre erste Bestellung bei {{shop}}, und dafür möchten wir Ihnen danken.",
+        "Wenn wir etwas für Sie tun können, antworten Sie einfach auf diese Nachricht.",
+    ),
+    "es": _once(
+        "Gracias por tu primer pedido en {{shop}}",
+        "Nos alegra que nos hayas encontrado.",
+        "Este ha sido tu primer pedido en {{shop}} y queremos darte las gracias.",
+        "Si podemos ayudarte en algo, responde a este mensaje.",
+    ),
+    "fr": _once(
+        "Merci pour votre première commande chez {{shop}}",
+        "Nous sommes ravis que vous nous ayez trouvés.",
+        "C'était votre première commande chez {{shop}}, et nous tenons à vous en remercier.",
+        "Si nous pouvons faire quelque chose pour vous, il suffit de répondre à ce message.",
+    ),
+    "pl": _once(
+        "Dziękujemy za pierwsze zamówienie w sklepie {{shop}}",
+        "Cieszymy się, że jesteś z nami.",
+        "to było Twoje pierwsze zamówienie w sklepie {{shop}}. Bardzo za nie dziękujemy.",
+        "Jeśli możemy w czymś pomóc, wystarczy odpowiedzieć na tę wiadomość.",
+    ),
+    "pt": _once(
+        "Obrigado pela sua primeira encomenda em {{shop}}",
+        "Ficamos contentes por nos ter encontrado.",
+        "Esta foi a sua primeira encomenda em {{shop}} e queremos agradecer-lhe.",
+        "Se pudermos ajudar em alguma coisa, basta responder a esta mensagem.",
+    ),
+}
+"""Once in a lifetime (D9)."""
+
+FREQUENT_BUYER: Final[Mapping[str, Copy]] = {
+    "en": _once(
+        "A thank-you from {{shop}}",
+        "It is good to have you as a customer.",
+        "You have bought at {{shop}} several times lately, and we would like to say thank you.",
+        "Simply reply to this message before your next order, and we will tell you about the benefit "
+        "that we have for you.",
+    ),
+    "de": _once(
+        "Ein Dankeschön von {{shop}}",
+        "Schön, dass Sie uns treu sind.",
+        "Sie haben in letzter Zeit mehrmals bei {{shop}} eingekauft, und dafür möchten wir Danke "
+        "sagen.",
+        "Antworten Sie vor Ihrer nächsten Bestellung einfach auf diese Nachricht, und wir sagen "
+        "Ihnen, welchen Vorteil wir für Sie haben.",
+    ),
+    "es": _once(
+        "Un agradecimiento de {{shop}}",
+        "Nos alegra tenerte como cliente.",
+        "Últimamente has comprado varias veces en {{shop}} y queremos darte las gracias.",
+        "Antes de tu próximo pedido, responde a este mensaje y te contaremos qué ventaja tenemos "
+        "para ti.",
+    ),
+    "fr": _once(
+        "Un merci de la part de {{shop}}",
+        "Nous sommes heureux de vous compter parmi nos clients.",
+        "Vous avez acheté plusieurs fois chez {{shop}} ces derniers temps, et nous tenons à vous "
+        "dire merci.",
+        "Répondez à ce message avant votre prochaine commande, et nous vous dirons quel avantage "
+        "nous avons pour vous.",
+    ),
+    "pl": _once(
+        "Podziękowanie od {{shop}}",
+        "Dobrze, że jesteś z nami.",
+        "w ostatnim czasie masz za sobą kilka zakupów w sklepie {{shop}} i chcemy Ci za to podziękować.",
+        "Przed następnym zamówieniem odpowiedz na tę wiadomość, a powiemy, jaką korzyść mamy dla "
+        "Ciebie.",
+    ),
+    "pt": _once(
+        "Um agradecimento de {{shop}}",
+        "É bom contar consigo.",
+        "Comprou várias vezes em {{shop}} nos últimos tempos e queremos agradecer-lhe.",
+        "Antes da próxima encomenda, responda a esta mensagem e dir-lhe-emos que vantagem temos para "
+        "si.",
+    ),
+}
+"""After several purchases in a short time (D12)."""
+
+WIN_BACK: Final[Mapping[str, Copy]] = {
+    "en": _once(
+        "We have not seen you for a while",
+        "There is news at {{shop}}.",
+        "It has been some time since you last bought at {{shop}}.",
+        "A few things have changed since then. Come and have a look, we would be glad to see you "
+        "again.",
+    ),
+    "de": _once(
+        "Wir haben uns eine Weile nicht gesehen",
+        "Es gibt Neues bei {{shop}}.",
+        "seit Ihrem letzten Einkauf bei {{shop}} ist einige Zeit vergangen.",
+        "Seitdem hat sich manches getan. Schauen Sie doch vorbei, wir würden uns freuen, Sie "
+        "wiederzusehen.",
+    ),
+    "es": _once(
+        "Hace tiempo que no sabemos de ti",
+        "Hay novedades en {{shop}}.",
+        "Ha pasado un tiempo desde tu última compra en {{shop}}.",
+        "Desde entonces han cambiado algunas cosas. Ven a echar un vistazo, nos alegraría volver a "
+        "verte.",
+    ),
+    "fr": _once(
+        "Nous n'avons plus de vos nouvelles depuis un moment",
+        "Il y a du nouveau chez {{shop}}.",
+        "Un certain temps s'est écoulé depuis votre dernier achat chez {{shop}}.",
+        "Certaines choses ont changé depuis. Venez jeter un œil, cela nous ferait plaisir.",
+    ),
+    "pl": _once(
+        "Dawno się nie widzieliśmy",
+        "W sklepie {{shop}} jest coś nowego.",
+        "od Twoich ostatnich zakupów w sklepie {{shop}} minęło trochę czasu.",
+        "Od tej pory to i owo się zmieniło. Zajrzyj do nas, będzie nam miło.",
+    ),
+    "pt": _once(
+        "Há algum tempo que não nos visita",
+        "Há novidades em {{shop}}.",
+        "Já passou algum tempo desde a sua última compra em {{shop}}.",
+        "Desde então, algumas coisas mudaram. Venha dar uma vista de olhos, teríamos muito gosto.",
+    ),
+}
+"""The first of two to those who stay away (D13)."""
+
+WIN_BACK_LAST: Final[Mapping[str, Copy]] = {
+    "en": _once(
+        "Is there anything we could do better?",
+        "We would like to know what you missed at {{shop}}.",
+        "You have not been back at {{shop}} for a long time, and we wonder why.",
+        "If we did something wrong, simply reply to this message. If you just need nothing, there is "
+        "nothing to do: this is our last message for now.",
+    ),
+    "de": _once(
+        "Können wir etwas besser machen?",
+        "Wir wüssten gern, was Ihnen bei {{shop}} gefehlt hat.",
+        "Sie waren lange nicht mehr bei {{shop}}, und wir fragen uns, warum.",
+        "Wenn wir etwas falsch gemacht haben, antworten Sie einfach auf diese Nachricht. Wenn Sie "
+        "gerade nichts brauchen, müssen Sie nichts tun: Dies ist vorerst unsere letzte Nachricht.",
+    ),
+    "es": _once(
+        "¿Podemos mejorar en algo?",
+        "Nos gustaría saber qué echaste de menos en {{shop}}.",
+        "Hace mucho que no vuelves a {{shop}} y nos preguntamos por qué.",
+        "Si hicimos algo mal, responde a este mensaje. Si simplemente no necesitas nada, no tienes "
+        "que hacer nada: por ahora este es nuestro último mensaje.",
+    ),
+    "fr": _once(
+        "Pouvons-nous mieux faire ?",
+        "Nous aimerions savoir ce qui vous a manqué chez {{shop}}.",
+        "Votre dernière visite chez {{shop}} remonte à longtemps, et nous nous demandons pourquoi.",
+        "Si nous avons commis une erreur, il suffit de répondre à ce message. Si vous n'avez besoin "
+        "de rien, vous n'avez rien à faire : c'est notre dernier message pour le moment.",
+    ),
+    "pl": _once(
+        "Czy możemy coś poprawić?",
+        "Chcemy wiedzieć, czego zabrakło w sklepie {{shop}}.",
+        "od dawna nie było Cię w sklepie {{shop}} i zastanawiamy się dlaczego.",
+        "Jeśli zrobiliśmy coś źle, wystarczy odpowiedzieć na tę wiadomość. Jeśli po prostu niczego "
+        "nie potrzebujesz, nie musisz nic robić: to na razie nasza ostatnia wiadomość.",
+    ),
+    "pt": _once(
+        "Podemos fazer melhor?",
+        "Gostaríamos de saber o que lhe faltou em {{shop}}.",
+        "Há muito que não volta a {{shop}} e gostaríamos de saber porquê.",
+        "Se fizemos algo de errado, basta responder a esta mensagem. Se apenas não precisa de nada, "
+        "não tem de fazer nada: por agora, esta é a nossa última mensagem.",
+    ),
+}
+"""The second of two."""
