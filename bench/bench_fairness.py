@@ -58,6 +58,12 @@ class Sink:
         self._takes_ms = takes_ms
         self._under_way = 0
         self.late_ms: dict[str, list[float]] = {"large": [], "small": []}
+        self._sent = asyncio.Condition()
+
+    async def has_sent(self, shop: str, count: int) -> None:
+        """Return once so many letters of a shop have been handed over."""
+        async with self._sent:
+            await self._sent.wait_for(lambda: len(self.late_ms[shop]) >= count)
 
     def free(self) -> int:
         """Return the places left."""
@@ -72,6 +78,8 @@ class Sink:
         now_ms = time.time() * 1_000
         for letter, _ in letters:
             self.late_ms[letter.channel.id].append(now_ms - letter.event.occur_ms - WAIT_MS)
+        async with self._sent:
+            self._sent.notify_all()
         if self._takes_ms:
             self._under_way += len(letters)
             await asyncio.sleep(self._takes_ms / 1_000)
@@ -148,11 +156,9 @@ async def measure(heap: int, sink: Sink, small: int = SMALL) -> Result:
         await publish(engine, events("small", heap + small, _dues_ms(heap_ms + SECOND_MS, small)))
         spare_the_collector()
         running = asyncio.create_task(engine.run())
-        while clock.now_ms() < heap_ms:
-            await asyncio.sleep(0.2)
-        assert len(sink.late_ms["small"]) == small, sink.late_ms
-        while len(sink.late_ms["small"]) < 2 * small:
-            await asyncio.sleep(0.2)
+        await sink.has_sent("small", small)
+        assert clock.now_ms() < heap_ms, "the small shop alone was too slow"
+        await sink.has_sent("small", 2 * small)
         large, wall_ms = len(sink.late_ms["large"]), clock.now_ms() - heap_ms
         await engine.drain(2_000)
         running.cancel()
@@ -168,8 +174,13 @@ def _dues_ms(first_ms: int, count: int) -> list[int]:
 
 def report(heap: int = HEAP) -> None:
     """Measure with both senders and print."""
-    print(f"\nfairness: one message every {APART_MS} ms beside a heap of {heap}; ms late, handed over")
-    print(f"{'sender':10}{'quiet p50':>11}{'p99':>8}{'beside p50':>12}{'p99':>8}{'ratio p99':>11}", end="")
+    print(
+        f"\nfairness: one message every {APART_MS} ms beside a heap of {heap}; ms late, handed over"
+    )
+    print(
+        f"{'sender':10}{'quiet p50':>11}{'p99':>8}{'beside p50':>12}{'p99':>8}{'ratio p99':>11}",
+        end="",
+    )
     print(f"{'heap a second':>15}")
     for name, places, takes_ms in (("free", 1 << 20, 0), ("narrow", 16, 20)):
         found = uvloop.run(measure(heap, Sink(places, takes_ms)))

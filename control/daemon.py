@@ -178,6 +178,7 @@ class Daemon:
                 version(),
                 self._restarts,
                 lambda: self.registry.snapshot.breakers,
+                self.engine.dispatcher.places.states,
             )
             http.scrape, http.content_type = metrics.scrape, CONTENT_TYPE
         if not self.clock.is_virtual:
@@ -316,7 +317,7 @@ class Daemon:
         )
         invitations = InvitationService(
             engine.reader, engine.explainer, engine.by_hand, engine.second_thoughts,
-            engine.feedback, engine.identity, clock,
+            engine.dead_letters, registry, engine.feedback, engine.identity, clock,
         )  # fmt: skip
         return [
             partial(event_service_pb2_grpc.add_EventServiceServicer_to_server, self._events),

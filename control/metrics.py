@@ -2,7 +2,7 @@
 
 Decides: names, labels and units of metrics. Milliseconds inside, seconds outside, converted here only.
 Never: counts anything itself. No label has values that clients choose, but for the channels whose
-complaint breaker has tripped.
+complaint breaker has tripped, and senders; of both a bounded number.
 
 The store's counters survive restarts; those of the process begin at 0 with it, as counters may.
 """
@@ -24,6 +24,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from core.contact_ports import FeedbackKind
+from core.engine.places import SenderState
 from core.errors import StoreUnavailable
 from core.model import Disposition, Medium, Reason, State
 from core.ports import Counters, Durability, Store
@@ -34,6 +35,8 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 STORE_ANSWER_S = 5
 BREAKERS_MAX = 50
 """Complaint breakers that are told: what holds back now first, then the newest."""
+SENDERS_MAX = 50
+"""Senders that are told: those with the longest line first."""
 
 _COUNTERS = {
     "events_received": "Events that came in, refused ones included.",
@@ -47,6 +50,7 @@ _COUNTERS = {
     "deferred_by_cap": "Deferrals because a frequency cap was full.",
     "deferred_by_hours": "Deferrals because the medium was closed: windows, quiet hours, holidays.",
     "deferred_by_volume": "Deferrals because a volume limit was full.",
+    "turned_away": "Looks at due invitations whose sender had no place or no token.",
     "timers_fired": "Timers that ran out and started something: carts, dormant customers.",
     "ended_at_gate": "Invitations that a gate ended.",
     "gone": "Due entries that had ended otherwise.",
@@ -70,17 +74,20 @@ class Metrics(Collector):
     Args:
         restarts: how often the embedded server was started again.
         breakers: the complaint breakers that ever tripped.
+        senders: how the senders stand, those with the longest line first.
     """
 
     def __init__(
         self, stats: Stats, store: Store, version: str, restarts: Callable[[], int],
         breakers: Callable[[], Sequence[Breaker]],
+        senders: Callable[[], Sequence[SenderState]] = tuple,
     ) -> None:  # fmt: skip
         self._stats = stats
         self._store = store
         self._version = version
         self._restarts = restarts
         self._breakers = breakers
+        self._senders = senders
         self._counters: list[Counters] = []
         self._is_store_up = False
         self._registry = CollectorRegistry()
@@ -106,6 +113,25 @@ class Metrics(Collector):
         yield from self._law()
         yield from self._process()
         yield self._lateness()
+        yield from self._lines()
+
+    def _lines(self) -> Iterator[Metric]:
+        """Yield what waits at senders, without being claimed."""
+        waiting = GaugeMetricFamily(
+            "afterword_sender_waiting",
+            "Due invitations in line at a sender that has no place for them yet.",
+            labels=["sender"],
+        )
+        room = GaugeMetricFamily(
+            "afterword_sender_room",
+            "Messages that a sender takes now; 0 while it is full, out of tokens, resting or down.",
+            labels=["sender"],
+        )
+        for state in self._senders()[:SENDERS_MAX]:
+            waiting.add_metric([state.name], state.waiting)
+            room.add_metric([state.name], state.room)
+        yield waiting
+        yield room
 
     def _info(self) -> Metric:
         labels = {

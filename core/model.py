@@ -172,8 +172,7 @@ class ConsentStatus(enum.IntEnum):
     LIFTED = 6
     """An operator took suppressions away."""
     ASSUMED = 7
-    """Nobody said it: the shop attests it, or writes to its own customers (R20, g2). It counts until the
-    contact says anything; a withdrawal outweighs it, whichever is newer."""
+    """By the shop (R20, g2), until the contact says anything; never outweighs a withdrawal."""
 
 
 class Suppression(enum.IntEnum):

@@ -473,7 +473,7 @@ class Store(ContactStore, Protocol):
         state, due_ms) of each. A call takes a bounded number of claims; call again for the rest.
 
         Entries flagged HOLD_UNKNOWN end UNKNOWN, the others wait again, due as before, in the
-        deferred lane.
+        deferred lane. Partitions that have another owner are left alone, and out of the answer.
         """
 
     # Contacts and invitations (owner-free) -------------------------------------------------------

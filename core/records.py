@@ -347,4 +347,4 @@ class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
     link: str = ""
     """Where the recipient of one made by hand confirms something."""
     template_revision: int = 0
-    """Of the shop's own template that the message before was rendered with: a reminder repeats it (B19)."""
+    """Of the shop's own template that the message before had: a reminder repeats it (B19)."""

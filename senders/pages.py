@@ -32,9 +32,6 @@ from senders.languages import LANGUAGES, Language
 from senders.layouts import layout
 from senders.templates import parsed, variables_in, without_unknown
 
-ACCENT: Final = "#2b5fd9"
-ON_ACCENT: Final = "#ffffff"
-
 _REASONS: Final[Mapping[int, str]] = {
     Purpose.REVIEW: "review",
     Purpose.MARKETING: "marketing",
@@ -120,21 +117,16 @@ def body_of(content: Content, language: str, known: frozenset[str]) -> Body:
     facts = _facts(content, texts, known)
     button = _button(content, language, known)
     foot = _foot(content, texts, known)
-    accent = "{{accent}}" if "accent" in known else ACCENT
-    on_accent = "{{on_accent}}" if "accent" in known else ON_ACCENT
     page = layout("letter").page(
         {
             "language": language,
             "preheader": html.escape(without_unknown(content.preheader, known)),
-            "logo": "{{logo}}" if "logo" in known else "",
             "greeting": html.escape(greeting),
             "paragraphs": [{"paragraph": _breaks(html.escape(text))} for text in paragraphs],
             "items": items,
             "has_images": "yes" if any(item["image"] for item in items) else "",
             "facts": [{name: html.escape(text) for name, text in fact.items()} for fact in facts],
             "button": html.escape(button),
-            "accent": accent,
-            "on_accent": on_accent,
             "closing": html.escape(texts.closing),
             "foot": [{"line": html.escape(line)} for line in foot],
             "unsubscribe": html.escape(texts.unsubscribe) if "unsubscribe" in known else "",
@@ -188,7 +180,7 @@ def _button(content: Content, language: str, known: frozenset[str]) -> str:
 
 
 def _foot(content: Content, texts: Language, known: frozenset[str]) -> list[str]:
-    """Return why somebody gets it, how to object, and who answers for it."""
+    """Return why somebody gets it, and how to object."""
     lines = [str(getattr(texts.reasons, content.reason))]
     if content.reason in _OBJECTIONABLE:
         how = "" if "unsubscribe" in known else f" {texts.objection_by_reply}"

@@ -7,6 +7,7 @@ import argparse
 from afterword.v1 import invitation_service_pb2 as api
 from afterword.v1 import types_pb2
 from control.cli.by_hand import add_create, read_request
+from control.cli.dead_letters import add_dead_letters
 from control.cli.explain import show_explanation
 from control.cli.feedback import add_feedback, add_resolve, resolve_request, times_text
 from control.cli.output import print_fields, print_json, print_table, short, time_text
@@ -44,6 +45,7 @@ def add_parser(nouns: SubParsers) -> None:
         if name in ("cancel", "reinstate", "send-now"):
             add_validate_only(verb)
     add_create(verbs, run_create)
+    add_dead_letters(verbs)
     add_feedback(verbs)
     add_resolve(verbs, run_resolve)
 

@@ -28,7 +28,6 @@ from senders.sms import BAD_NUMBER_CODES, MESSAGE_PARAMETER
 FIELDS_MAX: Final = 100
 TEXT_CHARS_MAX: Final = 4_096
 OPTED_OUT: Final = 21610
-LANDLINE: Final = 30006
 EMPTY_ANSWER: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<Response/>\n'
 """What tells the provider to answer nothing: anything else would be sent as a message."""
 
@@ -106,7 +105,7 @@ def _kinds(status: str, code: int) -> tuple[FeedbackKind, ...]:
         return (FeedbackKind.DELIVERED, FeedbackKind.OPENED)
     if status not in ("undelivered", "failed"):
         return ()
-    if code in BAD_NUMBER_CODES or code == LANDLINE:
+    if code in BAD_NUMBER_CODES:
         return (FeedbackKind.HARD_BOUNCED,)
     if code == OPTED_OUT:
         return (FeedbackKind.SOFT_BOUNCED, FeedbackKind.UNSUBSCRIBED)

@@ -8,14 +8,15 @@ from typing import Any
 import grpc
 
 from afterword.v1 import invitation_service_pb2 as pb2
-from afterword.v1 import invitation_service_pb2_grpc
 from control.conversion import checks, consents, names, pages, times
 from control.conversion.explanations import explanation_to_proto
 from control.conversion.feedback import result_to_proto, told_from_proto
 from control.conversion.invitations import invitation_to_proto, wish_from_proto
+from control.services.dead_letter_methods import DeadLetterMethods
 from control.services.updates import caller, operation
 from core import bounds
 from core.clock import Clock
+from core.engine.dead_letters import DeadLetters
 from core.engine.explain import Explainer
 from core.engine.feedback import FeedbackBook, Outcome, Told
 from core.engine.identity import Identity
@@ -24,6 +25,7 @@ from core.engine.reader import InvitationView, Reader
 from core.engine.reinstate import SecondThoughts
 from core.errors import AfterwordError, FailedPrecondition, OutOfRange
 from core.model import Reason, State
+from core.registry.registry import Registry
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -31,16 +33,19 @@ WAITING_AHEAD_MS = 30 * bounds.DAY_MS
 """How far a list of what waits looks ahead if it does not say."""
 
 
-class InvitationService(invitation_service_pb2_grpc.InvitationServiceServicer):
+class InvitationService(DeadLetterMethods):
     """Reads, cancels, adds and explains invitations."""
 
     def __init__(
         self, reader: Reader, explainer: Explainer, by_hand: ByHand,
-        second_thoughts: SecondThoughts, feedback: FeedbackBook, identity: Identity, clock: Clock,
+        second_thoughts: SecondThoughts, dead_letters: DeadLetters, registry: Registry,
+        feedback: FeedbackBook, identity: Identity, clock: Clock,
     ) -> None:  # fmt: skip
         self._reader = reader
         self._by_hand = by_hand
         self._second_thoughts = second_thoughts
+        self._dead_letters = dead_letters
+        self._registry = registry
         self._feedback = feedback
         self._explainer = explainer
         self._identity = identity

@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from core.model import (
     LASTING_SUPPRESSIONS,
     ConsentScope,
@@ -237,6 +239,29 @@ def erase_ms(entries: Sequence[ConsentEntry]) -> int:
     Cost: O(entries).
     """
     return max((e.time_ms for e in entries if e.status == Suppression.ERASED), default=-1)
+
+
+def as_last_word(entries: Sequence[ConsentEntry], entry: ConsentEntry, now_ms: int) -> ConsentEntry:
+    """Return a no that is said now as the newest word: at the time of the newest evidence it is about,
+    should that be later, because another daemon's clock is ahead. Anything else as it is.
+
+    Cost: O(entries).
+    """
+    if is_evidence(entry.status) or entry.time_ms < now_ms:
+        return entry
+    newest_ms = max(
+        (
+            old.time_ms
+            for old in entries
+            if is_evidence(old.status)
+            and entry.purpose in (0, old.purpose)
+            and entry.medium in (0, old.medium)
+        ),
+        default=0,
+    )
+    if newest_ms <= entry.time_ms:
+        return entry
+    return msgspec.structs.replace(entry, time_ms=newest_ms)
 
 
 def merge(entries: Sequence[ConsentEntry], entry: ConsentEntry) -> list[ConsentEntry]:

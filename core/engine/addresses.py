@@ -56,12 +56,14 @@ class AddressDesk:
         batches = self._batches(asked)
         answers = await asyncio.gather(*(self._ask(*batch, now_ms) for batch in batches))
         said: dict[int, AddressAnswer | None] = {}
+        may: set[int] = set()
         for (_, batch), found in zip(batches, answers, strict=True):
             for index, (one, item) in enumerate(batch):
                 answer = said[id(one)] = None if found is None else found[index]
                 if answer is not None and answer.code == AddressCode.PASSED:
                     one.at_address = item
-        passed = [one for one in entries if id(one) not in said or one.at_address is not None]
+                    may.add(id(one))
+        passed = [one for one in entries if id(one) not in said or id(one) in may]
         refused = [
             (one, _settled(one, answer))
             for one, _ in asked

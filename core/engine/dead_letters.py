@@ -1,13 +1,14 @@
 """Dead letters: invitations that have failed, listed and replayed.
 
-Decides: what stands in the list, newest first: what ended FAILED, can still be read, and has not come back.
+Decides: what stands in the list, newest first: what ended FAILED, can still be read, and has not come
+back.
 Never: what may come back (`core/engine/reinstate.py`).
 
 There is no index of them: what ended is written down by day, and of a day only the lines of what failed
 are looked at.
 
-Cost: a call looks at no more than `DAYS_MAX` days, so a page may be empty and have a next one. A day costs
-a read of its outcomes, 32 bytes for each, in every partition.
+Cost: a call looks at no more than `DAYS_MAX` days, so a page may be empty and have a next one. A day
+costs a read of its outcomes, 32 bytes for each, in every partition.
 """
 
 from __future__ import annotations
@@ -153,5 +154,3 @@ def _parsed(page_token: str) -> Place:
         return int(at), bytes.fromhex(member)
     except ValueError:
         raise InvalidField("it is no token of this list", field="page_token") from None
-
-

@@ -42,8 +42,8 @@ from core.engine.planner import Planner
 from core.engine.timers import TimerRunner
 from core.engine.volume import VolumeDesk, keep
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
-from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane
-from core.model import WaitReason
+from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane, Source
+from core.model import Reason, State, WaitReason
 from core.ports import Store, Waiting
 from core.registry.registry import Registry
 from core.registry.snapshot import Snapshot
@@ -61,6 +61,10 @@ LOOKS_MAX = 3
 """How often a round judges an entry before it waits for the next look."""
 PUZZLED_MS = 15 * bounds.MINUTE_MS
 """When an entry that could not be judged is looked at again."""
+PUZZLED_MAX = 5
+"""How often one process tries to judge an entry; then it has FAILED."""
+PUZZLES_MAX = 10_000
+"""Entries of which their number of tries is remembered."""
 
 
 class Dispatcher:
@@ -84,6 +88,8 @@ class Dispatcher:
         self._clock = clock
         self._lease_clock = SystemClock()
         self._stats = stats
+        self._puzzles: dict[bytes, int] = {}
+        """Members that could not be judged, and how often."""
         self._reading = asyncio.Lock()
         self._claiming = asyncio.Lock()
         self.on_claimed: Callable[[], None] = lambda: None
@@ -214,11 +220,22 @@ class Dispatcher:
             due_ms, member, where = entry
             self._stats.round_errors += 1
             _LOG.exception("invitation %s cannot be judged", member.hex())
-            item = ClaimItem(
-                member, where[1], ClaimAction.DEFER, False, due_ms=now_ms + PUZZLED_MS,
-                wait=WaitReason.RETRY,
+            return Ready(due_ms, where, self._puzzled(member, where[1], now_ms), waiting)
+
+    def _puzzled(self, member: bytes, source: Source, now_ms: int) -> ClaimItem:
+        """Let an entry that cannot be judged wait, and end it after a few tries."""
+        looks = self._puzzles[member] = self._puzzles.get(member, 0) + 1
+        if looks > PUZZLED_MAX:
+            return ClaimItem(
+                member, source, ClaimAction.END, False, (), int(State.FAILED),
+                int(Reason.INTERNAL_ERROR),
             )  # fmt: skip
-            return Ready(due_ms, where, item, waiting)
+        if len(self._puzzles) > PUZZLES_MAX:
+            del self._puzzles[next(iter(self._puzzles))]
+        return ClaimItem(
+            member, source, ClaimAction.DEFER, False, due_ms=now_ms + PUZZLED_MS,
+            wait=WaitReason.RETRY,
+        )  # fmt: skip
 
     # Claim --------------------------------------------------------------------------------------
 

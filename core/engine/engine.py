@@ -18,6 +18,7 @@ from core.engine.accept import Acceptor
 from core.engine.breaker import ComplaintBreaker
 from core.engine.consent_tokens import ConsentTokens
 from core.engine.consents import ConsentBook
+from core.engine.dead_letters import DeadLetters
 from core.engine.dispatch import Dispatcher
 from core.engine.diversion_audit import DiversionAudit
 from core.engine.dossier import Dossiers
@@ -53,8 +54,8 @@ from core.stats import Stats
 _LOG = logging.getLogger(__name__)
 
 ROUND_MAX = 128
-"""Entries of one round: what has just fallen due waits for the rounds before it. They are few partitions'
-where much is due in one instant, so that the fixed cost of a script is shared."""
+"""Entries of one round: what has just fallen due waits for the rounds before it. Where much is due in
+one instant they are of few partitions, so that the fixed cost of a script is shared."""
 ROUNDS_MAX = 2
 """Rounds that have not claimed yet: one is read while another is claimed. What is handed over is bounded
 by the places of its senders."""
@@ -97,8 +98,7 @@ class Engine:
             self.stats,
         )  # fmt: skip
         self._wakeup = asyncio.Event()
-        self.dispatcher.on_claimed = self._wakeup.set
-        self.dispatcher.hand_over.on_freed = self._wakeup.set
+        self.dispatcher.on_claimed = self.dispatcher.hand_over.on_freed = self._wakeup.set
         self._stopping = asyncio.Event()
         self._rounds: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -129,6 +129,9 @@ class Engine:
             store, registry, self.identity, placement, self.pending, self.horizon, self.reader,
             clock, self._wakeup.set,
         )  # fmt: skip
+        self.dead_letters = DeadLetters(
+            store, self.identity, self.reader, self.second_thoughts, clock
+        )
 
     def _open_books(self, store: Store, registry: Registry, clock: Clock) -> None:
         """Make what keeps and tells things about people and messages."""
@@ -294,8 +297,12 @@ class Engine:
 
     async def _recover(self, lease_now_ms: int) -> bool:
         """Take back what has run out; False if nothing had. A call takes a part."""
-        owned = self.ownership.owned
+        owned = dict(self.ownership.owned)
         found = await self.store.recover(owned, lease_now_ms, self._clock.now_ms())
+        for partition in owned.keys() - found.keys():
+            if self.ownership.owned.get(partition) is owned[partition]:
+                self.ownership.lose(partition)
+                self.horizon.forget(partition)
         for partition, entries in found.items():
             for member, _, due_ms in entries:
                 self.stats.reclaimed += 1

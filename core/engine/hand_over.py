@@ -93,16 +93,19 @@ class HandOver:
 
     async def _allowed(self, claim: Claimed) -> list[Ready]:
         """Return what may go on; what may not is settled or ended, and what it holds given back."""
-        entries = await self._past_addresses(claim)
-        if monotonic_ns() - claim.claimed_ns > bounds.HAND_OVER_MS * 1_000_000:
-            allowed = await self._store.mark_sending(
-                claim.partition, claim.token, [e.item for e in entries], self._clock.now_ms()
-            )
-            ended = [one for one, may in zip(entries, allowed, strict=True) if not may]
-            vacate(ended)
-            await self._unsend(ended)
-            entries = [one for one, may in zip(entries, allowed, strict=True) if may]
-        return entries
+        entries = await self._past_addresses(claim, claim.entries)
+        age_ns = monotonic_ns() - claim.claimed_ns
+        if not entries or age_ns <= bounds.HAND_OVER_MS * 1_000_000:
+            return entries
+        allowed = await self._store.mark_sending(
+            claim.partition, claim.token, [e.item for e in entries], self._clock.now_ms()
+        )
+        ended = [one for one, may in zip(entries, allowed, strict=True) if not may]
+        vacate(ended)
+        await self._unsend(ended)
+        entries = [one for one, may in zip(entries, allowed, strict=True) if may]
+        # What a phone says is asked again too: it may know what the contact's record does not (R4).
+        return await self._past_addresses(claim, entries)
 
     async def _send(self, claim: Claimed, entries: list[Ready]) -> None:
         """Hand over by one sender, and settle."""
@@ -133,14 +136,15 @@ class HandOver:
         if bad and self.on_bad_address is not None:
             await self.on_bad_address(bad)
 
-    async def _past_addresses(self, claim: Claimed) -> list[Ready]:
+    async def _past_addresses(self, claim: Claimed, entries: list[Ready]) -> list[Ready]:
         """Return what may go on to its address; settle what that refuses."""
         now_ms = self._clock.now_ms()
-        entries, refused = await self._addresses.mark(claim.entries, now_ms)
+        entries, refused = await self._addresses.mark(entries, now_ms)
         if refused:
             await self._settle(claim, [how for _, how in refused], now_ms)
             vacate(one for one, _ in refused)
-            await self._volume.give_back(one for one, _ in refused)
+            # Asked a second time, it has reserved something the first time.
+            await self._unsend(one for one, _ in refused)
             deferred = sum(how.state == State.SCHEDULED for _, how in refused)
             self._stats.deferred_by_cap += deferred
             self._stats.ended_at_gate += len(refused) - deferred

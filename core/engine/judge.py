@@ -80,8 +80,13 @@ class Judge:
         """
         due_ms, member, where = fired
         if waiting is None or waiting.reference.state != State.SCHEDULED:
-            # Cancelled or taken: the claim drops the index entry.
-            return Ready(due_ms, where, ClaimItem(member, where[1]), waiting)
+            # Cancelled or taken: the claim drops the index entry. Should it wait again by then, it must
+            # not be taken without having been judged.
+            item = ClaimItem(
+                member, where[1], ClaimAction.DEFER, due_ms=now_ms + 1, wait=WaitReason.RETRY,
+                heeds_suppression=False,
+            )  # fmt: skip
+            return Ready(due_ms, where, item, waiting)
         detail = _detail.decode(waiting.detail)
         ready = Ready(due_ms, where, ClaimItem(member, where[1]), waiting, detail)
         case = case_of(snapshot, waiting, detail)

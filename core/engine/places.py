@@ -44,6 +44,17 @@ PER_SECOND: Final = 32
 """The pace at which what was put off comes back to a sender that names none."""
 
 
+class SenderState(msgspec.Struct, frozen=True):
+    """How one sender stands."""
+
+    name: str
+    """Full name, or the medium for one of the daemon's own."""
+    waiting: int
+    """Entries in line."""
+    room: int
+    """Letters it takes now; 0 while it is full, out of tokens, resting or down."""
+
+
 class _Post(msgspec.Struct):
     """One sender, as the last letter for it was sent."""
 
@@ -83,6 +94,11 @@ class Places:
         if post.pace is not None and post.pace.free(now_ms) == 0:
             return post.pace.ready_ms(0, now_ms)
         return now_ms + LOOK_MS
+
+    def states(self) -> list[SenderState]:
+        """Return how the senders stand that anything has gone to, those with the longest line first."""
+        found = [SenderState(key, self._lines.length(key), self.room(key)) for key in self._posts]
+        return sorted(found, key=lambda state: (-state.waiting, state.name))
 
     # Admission ----------------------------------------------------------------------------------
 

@@ -66,7 +66,8 @@ class Reader:
     def _partition(self, key: bytes) -> int:
         return partition_of(key, self._store.meta.partition_count)
 
-    def _view(self, account: str, waiting: Waiting | None) -> InvitationView | None:
+    def view(self, account: str, waiting: Waiting | None) -> InvitationView | None:
+        """Return an invitation as it was read; None if it is not of the account."""
         if waiting is None:
             return None
         detail = _detail.decode(waiting.detail)
@@ -104,7 +105,7 @@ class Reader:
         if len(member) == 16:
             partition = self._partition(member)
             found = await self._store.read({partition: [member]})
-            view = self._view(account, found[partition][0])
+            view = self.view(account, found[partition][0])
         if view is None:
             raise NotFound("no such invitation in this account", field="name")
         if view.reference.attempts and State(view.reference.state).is_ended:
@@ -123,7 +124,7 @@ class Reader:
         if len(member) == 16:
             partition = self._partition(member)
             waiting = (await self._store.read({partition: [member]}))[partition][0]
-        if waiting is None or self._view(account, waiting) is None:
+        if waiting is None or self.view(account, waiting) is None:
             raise NotFound("no such invitation in this account", field="name")
         if not waiting.body:
             raise FailedPrecondition("the event of the invitation is not kept any more")
@@ -139,7 +140,7 @@ class Reader:
             member_of(contact_key, ref.sequence, ref.channel_number) for ref in record.references
         ]
         found = await self._store.read({partition: members})
-        return [view for one in found[partition] if (view := self._view(account, one)) is not None]
+        return [view for one in found[partition] if (view := self.view(account, one)) is not None]
 
     async def by_order(
         self, account: str, channel_name: str, order_reference: str
@@ -238,7 +239,7 @@ class Reader:
         if not wanted:
             return [], used
         found = await self._store.read({partition: wanted})
-        views = [self._view(account, one) for one in found[partition]]
+        views = [self.view(account, one) for one in found[partition]]
         return [
             view for view in views if view is not None and view.reference.state == State.SCHEDULED
         ], used

@@ -1,4 +1,4 @@
-"""Second thoughts of an operator: a cancelled or failed invitation waits again, a waiting one goes out now.
+"""Second thoughts of an operator: a cancelled or failed invitation waits again, a waiting one goes now.
 
 Decides: what may come back and as what (R8, R44), and what may be hurried (R45).
 Never: lets any past a gate: what decides when an invitation is due decides on these too.
@@ -233,8 +233,8 @@ class SecondThoughts:
         if ref.state == State.FAILED:
             due_ms, expire_ms = now_ms, now_ms + max(1, ref.expire_ms - detail.first_due_ms)
         new = msgspec.structs.replace(
-            detail, generation=generation, first_due_ms=due_ms, accept_ms=now_ms, registry_revision=snapshot.revision,
-            is_hurried=False,
+            detail, generation=generation, first_due_ms=due_ms, accept_ms=now_ms,
+            registry_revision=snapshot.revision, is_hurried=False,
         )  # fmt: skip
         return Plan(
             medium=ref.medium, purpose=ref.purpose, step=ref.step,

@@ -11,7 +11,7 @@ Decides: sent, tried again and when, or ended, and whether the caps are given ba
 
 from __future__ import annotations
 
-from core import bounds
+from core.backoff import retry_ms
 from core.engine.follow_ups import next_plans
 from core.engine.planner import Planner
 from core.model import Reason, State
@@ -23,13 +23,12 @@ from core.stats import Stats
 
 ATTEMPTS_MAX = 12
 """Hand-overs of one invitation; then it has FAILED."""
-RETRY_FIRST_MS = 30_000
-RETRY_LONGEST_MS = 6 * bounds.HOUR_MS
 
 
-def retry_delay_ms(attempts: int, asked_ms: int) -> int:
-    """Return how long to wait before the next hand-over: what was asked for, else doubling."""
-    return max(asked_ms, min(RETRY_FIRST_MS << min(attempts, 20), RETRY_LONGEST_MS))
+def retry_delay_ms(attempts: int, asked_ms: int, delivery_id: str) -> int:
+    """Return how long to wait before the next hand-over: what the transport asks for; if it asks for
+    nothing, a span that doubles and is spread."""
+    return asked_ms or retry_ms(attempts, delivery_id)
 
 
 class Meaning:
@@ -63,7 +62,7 @@ class Meaning:
         if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):
             return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
         if kind is not Delivery.Kind.FAILED:
-            due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms)
+            due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms, letter.delivery_id)
             if attempts + 1 < ATTEMPTS_MAX and due_ms < ref.expire_ms:
                 self._stats.retried += 1
                 gives_back = releases and kind is Delivery.Kind.DEFERRED

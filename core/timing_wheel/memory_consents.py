@@ -19,12 +19,17 @@ from core.timing_wheel.memory_partition import Partition
 
 
 def add_line(
-    partition: Partition, contact_key: bytes, entry: ConsentEntry, document: bytes, now_ms: int
-) -> int:
-    """Write one line to table and log of a known contact; return its number."""
+    partition: Partition, contact_key: bytes, entry: ConsentEntry, document: bytes, now_ms: int,
+    meant: ConsentEntry | None = None,
+) -> int:  # fmt: skip
+    """Write one line to table and log of a known contact; return its number.
+
+    Args:
+        meant: what joins the table, if it is another than what is logged.
+    """
     record = partition.contacts[contact_key]
     partition.grown.add(contact_key)
-    record.consents = consent.merge(record.consents, entry)
+    record.consents = consent.merge(record.consents, meant or entry)
     record.consent_lines += 1
     partition.consent_log.setdefault(contact_key, []).append(
         LoggedLine(
@@ -45,7 +50,8 @@ def write(
     in_flight: dict[bytes, None] = {}
     for line in lines:
         entry = entry_of(line, now_ms)
-        numbers.append(add_line(partition, contact_key, entry, line.document, now_ms))
+        meant = consent.as_last_word(record.consents, entry, now_ms)
+        numbers.append(add_line(partition, contact_key, entry, line.document, now_ms, meant))
         reason = ending(entry)
         if reason is Reason.NONE:
             continue

@@ -192,7 +192,8 @@ def is_stopped(ref: Reference, stop: Stop) -> bool:
 
 
 def forbid_return(record: ContactRecord, stop: Stop) -> None:
-    """Flag what the stop would have ended, had it not failed or been cancelled by a client before (R44)."""
+    """Flag what the stop would have ended, had it not failed or been cancelled by a client before
+    (R44)."""
     for ref in record.references:
         if may_return(ref) and is_stopped(ref, stop):
             ref.flags |= FLAG_STOPPED

@@ -124,11 +124,10 @@ class RedisGate(RedisBase):
             )  # fmt: skip
         recovered: dict[int, list[tuple[bytes, int, int]]] = {}
         for p, (status, *answer) in (await self._gather(sent)).items():
-            if status == 1:
-                raise OwnershipLost(f"partition {p} has another owner")
-            raw = answer[0]
-            recovered[p] = [
-                (raw[at : at + 16], raw[at + 16], unpack48(raw[at + 17 : at + 23]))
-                for at in range(0, len(raw), 23)
-            ]
+            if status == 0:
+                raw = answer[0]
+                recovered[p] = [
+                    (raw[at : at + 16], raw[at + 16], unpack48(raw[at + 17 : at + 23]))
+                    for at in range(0, len(raw), 23)
+                ]
         return recovered

@@ -67,6 +67,19 @@ async def test_many_lanes_are_read_in_the_order_asked(store: Store) -> None:
     assert await store.read_lanes([], NOW, 5) == []
 
 
+async def test_a_lane_can_be_read_on(hands: Hands) -> None:
+    """What lies behind a heap is read without what comes before it."""
+    await hands.open_until(NOW + 9)
+    members = [(await hands.plan(due_ms=NOW + n)).member for n in range(5)]
+    lanes = [(hands.partition, NEAR)]
+    found = (await hands.store.read_lanes(lanes, NOW + 4, 2, skip=1))[0]
+    assert [entry.member for entry in found] == members[1:3]
+    assert (await hands.store.read_lanes(lanes, NOW + 4, 9, skip=3))[0] == [
+        DueEntry(members[3], NOW + 3)
+    ]
+    assert (await hands.store.read_lanes(lanes, NOW + 4, 9, skip=4))[0] == []
+
+
 async def test_the_next_slot_is_the_first_that_is_known(hands: Hands) -> None:
     assert await hands.store.next_far_slot([0, 1]) == {0: None, 1: None}
     later = await hands.plan(due_ms=NOW + 3 * HOUR_MS)

@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from core import backoff, bounds
 from core.bounds import HOUR_MS
 from core.clock import SystemClock, monotonic_ns
-from core.engine import settlement
 from core.engine.consent_documents import ConsentDocument
 from core.engine.consents import Statement
 from core.engine.reach import Whom
@@ -45,7 +45,7 @@ DAEMONS, CLIENTS = 3, 6
 PEOPLE = 420
 BURST_MS = 700
 """Many messages fall due at the same instant, and the next ones so much later."""
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 ALWAYS_OPEN = (MediumHours(medium=Medium.SMS),)
 """The hour at which the test runs must not matter."""
 PROOF = ConsentDocument(collection_point="https://shop.example/form", text_version="v1")
@@ -365,7 +365,9 @@ def _now_ms() -> int:
 
 
 async def _storm(seed: int, bursts: int, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settlement, "RETRY_FIRST_MS", 1_500)
+    patch.setattr(backoff, "RETRY_FIRST_MS", 1_500)
+    # Long enough for every hand-over here, and short enough to wait for what is lost.
+    patch.setattr(bounds, "CLAIM_LEASE_MS", 20_000)
     journal, chance = Journal(), random.Random(seed)
     with ValkeyServer() as server:
         async with open_daemons(server, DAEMONS, journal, seed) as daemons:

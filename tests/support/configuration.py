@@ -74,6 +74,7 @@ def with_texts(rule: Rule) -> Rule:
                 action,
                 subject=action.subject or "News",
                 body=action.body or "About your order.",
+                template=action.template or ("news" if action.medium is Medium.WHATSAPP else ""),
             )
             for action in each.actions
         ]

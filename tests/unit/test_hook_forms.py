@@ -1,4 +1,4 @@
-"""What providers sign and say, each form by itself; signatures are computed here by their documentation."""
+"""What providers sign and say, each form by itself; signatures are made here by their documentation."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_port_that_the_scheme_implies_may_be_signed_or_not() -> None:
         ("read", "", [Kind.DELIVERED, Kind.OPENED]),
         ("undelivered", "30003", [Kind.SOFT_BOUNCED]),
         ("undelivered", "30005", [Kind.HARD_BOUNCED]),
-        ("undelivered", "30006", [Kind.HARD_BOUNCED]),
+        ("undelivered", "30006", [Kind.SOFT_BOUNCED]),
         ("failed", "21211", [Kind.HARD_BOUNCED]),
         ("failed", "21610", [Kind.SOFT_BOUNCED, Kind.UNSUBSCRIBED]),
         ("failed", "30007", [Kind.SOFT_BOUNCED]),

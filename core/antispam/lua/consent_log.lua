@@ -46,9 +46,27 @@ end
 
 local logged = {}
 
--- Writes the line that stands at `at` of `raw`. Returns the entry and where the line ends.
-local function add_consent_line(rec, contact, raw, at)
+-- A no that is said now is the newest word, also if the clock of whoever gave the evidence is ahead.
+local function as_last_word(consents, entry, now_ms)
+  local _, purpose, medium, status = byte(entry, 1, 4)
+  local time = unpack_('<I6', entry, 13)
+  if is_evidence(status) or time < now_ms then return entry end
+  local newest = time
+  for at = 1, #consents, CONSENT do
+    local _, p, m, s = byte(consents, at, at + 3)
+    if is_evidence(s) and (purpose == 0 or p == purpose) and (medium == 0 or m == medium) then
+      newest = math.max(newest, (unpack_('<I6', consents, at + 12)))
+    end
+  end
+  if newest == time then return entry end
+  return sub(entry, 1, 12) .. pack('<I6', newest) .. sub(entry, 19)
+end
+
+-- Writes the line that stands at `at` of `raw`; with `now_ms` as the last word. Returns the entry and where
+-- the line ends.
+local function add_consent_line(rec, contact, raw, at, now_ms)
   local entry = sub(raw, at, at + CONSENT - 1)
+  if now_ms then entry = as_last_word(rec.consents, entry, now_ms) end
   local first = at + CONSENT + 4
   local last = first + unpack_('<I4', raw, first - 4)
   rec.consents = consent_merge(rec.consents, entry)

@@ -23,7 +23,7 @@ local out = {lines = {}, bodies = {}}
 local ended, flying, at = {}, {}, 1
 for _ = 1, tonumber(ARGV[3]) do
   local entry
-  entry, at = add_consent_line(rec, contact, lines, at)
+  entry, at = add_consent_line(rec, contact, lines, at, now_ms)
   end_by_consent(rec, contact, entry, now_ms, out, ended, flying)
 end
 local last = rec.lines

@@ -118,7 +118,7 @@ local function hear(rec, contact, member, kind, why, time, lines, from)
   end
   for _ = 1, lines do
     local entry
-    entry, from = add_consent_line(rec, contact, items, from)
+    entry, from = add_consent_line(rec, contact, items, from, now_ms)
     end_by_consent(rec, contact, entry, now_ms, out, ended, flying)
   end
   return answer(byte(rec.refs, at + 6), 1, ended, flying)

@@ -60,6 +60,21 @@ class InvitationServiceStub(object):
                 request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ReinstateInvitationRequest.SerializeToString,
                 response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/afterword.v1.InvitationService/ListDeadLetters',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayInvitation = channel.unary_unary(
+                '/afterword.v1.InvitationService/ReplayInvitation',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ReplayInvitationRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/afterword.v1.InvitationService/ReplayDeadLetters',
+                request_serializer=afterword_dot_v1_dot_invitation__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
         self.SendInvitationNow = channel.unary_unary(
                 '/afterword.v1.InvitationService/SendInvitationNow',
                 request_serializer=afterword_dot_v1_dot_invitation__service__pb2.SendInvitationNowRequest.SerializeToString,
@@ -125,6 +140,31 @@ class InvitationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeadLetters(self, request, context):
+        """Lists dead letters, newest first: invitations that FAILED and have not been replayed. Bounded work for
+        each call: a page may be empty and have a next one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayInvitation(self, request, context):
+        """Lets one that FAILED wait again, under a new id, due now, with as long to live as it had at first. All
+        gates apply again. Repeated, it answers the one that came back. FAILED_PRECONDITION if nothing is
+        left to send, or something has ended its order, rule or contact since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """The same for a page of the dead letters, newest first; each is answered for itself. Needs the role
+        `operate`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SendInvitationNow(self, request, context):
         """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do.
         """
@@ -185,6 +225,21 @@ def add_InvitationServiceServicer_to_server(servicer, server):
                     servicer.ReinstateInvitation,
                     request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ReinstateInvitationRequest.FromString,
                     response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayInvitation,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ReplayInvitationRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.Invitation.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=afterword_dot_v1_dot_invitation__service__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=afterword_dot_v1_dot_invitation__service__pb2.ReplayDeadLettersResponse.SerializeToString,
             ),
             'SendInvitationNow': grpc.unary_unary_rpc_method_handler(
                     servicer.SendInvitationNow,
@@ -343,6 +398,87 @@ class InvitationService(object):
             '/afterword.v1.InvitationService/ReinstateInvitation',
             afterword_dot_v1_dot_invitation__service__pb2.ReinstateInvitationRequest.SerializeToString,
             afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/ListDeadLetters',
+            afterword_dot_v1_dot_invitation__service__pb2.ListDeadLettersRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/ReplayInvitation',
+            afterword_dot_v1_dot_invitation__service__pb2.ReplayInvitationRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/afterword.v1.InvitationService/ReplayDeadLetters',
+            afterword_dot_v1_dot_invitation__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+            afterword_dot_v1_dot_invitation__service__pb2.ReplayDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

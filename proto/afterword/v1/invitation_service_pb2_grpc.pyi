@@ -50,6 +50,19 @@ class InvitationServiceStub:
     """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
     has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
     """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ListDeadLettersRequest, _invitation_service_pb2.ListDeadLettersResponse]
+    """Lists dead letters, newest first: invitations that FAILED and have not been replayed. Bounded work for
+    each call: a page may be empty and have a next one.
+    """
+    ReplayInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ReplayInvitationRequest, _invitation_service_pb2.Invitation]
+    """Lets one that FAILED wait again, under a new id, due now, with as long to live as it had at first. All
+    gates apply again. Repeated, it answers the one that came back. FAILED_PRECONDITION if nothing is
+    left to send, or something has ended its order, rule or contact since.
+    """
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ReplayDeadLettersRequest, _invitation_service_pb2.ReplayDeadLettersResponse]
+    """The same for a page of the dead letters, newest first; each is answered for itself. Needs the role
+    `operate`.
+    """
     SendInvitationNow: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.SendInvitationNowRequest, _invitation_service_pb2.Invitation]
     """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do."""
     Explain: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ExplainRequest, _invitation_service_pb2.ExplainResponse]
@@ -88,6 +101,19 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     ReinstateInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ReinstateInvitationRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
     """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
     has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ListDeadLettersRequest, _invitation_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists dead letters, newest first: invitations that FAILED and have not been replayed. Bounded work for
+    each call: a page may be empty and have a next one.
+    """
+    ReplayInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ReplayInvitationRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
+    """Lets one that FAILED wait again, under a new id, due now, with as long to live as it had at first. All
+    gates apply again. Repeated, it answers the one that came back. FAILED_PRECONDITION if nothing is
+    left to send, or something has ended its order, rule or contact since.
+    """
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ReplayDeadLettersRequest, _invitation_service_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
+    """The same for a page of the dead letters, newest first; each is answered for itself. Needs the role
+    `operate`.
     """
     SendInvitationNow: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.SendInvitationNowRequest, _invitation_service_pb2.Invitation]  # type: ignore[assignment]
     """Makes one that waits due now. Windows do not hold it back; quiet hours, consent and caps do."""
@@ -154,6 +180,37 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_invitation_service_pb2.Invitation, _abc.Awaitable[_invitation_service_pb2.Invitation]]:
         """Lets one that a client cancelled wait again, under a new id, if its time is still ahead and nothing
         has ended its order, rule or contact since; all gates apply again. Else FAILED_PRECONDITION.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _invitation_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_invitation_service_pb2.ListDeadLettersResponse]]:
+        """Lists dead letters, newest first: invitations that FAILED and have not been replayed. Bounded work for
+        each call: a page may be empty and have a next one.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayInvitation(
+        self,
+        request: _invitation_service_pb2.ReplayInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.Invitation, _abc.Awaitable[_invitation_service_pb2.Invitation]]:
+        """Lets one that FAILED wait again, under a new id, due now, with as long to live as it had at first. All
+        gates apply again. Repeated, it answers the one that came back. FAILED_PRECONDITION if nothing is
+        left to send, or something has ended its order, rule or contact since.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _invitation_service_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.ReplayDeadLettersResponse, _abc.Awaitable[_invitation_service_pb2.ReplayDeadLettersResponse]]:
+        """The same for a page of the dead letters, newest first; each is answered for itself. Needs the role
+        `operate`.
         """
 
     @_abc_1.abstractmethod
