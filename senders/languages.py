@@ -61,7 +61,6 @@ class Language(msgspec.Struct, frozen=True):
     tracking: str
     review: str
     cart: str
-    visit: str
     unsubscribe: str
     objection: str
     """That such messages can be objected to, and at what cost (g2)."""
@@ -79,7 +78,6 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Track your parcel",
         review="Write your review",
         cart="Back to your cart",
-        visit="Visit our shop",
         unsubscribe="Unsubscribe",
         objection="You can object to such messages at any time and free of charge.",
         objection_by_reply="A short reply is enough.",
@@ -110,7 +108,6 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Sendung verfolgen",
         review="Bewertung schreiben",
         cart="Zurück zum Warenkorb",
-        visit="Zum Shop",
         unsubscribe="Abmelden",
         objection="Sie können der Verwendung Ihrer Adresse für solche Nachrichten jederzeit "
         "widersprechen, ohne dass dafür andere als die Übermittlungskosten nach den Basistarifen "
@@ -142,7 +139,6 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Seguir el envío",
         review="Escribir tu opinión",
         cart="Volver al carrito",
-        visit="Visitar la tienda",
         unsubscribe="Darse de baja",
         objection="Puedes oponerte a recibir estos mensajes en cualquier momento y sin coste.",
         objection_by_reply="Basta con una breve respuesta.",
@@ -172,7 +168,6 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Suivre votre colis",
         review="Donner votre avis",
         cart="Retrouver votre panier",
-        visit="Voir la boutique",
         unsubscribe="Se désabonner",
         objection="Vous pouvez vous opposer à ces messages à tout moment et sans frais.",
         objection_by_reply="Une courte réponse suffit.",
@@ -202,7 +197,6 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Śledź przesyłkę",
         review="Napisz opinię",
         cart="Wróć do koszyka",
-        visit="Odwiedź sklep",
         unsubscribe="Wypisz się",
         objection="Z takich wiadomości możesz zrezygnować w każdej chwili i bezpłatnie.",
         objection_by_reply="Wystarczy krótka odpowiedź.",
@@ -233,7 +227,6 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Seguir a encomenda",
         review="Escrever a sua avaliação",
         cart="Voltar ao carrinho",
-        visit="Visitar a loja",
         unsubscribe="Cancelar a subscrição",
         objection="Pode opor-se a estas mensagens a qualquer momento e sem custos.",
         objection_by_reply="Basta uma breve resposta.",

@@ -26,7 +26,7 @@ from senders.contents import messages as own
 from senders.sms_words import SMS_WORDS, SmsWords
 from senders.whatsapp import TemplateCall
 
-VARIABLES: Final = (*templates.TEXT_VARIABLES, "carrier", "expected_date")
+VARIABLES: Final = templates.TEXT_VARIABLES
 """What the text of an SMS and a parameter may name."""
 
 PLACEHOLDER: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")

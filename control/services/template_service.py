@@ -28,6 +28,7 @@ from senders import templates
 from senders.catalogue import choice
 from senders.catalogue.emails import EMAIL_TEMPLATES, KIND_BOTH, BodyUse, EmailTemplate
 from senders.catalogue.questionnaires import QUESTIONNAIRES
+from senders.pages import said as said_at_the_end
 from senders.sms import takes_answers_at
 
 OWN_PREFIX = "accounts/"
@@ -324,5 +325,7 @@ def _rule_template(rule: Rule, step: Step, action: Action, language: str) -> pb2
     is_follow_up = step.id != rule.steps[0].id
     pb.subject = pb.subject or templates.own_subject(words[language], is_follow_up=is_follow_up)
     if template.words and (not pb.body or template.body is BodyUse.FIXED):
-        pb.body = "\n\n".join(template.words[language].paragraphs)
+        copy = template.words[language]
+        pb.body = "\n\n".join(said_at_the_end(copy.paragraphs, copy.reply))
+        pb.preheader = pb.preheader or copy.preheader
     return pb

@@ -182,8 +182,10 @@ class Engine:
         if 0 <= self._tended_revision < newest_stop:
             # After a start nothing is searched for: the gate refuses what was stopped, when due.
             await self.pending.end_stopped()
-        if await self.pending.thaw():
+        if await self.pending.thaw() or len(self.horizon.lines):
             self._wakeup.set()
+        # What stands in line may have another sender by now, or none.
+        self.horizon.lines.disperse()
         self._tended_revision = revision
 
     async def run(self) -> None:

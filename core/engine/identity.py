@@ -107,7 +107,7 @@ class Identity:
         return self._short(event_key + member + b"adopted", 0)
 
     def reinstated_key(self, member: bytes) -> bytes:
-        """Return the event key under which what was cancelled or has failed comes back: once (R44, R8)."""
+        """Return the event key under which what was cancelled or failed comes back: once (R44, R8)."""
         return self._short(member + b"reinstated", 0)
 
     def next_generation_key(self, message_key: bytes, generation: int) -> bytes:

@@ -92,6 +92,15 @@ class Lines:
         """Return the senders at which anything stands in line."""
         return list(self._in_line)
 
+    def disperse(self) -> None:
+        """Let all that stands in line wait by channel again: it may need another sender by now."""
+        for line in self._in_line.values():
+            while waiting := line.take(LINE_MAX):
+                for entry in waiting:
+                    self._by_channel.add(entry)
+        self._in_line.clear()
+        self._barring.clear()
+
     def kept(self, key: str) -> int:
         """Return how many places of a sender are kept for what was called."""
         return self._kept[key]

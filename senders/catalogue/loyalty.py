@@ -172,7 +172,7 @@ WIN_BACK_LAST: Final[Mapping[str, Copy]] = {
     "fr": _once(
         "Pouvons-nous mieux faire ?",
         "Nous aimerions savoir ce qui vous a manqué chez {{shop}}.",
-        "Votre dernière visite chez {{shop}} remonte à longtemps, et nous nous demandons pourquoi.",
+        "Votre dernière visite chez {{shop}} remonte à loin, et nous nous demandons pourquoi.",
         "Si nous avons commis une erreur, il suffit de répondre à ce message. Si vous n'avez besoin "
         "de rien, vous n'avez rien à faire : c'est notre dernier message pour le moment.",
     ),

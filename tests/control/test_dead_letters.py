@@ -95,7 +95,7 @@ async def test_bad_requests_name_the_field(tmp_path: Path) -> None:
                     parent=PARENT,
                     filter=pb2.DeadLetterFilter(channel=f"{PARENT}/channels/none"),
                 ),
-                "filter.channel",
+                "",
                 grpc.StatusCode.NOT_FOUND,
             ),
         ):

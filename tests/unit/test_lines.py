@@ -1,0 +1,89 @@
+"""What is due and has not gone: lines at senders, and who may pass them."""
+
+from __future__ import annotations
+
+from core.engine.lines import BAR, PROBE_PAUSE_MS, PROBES, Lines
+from tests.unit.test_turns import channels, entry
+
+NOW = 1_790_000_000_000
+
+
+class Rooms:
+    """How many letters each sender takes."""
+
+    def __init__(self, **rooms: int) -> None:
+        self.rooms = rooms
+        self.lines = Lines()
+        self.lines.room_of = self
+
+    def __call__(self, key: str) -> int:
+        return self.rooms[key] - self.lines.kept(key)
+
+
+def test_a_line_is_served_as_its_sender_has_places() -> None:
+    """R12."""
+    rooms = Rooms(mail=0)
+    lines = rooms.lines
+    for n in range(10):
+        lines.hold("mail", entry(n, 1, due_ms=n))
+    assert lines.take(100, NOW) == []
+    assert not lines.has_any(NOW)
+    rooms.rooms["mail"] = 3
+    assert lines.has_any(NOW)
+    called = lines.take(100, NOW)
+    assert [due for due, _, _ in called] == [0, 1, 2]
+    assert lines.take(100, NOW) == [], "their places are kept while they are judged"
+    members = [member for _, member, _ in called]
+    assert lines.arrived(members) == set(members)
+    assert lines.arrived(members) == set()
+    assert [due for due, _, _ in lines.take(100, NOW)] == [3, 4, 5]
+
+
+def test_a_heap_in_line_bars_its_channel_but_for_a_few() -> None:
+    rooms = Rooms(texts=0)
+    lines = rooms.lines
+    for n in range(BAR):
+        lines.hold("texts", entry(n, 1, due_ms=n))
+    for n in range(1_000):
+        lines.add(entry(10_000 + n, 1, due_ms=n))
+    lines.add(entry(50_000, 2))
+    first = lines.take(2_000, NOW)
+    assert channels(first).count(2) == 1
+    assert channels(first).count(1) == PROBES
+    assert lines.take(2_000, NOW + PROBE_PAUSE_MS - 1) == []
+    assert not lines.has_any(NOW + PROBE_PAUSE_MS - 1)
+    assert lines.has_any(NOW + PROBE_PAUSE_MS)
+    assert channels(lines.take(2_000, NOW + PROBE_PAUSE_MS)) == [1] * PROBES
+    rooms.rooms["texts"] = 1
+    assert len(lines.take(2_000, NOW + PROBE_PAUSE_MS)) > PROBES, "below the bar all may pass"
+
+
+def test_a_line_is_shared_by_channels_in_turn() -> None:
+    rooms = Rooms(mail=0)
+    for n in range(5_000):
+        rooms.lines.hold("mail", entry(n, 1, due_ms=n))
+    rooms.lines.hold("mail", entry(9_999, 2, due_ms=99_999))
+    rooms.rooms["mail"] = 16
+    assert channels(rooms.lines.take(100, NOW)).count(2) == 1
+
+
+def test_after_a_change_all_wait_by_channel_again() -> None:
+    rooms = Rooms(mail=0)
+    for n in range(2 * BAR):
+        rooms.lines.hold("mail", entry(n, 1, due_ms=n))
+    rooms.lines.disperse()
+    assert len(rooms.lines) == 2 * BAR
+    assert [due for due, _, _ in rooms.lines.take(9, NOW)] == list(range(9))
+    assert rooms.lines.waiting_at() == []
+
+
+def test_what_moves_is_forgotten_wherever_it_stands() -> None:
+    rooms = Rooms(mail=0)
+    held, waiting = entry(1, 1), entry(2, 1)
+    rooms.lines.hold("mail", held)
+    rooms.lines.add(waiting)
+    assert rooms.lines.find(held[1]) == held
+    assert rooms.lines.drop(held[1]) == held
+    assert rooms.lines.drop(waiting[1]) == waiting
+    assert len(rooms.lines) == 0
+    assert rooms.lines.drop(held[1]) is None
