@@ -8,13 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ARGS ?=
+DEMO_HTML ?= build/demo-mail.html
 
 BOOTSTRAPPED := $(VENV)/.bootstrapped
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run test sim requirements lint format proto templates screenshots lock bench clean
+.PHONY: help setup demo run test sim requirements mta lint format proto templates screenshots lock bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +24,8 @@ setup: $(INSTALLED) ## Make or refresh .venv; every other target does it by itse
 	@:
 
 demo: $(INSTALLED) ## Show a shop's season in a minute on the embedded server (DEMO_JSON=file: also as JSON)
-	@$(BIN)/afterword demo $(if $(DEMO_JSON),--json $(DEMO_JSON)) $(ARGS)
+	@mkdir -p $(dir $(DEMO_HTML))
+	@$(BIN)/afterword demo $(if $(DEMO_JSON),--json $(DEMO_JSON)) --html $(DEMO_HTML) $(ARGS)
 
 run: $(INSTALLED) ## Run the daemon in the foreground (ARGS="--help" for its options)
 	@$(BIN)/afterword serve $(ARGS)
@@ -36,6 +38,9 @@ sim: $(INSTALLED) ## Run the long comparisons with naive models (a million sends
 
 requirements: $(INSTALLED) ## Tell which requirement is proved by which tests (ARGS="--strict A1 B2-B9" to insist)
 	@$(BIN)/python -m tests.requirements.report $(ARGS)
+
+mta: ## Fetch Debian's Postfix into build/mta for the tests against a real mail server; installs nothing
+	@$(fetch_mta)
 
 lint: $(INSTALLED) build/googleapis ## Check style, types, layers and the API
 	@$(BIN)/ruff check --quiet .
@@ -101,6 +106,26 @@ $(INSTALLED): $(BOOTSTRAPPED) requirements/dev.txt pyproject.toml proto/pyprojec
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e proto -e .
 	@touch $@
+
+# --- a real mail server --------------------------------------------------------------------------
+
+# Never fails: the tests that need it say why they skip. apt-get checks the signatures, and leaves out
+# what is installed already. Only root can start Postfix, so for others there is nothing to fetch.
+define fetch_mta
+if [ -e build/mta/.fetched ]; then exit 0; fi; \
+if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+  echo "mta: skipped, needs root and apt-get" >&2; exit 0; \
+fi; \
+rm -rf build/mta && mkdir -p build/mta/packages/partial && \
+fetch() { timeout 300 apt-get install -y -qq --no-install-recommends --download-only \
+  -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o Acquire::http::Timeout=20 \
+  -o Dir::Cache::archives="$(CURDIR)/build/mta/packages/" \
+  postfix sasl2-bin libsasl2-modules libsasl2-modules-db >/dev/null 2>&1; } && \
+{ fetch || { timeout 300 apt-get update -qq >/dev/null 2>&1; fetch; }; } && \
+find build/mta/packages -name '*.deb' -exec dpkg -x {} build/mta \; && \
+rm -rf build/mta/packages && touch build/mta/.fetched || \
+echo "mta: could not be fetched, its tests will skip" >&2
+endef
 
 # --- the API's checks ---------------------------------------------------------------------------
 

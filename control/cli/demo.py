@@ -11,8 +11,9 @@ from core.errors import AfterwordError
 
 _DESCRIPTION = """\
 Replay 6,919 real purchases of a CD shop (January 1997 to June 1998) through a daemon that starts for
-the purpose: events go in over gRPC, a virtual clock runs from day to day, and every mail is delivered
-over SMTP to a small server of its own. At the end the books must balance. Nothing is kept.
+the purpose: events go in over gRPC, a virtual clock runs from day to day, and every mail, SMS and
+WhatsApp message is delivered, over SMTP and HTTP, to small servers of its own. At the end the books must
+balance. Nothing is kept.
 
 Exit code 1 if anything is left over, lost or sent twice.
 """
@@ -27,6 +28,9 @@ def add_parser(nouns: SubParsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     demo.add_argument("--json", type=Path, metavar="PATH", help="also write the figures here")
+    demo.add_argument(
+        "--html", type=Path, metavar="PATH", help="also write the HTML part of one mail here"
+    )
     demo.add_argument(
         "--orders", type=_order_count, metavar="N", help="only the first N lines of the sample"
     )
@@ -44,8 +48,17 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo."""
     from control.demo.run import run_demo
 
+    for flag, path in (("--json", options.json), ("--html", options.html)):
+        if path is not None and not path.parent.is_dir():
+            report(f"{flag} {path}: there is no folder {path.parent}")
+            return FAILED
     try:
-        return run_demo(orders=options.orders, json_path=options.json, quiet=options.quiet)
+        return run_demo(
+            orders=options.orders,
+            json_path=options.json,
+            html_path=options.html,
+            quiet=options.quiet,
+        )
     except AfterwordError as error:
         report(str(error))
         return FAILED

@@ -18,8 +18,8 @@ import msgspec
 from afterword.v1 import invitation_service_pb2 as api
 from afterword.v1 import invitation_service_pb2_grpc
 from control.demo.cdnow import Purchase
-from control.demo.replay import ANSWER_TIMEOUT_S, CAP_DAYS
-from control.demo.story import ACCOUNT, has_consented, review_time, shop_of
+from control.demo.configuration import ANSWER_TIMEOUT_S, CAP_DAYS
+from control.demo.story import ACCOUNT, has_consented, reference_of, review_time, shop_of
 
 TRIES_MAX: Final = 50
 ALONE_DAYS: Final = 60
@@ -106,7 +106,7 @@ def _example(question: str, purchase: Purchase, answer: api.ExplainResponse) -> 
     shop = shop_of(purchase.customer)
     zone = zoneinfo.ZoneInfo(shop.time_zone)
     lines = []
-    for decision in answer.decisions:
+    for decision in sorted(answer.decisions, key=lambda one: one.decide_time.ToMilliseconds()):
         if decision.gate in _ROUTINE and decision.verdict in _DULL:
             continue
         moment = decision.decide_time.ToDatetime(tzinfo=datetime.UTC).astimezone(zone)
@@ -114,11 +114,16 @@ def _example(question: str, purchase: Purchase, answer: api.ExplainResponse) -> 
         lines.append(Line(time, decision.stage, decision.text, decision.passed))
     return Example(
         question=question,
-        order=f"{purchase.line:05}",
+        order=reference_of(purchase),
         channel=shop.id,
         summary=answer.summary,
         decisions=tuple(lines),
     )
+
+
+def sure_to_be_asked(purchases: Sequence[Purchase]) -> str:
+    """Return the order whose request for a review nothing should hold back, "" if there is none."""
+    return next((reference_of(purchase) for purchase in _alone(purchases)), "")
 
 
 # --- guesses ------------------------------------------------------------------------------------

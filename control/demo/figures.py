@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from control.demo.examples import Example
-from control.demo.sink import Mail
-from core.model import Disposition, Reason, State
+from control.demo.shown_mail import ShownMail
+from control.demo.sink import Arrived
+from core.model import Disposition, Medium, Reason, State
 from core.ports import Counters
 
 ARRIVING = frozenset({State.SENT, State.DELIVERED})
@@ -71,13 +72,16 @@ class Figures(msgspec.Struct, frozen=True):
     orders: int
     customers: int
     reviews: int
+    parcels: int
     events_published: int
     events_accepted: int
     events_by_disposition: Mapping[str, int]
     invitations_planned: int
-    """First messages and reminders."""
+    """Messages of all kinds: requests, reminders, and those about parcels."""
     invitations_sent: int
     reminders_sent: int
+    sms_sent: int
+    whatsapp_sent: int
     not_sent: Mapping[str, int]
     deferrals_by_cap: int
     """How often the cap has moved an invitation to a later moment."""
@@ -85,11 +89,20 @@ class Figures(msgspec.Struct, frozen=True):
     imbalance: int
     """planned - sent - not sent - pending: 0, or something was lost or counted twice."""
     sent: int
+    """Over all media."""
+    mails_sent: int
     mails_received: int
     message_ids: int
+    sms_received: int
+    sms_different: int
+    """Pairs of number and words; as many as messages, if none came twice."""
+    whatsapp_received: int
+    whatsapp_different: int
     first_day: str
     last_day: str
     examples: tuple[Example, ...]
+    mail: ShownMail | None
+    """One that was sent; None if the replayed orders have none that is sure to be."""
     wall_seconds: float
     """The only figure that differs from run to run."""
     problems: tuple[str, ...]
@@ -97,22 +110,42 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def find_problems(
-    published: int, accepted: int, refused: Iterable[str], count: Count, mail: Mail
-) -> tuple[str, ...]:
-    """Return what does not agree, one sentence each."""
+    published: int, accepted: int, refused: Iterable[str], count: Count,
+    sent_by_medium: Mapping[int, int], arrived: Arrived,
+) -> tuple[str, ...]:  # fmt: skip
+    """Return what does not agree, one sentence each.
+
+    Args:
+        sent_by_medium: SMS and WhatsApp messages by the daemon's count; the others are mails.
+    """
     imbalance = imbalance_of(count)
-    checks = (
+    mail = arrived.mail
+    checks = [
         (published == accepted, f"{accepted:,} of {published:,} events were accepted"),
         (count.pending == 0, f"{count.pending:,} invitations are still pending"),
         (imbalance == 0, f"the books differ by {imbalance:,}"),
-        (count.sent == mail.received, f"{count.sent:,} sent, but {mail.received:,} received"),
+    ]
+    for name, sent, received, different in (
+        ("mails", mails_of(count, sent_by_medium), mail.received, mail.message_ids),
+        ("SMS", sent_by_medium[Medium.SMS], arrived.sms.received, arrived.sms.different),
         (
-            mail.message_ids == mail.received,
-            f"{mail.received:,} mails have {mail.message_ids:,} different Message-IDs",
+            "WhatsApp messages",
+            sent_by_medium[Medium.WHATSAPP],
+            arrived.whatsapp.received,
+            arrived.whatsapp.different,
         ),
-    )
+    ):
+        checks += [
+            (sent == received, f"{sent:,} {name} were sent, but {received:,} received"),
+            (different == received, f"of {received:,} {name} {different:,} are different"),
+        ]
     found = [text for holds, text in checks if not holds]
     return (*found, *list(refused)[:3])
+
+
+def mails_of(count: Count, sent_by_medium: Mapping[int, int]) -> int:
+    """Return how many of the messages sent are mails."""
+    return count.sent - sum(sent_by_medium.values())
 
 
 def imbalance_of(count: Count) -> int:

@@ -14,33 +14,12 @@ from typing import Final
 
 import grpc
 import msgspec
-from google.protobuf import duration_pb2
 
-from afterword.googleapis import timeofday_pb2
-from afterword.v1 import (
-    channel_service_pb2,
-    channel_service_pb2_grpc,
-    event_pb2,
-    event_service_pb2,
-    event_service_pb2_grpc,
-    rule_service_pb2,
-    rule_service_pb2_grpc,
-    types_pb2,
-)
-from control.demo.sink import INVITATION_SUBJECT, REMINDER_SUBJECT
-from control.demo.story import ACCOUNT, SHOPS, Happening
+from afterword.v1 import event_pb2, event_service_pb2, event_service_pb2_grpc
+from control.demo.configuration import ANSWER_TIMEOUT_S
+from control.demo.story import ACCOUNT, Happening
 
 DAY_MS: Final = 86_400_000
-DAY_S: Final = 86_400
-ANSWER_TIMEOUT_S: Final = 60.0
-"""Far beyond any answer of a daemon that works; a demo must not hang."""
-
-RULE: Final = "ask-for-a-review"
-CAP: Final = "one-review-request"
-SEND_AT: Final = timeofday_pb2.TimeOfDay(hours=10)
-INVITATION_DAYS: Final = 7
-REMINDER_DAYS: Final = 5
-CAP_DAYS: Final = 14
 
 Advance = Callable[[int], Awaitable[None]]
 """Moves the clock to an instant (epoch ms) and fires everything on the way."""
@@ -53,90 +32,9 @@ class Told(msgspec.Struct):
     refused: list[str] = []
     """Why, one text for each refused event."""
     invitation_of_line: dict[int, str] = {}
-    """Order -> its invitation's resource name."""
+    """Order -> the resource name of its request for a review."""
     time_ms: int = 0
     """Where the clock stands."""
-
-
-# --- before the first event ---------------------------------------------------------------------
-
-
-async def set_up(channel: grpc.aio.Channel) -> None:
-    """Create the shops, the one cap and the rule, and switch the rule on."""
-    shops = channel_service_pb2_grpc.ChannelServiceStub(channel)
-    for shop in SHOPS:
-        await shops.CreateChannel(
-            channel_service_pb2.CreateChannelRequest(
-                parent=ACCOUNT,
-                channel_id=shop.id,
-                channel=channel_service_pb2.Channel(
-                    display_name=shop.display_name,
-                    time_zone=shop.time_zone,
-                    locale=shop.locale,
-                    email_sender=channel_service_pb2.EmailSender(
-                        address=f"{shop.id}@shop.example", display_name=shop.display_name
-                    ),
-                ),
-            ),
-            timeout=ANSWER_TIMEOUT_S,
-        )
-    await shops.CreateCap(
-        channel_service_pb2.CreateCapRequest(parent=ACCOUNT, cap_id=CAP, cap=the_cap()),
-        timeout=ANSWER_TIMEOUT_S,
-    )
-    rules = rule_service_pb2_grpc.RuleServiceStub(channel)
-    rule = await rules.CreateRule(
-        rule_service_pb2.CreateRuleRequest(parent=ACCOUNT, rule_id=RULE, rule=the_rule()),
-        timeout=ANSWER_TIMEOUT_S,
-    )
-    for shop in SHOPS:
-        await rules.ActivateRule(
-            rule_service_pb2.ActivateRuleRequest(name=rule.name, channel=shop.name),
-            timeout=ANSWER_TIMEOUT_S,
-        )
-
-
-def the_cap() -> channel_service_pb2.Cap:
-    """Return the demo's only cap: one order asked about in 14 days; reminders are exempt."""
-    cap = channel_service_pb2.Cap
-    return cap(
-        display_name="One review request in 14 days",
-        scope=cap.SCOPE_ACCOUNT,
-        purposes=[types_pb2.PURPOSE_REVIEW],
-        steps=cap.STEPS_FIRST,
-        unit=cap.UNIT_ORDER,
-        limit=1,
-        window=duration_pb2.Duration(seconds=CAP_DAYS * DAY_S),
-        on_cap=cap.ON_CAP_DEFER,
-    )
-
-
-def the_rule() -> rule_service_pb2.Rule:
-    """Return the rule: a request 7 days after the order, a reminder 5 days after the request."""
-    wait, step, action = rule_service_pb2.Wait, rule_service_pb2.Step, rule_service_pb2.Action
-    email = types_pb2.MEDIUM_EMAIL
-    return rule_service_pb2.Rule(
-        display_name="Ask for a review",
-        family=rule_service_pb2.Rule.FAMILY_SERVICE_REVIEW,
-        trigger=rule_service_pb2.Trigger(event_type="checkout"),
-        steps=[
-            step(
-                id="invitation",
-                wait=wait(days=INVITATION_DAYS, time_of_day=SEND_AT),
-                actions=[action(medium=email, subject=INVITATION_SUBJECT)],
-            ),
-            step(
-                id="reminder",
-                wait=wait(
-                    days=REMINDER_DAYS, time_of_day=SEND_AT, base=wait.BASE_PREVIOUS_STEP_SENT
-                ),
-                actions=[action(medium=email, subject=REMINDER_SUBJECT)],
-            ),
-        ],
-    )
-
-
-# --- day by day ---------------------------------------------------------------------------------
 
 
 def days(happenings: Iterable[Happening]) -> Iterator[tuple[int, list[Happening]]]:
@@ -230,5 +128,5 @@ def _note(told: Told, happening: Happening, result: event_service_pb2.EventResul
         told.refused.append(f"{happening.event.id}: {result.status.message}")
         return
     told.accepted += 1
-    if result.invitations:
+    if result.invitations and happening.event.type == "checkout":
         told.invitation_of_line[happening.line] = result.invitations[0]

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 from control.demo.examples import Example
 from control.demo.figures import Figures
+from control.demo.shown_mail import ShownMail, framed
 
 WIDTH = 100
 _LABEL_CHARS = 34
 _NUMBER_CHARS = 7
 
 
-def text(figures: Figures) -> str:
-    """Return the whole report."""
+def text(figures: Figures, html_path: Path | None) -> str:
+    """Return the whole report.
+
+    Args:
+        html_path: where the HTML part of the mail has been written, if it has.
+    """
     lines = [*_table(figures)]
     for example in figures.examples:
         lines += ["", *_example(example)]
+    if figures.mail is not None:
+        lines += ["", *_mail(figures.mail, html_path)]
     lines += ["", _verdict(figures)]
     return "\n".join(lines)
 
@@ -32,11 +40,16 @@ def _table(figures: Figures) -> Iterator[str]:
     )
     yield _row("orders", figures.orders, f"{when}, 2 shops in 2 time zones")
     yield _row("reviews written", figures.reviews)
+    yield _row("parcels sent", figures.parcels, "to those who left a phone number")
     yield _row("events accepted", figures.events_accepted, "over gRPC" if all_in else "NOT ALL")
     yield ""
-    yield _row("messages planned", figures.invitations_planned, "first messages and reminders")
-    yield _row("  invitations sent", figures.invitations_sent, "7 days after the order at 10:00")
+    yield _row("messages planned", figures.invitations_planned, "over e-mail, SMS and WhatsApp")
+    yield _row(
+        "  invitations sent", figures.invitations_sent, "e-mail 7 days after the order at 10:00"
+    )
     yield _row("  reminders sent", figures.reminders_sent, "5 days later, if no review came")
+    yield _row("  SMS sent", figures.sms_sent, "New York: the day after the parcel left at 11:00")
+    yield _row("  WhatsApp messages sent", figures.whatsapp_sent, "Madrid: the same")
     for name, count in figures.not_sent.items():
         yield _row(f"  {reason_text(name)}", count, _REASONS.get(name, ""))
     yield _row("  pending", figures.pending)
@@ -48,8 +61,14 @@ def _table(figures: Figures) -> Iterator[str]:
     yield _row(
         "mails received by the sink",
         figures.mails_received,
-        f"{figures.sent:,} were sent; {figures.message_ids:,} different Message-IDs",
+        f"{figures.mails_sent:,} were sent; {figures.message_ids:,} different Message-IDs",
     )
+    for name, sent, received, different in (
+        ("SMS", figures.sms_sent, figures.sms_received, figures.sms_different),
+        ("WhatsApp", figures.whatsapp_sent, figures.whatsapp_received, figures.whatsapp_different),
+    ):
+        note = f"{sent:,} were sent; {different:,} different ones"
+        yield _row(f"{name} received by the stand-in", received, note)
     yield _row("wall time", f"{figures.wall_seconds:.1f} s")
 
 
@@ -81,7 +100,14 @@ def _example(example: Example) -> Iterator[str]:
         )
 
 
+def _mail(mail: ShownMail, html_path: Path | None) -> Iterator[str]:
+    yield f"What does it look like? The plain part of the mail about order {mail.order}, tokens cut off"
+    yield from framed(mail)
+    where = html_path or "in the same mail"
+    yield f"Its HTML part, {mail.html_bytes:,} bytes: {where}"
+
+
 def _verdict(figures: Figures) -> str:
     if figures.problems:
         return "\n".join(f"PROBLEM: {problem}" for problem in figures.problems)
-    return "All is well: nothing pending, the books balance, every mail arrived once."
+    return "All is well: nothing pending, the books balance, every message arrived once."

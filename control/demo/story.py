@@ -6,6 +6,10 @@ Decides, by a hash of an id and never by chance:
     hour      of an order: between 8:00 and 18:00, local time of the channel
     review    of an order: about one in four gets one, in the evening; half of them 2 to 5 days after
               the order, before the invitation, the others 8 to 10 days after, before the reminder
+    phone     of a customer: about one in six leaves a number, to be told of parcels; in Madrid over
+              WhatsApp, in New York by SMS
+    parcel    of an order of such a customer: leaves 1 or 2 days after the order, between 12:00 and
+              18:00
 
 Shape: events as the API takes them, in the order in which they happened.
 """
@@ -31,7 +35,10 @@ WITHOUT_CONSENT_ONE_IN: Final = 7
 REVIEW_ONE_IN: Final = 4
 EARLY_REVIEW_DAYS: Final = range(2, 6)
 LATE_REVIEW_DAYS: Final = range(8, 11)
+PHONE_ONE_IN: Final = 6
+PARCEL_DAYS: Final = range(1, 3)
 ORDER_HOURS: Final = range(8, 18)
+PARCEL_HOURS: Final = range(12, 18)
 REVIEW_HOURS: Final = range(18, 22)
 
 
@@ -42,6 +49,11 @@ class Shop(msgspec.Struct, frozen=True):
     display_name: str
     time_zone: str
     locale: str
+    medium: types_pb2.Medium
+    """Over which its customers are told of parcels."""
+    phone_prefix: str
+    """Before the customer's id."""
+    carrier: str
 
     @property
     def name(self) -> str:
@@ -50,9 +62,15 @@ class Shop(msgspec.Struct, frozen=True):
 
 
 SHOPS: Final = (
-    Shop("madrid", "Discos Madrid", "Europe/Madrid", "es_ES"),
-    Shop("new-york", "New York Records", "America/New_York", "en_US"),
-)
+    Shop(
+        "madrid", "Discos Madrid", "Europe/Madrid", "es_ES",
+        types_pb2.MEDIUM_WHATSAPP, "+3460000", "Correos",
+    ),
+    Shop(
+        "new-york", "New York Records", "America/New_York", "en_US",
+        types_pb2.MEDIUM_SMS, "+1212555", "UPS",
+    ),
+)  # fmt: skip
 
 
 class Happening(msgspec.Struct, frozen=True):
@@ -84,6 +102,18 @@ def has_consented(customer: str) -> bool:
     return draw("consent", customer, WITHOUT_CONSENT_ONE_IN) > 0
 
 
+def reference_of(purchase: Purchase) -> str:
+    """Return the shop's number of an order."""
+    return f"{purchase.line:05}"
+
+
+def phone_of(customer: str) -> str:
+    """Return a customer's number, "" if none was left."""
+    if draw("phone", customer, PHONE_ONE_IN):
+        return ""
+    return shop_of(customer).phone_prefix + customer
+
+
 def order_time(purchase: Purchase) -> datetime.datetime:
     """Return when an order was placed, with its zone."""
     return _at(purchase, 0, "order", ORDER_HOURS)
@@ -97,6 +127,14 @@ def review_time(purchase: Purchase) -> datetime.datetime | None:
     days = EARLY_REVIEW_DAYS if is_early else LATE_REVIEW_DAYS
     day = days[draw("review day", purchase.line, len(days))]
     return _at(purchase, day, "review", REVIEW_HOURS)
+
+
+def parcel_time(purchase: Purchase) -> datetime.datetime | None:
+    """Return when its parcel left, None if nobody wants to know."""
+    if not phone_of(purchase.customer):
+        return None
+    day = PARCEL_DAYS[draw("parcel day", purchase.line, len(PARCEL_DAYS))]
+    return _at(purchase, day, "parcel", PARCEL_HOURS)
 
 
 def _at(purchase: Purchase, days: int, what: str, hours: range) -> datetime.datetime:
@@ -113,6 +151,8 @@ def tell(purchases: Iterable[Purchase]) -> list[Happening]:
         happenings.append(_checkout(purchase))
         if (written := review_time(purchase)) is not None:
             happenings.append(_review(purchase, written))
+        if (left := parcel_time(purchase)) is not None:
+            happenings.append(_parcel(purchase, left))
     return sorted(happenings, key=lambda happening: (happening.time_ms, happening.line))
 
 
@@ -144,9 +184,19 @@ def _review(purchase: Purchase, written: datetime.datetime) -> Happening:
     return _happening(purchase, event)
 
 
+def _parcel(purchase: Purchase, left: datetime.datetime) -> Happening:
+    event = _event("order_shipped", purchase, left)
+    event.contact.phone = phone_of(purchase.customer)
+    shop = shop_of(purchase.customer)
+    event.shipment.carrier = shop.carrier
+    event.shipment.tracking_number = f"{purchase.line:08}"
+    event.shipment.tracking_url = f"https://{shop.id}.shop.example/parcels/{purchase.line:08}"
+    return _happening(purchase, event)
+
+
 def _event(kind: str, purchase: Purchase, moment: datetime.datetime) -> event_pb2.Event:
     event = event_pb2.Event(
-        id=f"{kind}-{purchase.line:05}",
+        id=f"{kind}-{reference_of(purchase)}",
         source=SOURCE,
         type=kind,
         channel=shop_of(purchase.customer).name,
@@ -154,7 +204,7 @@ def _event(kind: str, purchase: Purchase, moment: datetime.datetime) -> event_pb
     event.occur_time.FromDatetime(moment)
     event.contact.email = f"c{purchase.customer}@shop.example"
     event.contact.reference = purchase.customer
-    event.order.reference = f"{purchase.line:05}"
+    event.order.reference = reference_of(purchase)
     return event
 
 

@@ -42,8 +42,8 @@ from core.model import (
 from core.records import NO_KEY, ConsentEntry
 
 ALLOWED = (True, Reason.NONE)
-_GIVEN = frozenset({ConsentStatus.GRANTED, ConsentStatus.CONFIRMED, ConsentStatus.ASSUMED})
-_APART = frozenset({ConsentStatus.CONFIRMED, ConsentStatus.ASSUMED})
+GIVEN = frozenset({ConsentStatus.GRANTED, ConsentStatus.CONFIRMED, ConsentStatus.ASSUMED})
+_APART = frozenset({ConsentStatus.CONFIRMED, ConsentStatus.ASSUMED, ConsentStatus.PENDING})
 """Evidence that stands beside other evidence of the same place."""
 
 
@@ -130,7 +130,8 @@ def decide(
 
     Returns:
         (True, NONE), or (False, CONSENT_WITHDRAWN) where a withdrawal is the newest word, or
-        (False, NO_CONSENT) where there is no evidence, a no, or an open double opt-in.
+        (False, NO_CONSENT) where there is no evidence, a no, or an open double opt-in. That is a
+        question, no answer: it takes no consent away.
 
     Cost: O(entries).
     Source: R17.
@@ -138,6 +139,7 @@ def decide(
     evidence: ConsentEntry | None = None
     said: ConsentEntry | None = None
     withdrawal_ms: int | None = None
+    asked_ms = -1
     for entry in entries:
         if is_suppression(entry.status) or entry.purpose != purpose:
             continue
@@ -148,6 +150,8 @@ def decide(
                 withdrawal_ms = entry.time_ms
         elif entry.expire_ms and now_ms >= entry.expire_ms:
             continue
+        elif entry.status == ConsentStatus.PENDING:
+            asked_ms = max(asked_ms, entry.time_ms)
         else:
             if evidence is None or rank(entry) > rank(evidence):
                 evidence = entry
@@ -155,13 +159,16 @@ def decide(
                 said = entry
     if withdrawal_ms is not None:
         evidence = said
+    no_ms, reason = -1, Reason.NO_CONSENT
     if withdrawal_ms is not None and (evidence is None or evidence.time_ms <= withdrawal_ms):
-        return False, Reason.CONSENT_WITHDRAWN
-    if evidence is None:
-        return False, Reason.NO_CONSENT
-    is_given = evidence.status in _GIVEN
-    is_open = evidence.status == ConsentStatus.PENDING and is_pending_enough
-    return ALLOWED if is_given or is_open else (False, Reason.NO_CONSENT)
+        no_ms, reason = withdrawal_ms, Reason.CONSENT_WITHDRAWN
+    elif evidence is not None:
+        if evidence.status in GIVEN:
+            return ALLOWED
+        no_ms = evidence.time_ms
+    if asked_ms > no_ms:
+        return ALLOWED if is_pending_enough else (False, Reason.NO_CONSENT)
+    return False, reason
 
 
 def suppression(

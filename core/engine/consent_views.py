@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from core.antispam.consent import is_suppression, rank
+from core.antispam.consent import GIVEN, is_suppression, rank
 from core.contact_ports import LoggedLine
 from core.engine.consent_documents import ConsentDocument, unpacked
 from core.model import ConsentScope, ConsentStatus
@@ -103,7 +103,7 @@ def consents(
             )  # fmt: skip
         if entry.status == ConsentStatus.WITHDRAWN:
             view.withdraw_ms, view.withdrawal = entry.time_ms, said.of(entry)
-        elif place not in shown or _rank(entry, now_ms) > _rank(shown[place], now_ms):
+        elif place not in shown or _is_rather_shown(entry, shown[place], now_ms):
             shown[place] = entry
             view.status, view.evidence_ms = entry.status, entry.time_ms
             view.expire_ms, view.proof = entry.expire_ms, said.of(entry)
@@ -116,9 +116,16 @@ def consents(
     return [views[place] for place in sorted(views)]
 
 
-def _rank(entry: ConsentEntry, now_ms: int) -> tuple[bool, tuple[int, bool, bool, int, bool]]:
-    """Return which evidence of one place is shown: the one that counts, or else the newest."""
-    return not 0 < entry.expire_ms <= now_ms, rank(entry)
+def _is_rather_shown(entry: ConsentEntry, shown: ConsentEntry, now_ms: int) -> bool:
+    """Return whether this evidence of a place is shown rather than that: the one that counts, or else
+    the newest. A question is shown until it runs out, unless the answer is a consent."""
+    is_good, was_good = (not 0 < one.expire_ms <= now_ms for one in (entry, shown))
+    if is_good != was_good:
+        return is_good
+    for one, other, answer in ((entry, shown, False), (shown, entry, True)):
+        if one.status == ConsentStatus.PENDING and other.status in GIVEN:
+            return answer
+    return rank(entry) > rank(shown)
 
 
 def suppressions(

@@ -14,6 +14,7 @@ costs a read of its outcomes, 32 bytes for each, in every partition.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,6 +31,8 @@ from core.outcomes import Outcome
 from core.partitions import partition_of
 from core.ports import Store
 from core.records import member_parts, unpack_contact
+
+_LOG = logging.getLogger(__name__)
 
 DAYS_MAX: Final = 16
 _DAYS_KEPT: Final = bounds.OUTCOME_RETENTION_MS // bounds.DAY_MS + 1
@@ -119,7 +122,11 @@ class DeadLetters:
         member = outcome.member
         partition = partition_of(member, self._store.meta.partition_count)
         waiting = (await self._store.read({partition: [member]}))[partition][0]
-        view = self._reader.view(account, waiting)
+        try:
+            view = self._reader.view(account, waiting)
+        except msgspec.MsgspecError:
+            _LOG.error("the plan of failed invitation %s cannot be read", member.hex())
+            return None
         if waiting is None or view is None or view.reference.state != State.FAILED:
             return None
         key = self._identity.reinstated_key(member)

@@ -252,12 +252,13 @@ def _is_same_place(entry: ConsentEntry | LoggedLine, line: ConsentLine) -> bool:
 
 
 def _is_open(entries: Sequence[ConsentEntry], request: ConsentLine) -> bool:
-    """Return whether the request stands, and no confirmation beside it that is not older."""
+    """Return whether the request stands, and no confirmation or refusal beside it that is not older."""
     here = [entry for entry in entries if _is_same_place(entry, request)]
     return any(
         entry.status == ConsentStatus.PENDING and entry.time_ms == request.time_ms for entry in here
     ) and not any(
-        entry.status == ConsentStatus.CONFIRMED and entry.time_ms >= request.time_ms
+        entry.status in (ConsentStatus.CONFIRMED, ConsentStatus.DENIED)
+        and entry.time_ms >= request.time_ms
         for entry in here
     )
 

@@ -120,7 +120,9 @@ async def test_a_tombstone_of_the_same_commit_counts(hands: Hands) -> None:
     ],
 )
 async def test_r2_who_holds_a_message_key(hands: Hands, state: State, is_holding: bool) -> None:
-    await hands.plan(message_key=key("message"), state=state, reason=Reason.NONE)
+    # The one reason for which anything is born as failed.
+    reason = Reason.CONTACT_FULL if state is State.FAILED else Reason.NONE
+    await hands.plan(message_key=key("message"), state=state, reason=reason)
     created = await hands.plan(message_key=key("message"))
     expected = (State.SKIPPED, Reason.DUPLICATE) if is_holding else (State.SCHEDULED, Reason.NONE)
     assert (created.state, created.reason) == expected

@@ -315,6 +315,11 @@ async def test_every_kind_can_be_created_changed_and_deleted() -> None:
             f"kind: KIND_CUSTOM, review_types: [REVIEW_TYPE_SERVICE], review_url: 'https://{name}.example/'"
             for name in ("one", "two")
         ),
+        "senders": tuple(
+            f"display_name: {name}, kind: KIND_SMS_TWILIO, provider_account: {'AC' + '0' * 32}, "
+            "origin: '+15005550006', credential: 'secret:texts'"
+            for name in ("One", "Two")
+        ),
         "templates": tuple(
             "kind: KIND_SMS, families: [FAMILY_NOTIFICATION], default_locale: en, "
             f"contents: [{{locale: en, sms: {{text: '{name}'}}}}]"

@@ -241,23 +241,23 @@ def test_a_withdrawal_ends_what_waits(cli: Cli, shop: str) -> None:
 
 def test_a_person_is_shown_exported_and_erased(cli: Cli) -> None:
     """Art. 15 and 17, R22."""
-    granted = cli("consents", "grant", "eve@shop.example", "--collection-point", "by phone")
+    granted = cli("consents", "grant", "nora@shop.example", "--collection-point", "by phone")
     assert granted.code == 0, granted.err
-    shown = cli("contacts", "show", "eve@shop.example")
+    shown = cli("contacts", "show", "nora@shop.example")
     assert shown.code == 0, shown.err
     assert re.search(r"consents +1", shown.out)
-    told = cli("contacts", "export", "eve@shop.example").json
+    told = cli("contacts", "export", "nora@shop.example").json
     assert told["consents"][0]["collectionPoint"] == "by phone"
-    tried = cli("contacts", "erase", "eve@shop.example", "--validate-only")
+    tried = cli("contacts", "erase", "nora@shop.example", "--validate-only")
     assert tried.code == 0
-    assert "by phone" in cli("contacts", "export", "eve@shop.example").out
-    erased = cli("contacts", "erase", "eve@shop.example")
+    assert "by phone" in cli("contacts", "export", "nora@shop.example").out
+    erased = cli("contacts", "erase", "nora@shop.example")
     assert erased.code == 0, erased.err
     assert re.search(r"erased +20", erased.out)
-    left = cli("contacts", "export", "eve@shop.example")
+    left = cli("contacts", "export", "nora@shop.example")
     assert "by phone" not in left.out
     assert {one["kind"] for one in left.json["suppressions"]} == {"KIND_ERASED"}
-    assert "erased: review" in cli("contacts", "show", "eve@shop.example").out
+    assert "erased: review" in cli("contacts", "show", "nora@shop.example").out
     unknown = cli("contacts", "show", "nobody@shop.example")
     assert unknown.code == 1
     assert "nothing is known" in unknown.err

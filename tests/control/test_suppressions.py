@@ -8,14 +8,16 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from afterword.v1 import consent_service_pb2 as pb2
 from afterword.v1 import (
+    channel_service_pb2,
     event_pb2,
     event_service_pb2,
     invitation_service_pb2,
     rule_service_pb2,
+    sender_service_pb2,
     types_pb2,
 )
+from afterword.v1 import consent_service_pb2 as pb2
 from tests.control.kit import NOW_MS, PARENT, Shop, event_pb, refused, step_pb, unique
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -172,7 +174,19 @@ def receive(phone: str, text: str, **fields: Any) -> pb2.ReceiveMessageRequest:
 async def test_g7_a_stop_word_unsubscribes_the_phone(shop: Shop) -> None:
     """g7, R18: SMS of both kinds, once confirmed."""
     action = pb2.ReceiveMessageResponse
-    channel = await shop.create_channel()
+    texts = await shop.senders.CreateSender(
+        sender_service_pb2.CreateSenderRequest(
+            parent=PARENT,
+            sender_id=unique("texts"),
+            sender=sender_service_pb2.Sender(
+                kind=sender_service_pb2.Sender.KIND_SMS_TWILIO, provider_account="AC12ab",
+                origin="+34910000000", credential="secret:texts",
+            ),
+        )
+    )  # fmt: skip
+    channel = await shop.create_channel(
+        senders=[channel_service_pb2.Channel.MediumSender(medium=SMS, sender=texts.name)]
+    )
     await shop.create_rule(
         channel,
         steps=[step_pb(actions=[rule_service_pb2.Action(medium=SMS, body="Reply STOP to end.")])],

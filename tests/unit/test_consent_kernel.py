@@ -201,8 +201,10 @@ def test_merge_replaces_in_place_what_is_older_or_of_the_same_time(scope: Scope)
 def test_merge_ignores_what_is_older() -> None:
     statuses = (GRANTED, CONFIRMED, WITHDRAWN, BLOCKED)
     table = [account(status, 100) for status in statuses]
-    for status in (DENIED, PENDING, *statuses):
+    for status in (DENIED, *statuses):
         assert merge(table, account(status, 99)) == table
+    asked_for = [account(PENDING, 100)]
+    assert merge(asked_for, account(PENDING, 99)) == asked_for
 
 
 def test_merge_keeps_a_confirmation_beside_other_evidence() -> None:
@@ -219,7 +221,7 @@ def test_merge_keeps_a_confirmation_beside_other_evidence() -> None:
     [
         (PENDING, 100, ALLOWED),
         (PENDING, 99, ALLOWED),
-        (PENDING, 101, NO_CONSENT),
+        (PENDING, 101, ALLOWED),
         (DENIED, 99, ALLOWED),
         (DENIED, 101, NO_CONSENT),
         (GRANTED, 101, ALLOWED),
@@ -263,7 +265,22 @@ def test_r20_a_no_for_an_order_stands_when_the_shop_attests_it_later() -> None:
 # --- expiry ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [GRANTED, CONFIRMED, DENIED, PENDING])
+def test_r11_a_question_takes_no_consent_away() -> None:
+    """g3: who is asked again goes on getting what they agreed to, also when the link has run out."""
+    table = merge([account(GRANTED, 100)], account(PENDING, 200, expire_ms=NOW))
+    assert asked(*table) == ALLOWED
+    waits = account(PENDING, 200)
+    for no in (account(DENIED, 100), account(WITHDRAWN, 100)):
+        assert asked(no, waits) == NO_CONSENT
+        assert asked(no, waits, at_birth=True) == ALLOWED
+    for no, reason in (
+        (account(DENIED, 200), NO_CONSENT),
+        (account(WITHDRAWN, 200), CONSENT_WITHDRAWN),
+    ):
+        assert asked(no, waits, at_birth=True) == reason
+
+
+@pytest.mark.parametrize("status", [GRANTED, CONFIRMED, DENIED])
 @pytest.mark.parametrize(("expire_ms", "counts"), [(0, True), (NOW + 1, True), (NOW, False)])
 def test_evidence_that_has_expired_is_none(status: int, expire_ms: int, counts: bool) -> None:
     wider = account(DENIED if status != DENIED else GRANTED)

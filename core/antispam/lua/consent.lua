@@ -28,7 +28,7 @@ end
 -- withdrawal only what was said counts.
 local function consent_decide(consents, source, channel_at, order_at, purpose, medium, now_ms)
   local withdrawn, best, best_ms, status = -1, -1, 0, 0
-  local said, said_ms, answer = -1, 0, 0
+  local said, said_ms, answer, asked = -1, 0, 0, -1
   for at = 1, #consents, CONSENT do
     local scope, p, m, s = byte(consents, at, at + 3)
     if p == purpose and (m == medium or m == 0) and s < UNSUBSCRIBE
@@ -36,6 +36,8 @@ local function consent_decide(consents, source, channel_at, order_at, purpose, m
       local t, expire = unpack_('<I6I6', consents, at + 12)
       if s == WITHDRAWN then
         if t > withdrawn then withdrawn = t end
+      elseif s == PENDING then
+        if (expire == 0 or now_ms < expire) and t > asked then asked = t end
       elseif expire == 0 or now_ms < expire then
         local rank = 4 * scope + (m == 0 and 0 or 2) + (s == ASSUMED and 0 or 1)
         local wins_ties = s == CONFIRMED
@@ -50,11 +52,14 @@ local function consent_decide(consents, source, channel_at, order_at, purpose, m
     end
   end
   if withdrawn >= 0 then
-    if said < 0 or withdrawn >= said_ms then return false, CONSENT_WITHDRAWN, false end
-    status = answer
+    if said < 0 or withdrawn >= said_ms then
+      if asked > withdrawn then return false, NO_CONSENT, true end
+      return false, CONSENT_WITHDRAWN, false
+    end
+    status, best_ms = answer, said_ms
   end
   if status == GRANTED or status == CONFIRMED or status == ASSUMED then return true, 0, false end
-  return false, NO_CONSENT, status == PENDING
+  return false, NO_CONSENT, asked > (best >= 0 and best_ms or -1)
 end
 
 -- 0, or why nothing may be written.

@@ -6,10 +6,11 @@ local DATA_FORWARDING, FLAG_ELSEWHERE = 5, 32
 
 local function is_evidence(status) return status ~= WITHDRAWN and status < UNSUBSCRIBE end
 
--- What may stand once for the same scope, key, purpose and medium: 0 for answers but a confirmation, else
+-- What may stand once for the same scope, key, purpose and medium: 0 for plain answers, else
 -- the status.
 local function consent_kind(status)
-  return is_evidence(status) and status ~= CONFIRMED and status ~= ASSUMED and 0 or status
+  local is_apart = status == CONFIRMED or status == ASSUMED or status == PENDING
+  return is_evidence(status) and not is_apart and 0 or status
 end
 
 -- The table with the entry in it: the newer of a kind stays; LIFTED takes suppressions away.
