@@ -8,7 +8,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ARGS ?=
-DEMO_HTML ?= build/demo-mail.html
 
 BOOTSTRAPPED := $(VENV)/.bootstrapped
 INSTALLED := $(VENV)/.installed
@@ -23,9 +22,9 @@ help: ## Show this list
 setup: $(INSTALLED) ## Make or refresh .venv; every other target does it by itself
 	@:
 
-demo: $(INSTALLED) ## Show a shop's season in a minute on the embedded server (DEMO_JSON=file: also as JSON)
-	@mkdir -p $(dir $(DEMO_HTML))
-	@$(BIN)/afterword demo $(if $(DEMO_JSON),--json $(DEMO_JSON)) --html $(DEMO_HTML) $(ARGS)
+demo: $(INSTALLED) ## Show a shop's season in a minute on the embedded server (DEMO_JSON=file: as JSON; DEMO_HTML=file: a mail)
+	@mkdir -p build
+	@$(BIN)/afterword demo $(if $(DEMO_JSON),--json $(DEMO_JSON)) --html $(or $(DEMO_HTML),build/demo-mail.html) $(ARGS)
 
 run: $(INSTALLED) ## Run the daemon in the foreground (ARGS="--help" for its options)
 	@$(BIN)/afterword serve $(ARGS)

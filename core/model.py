@@ -182,9 +182,7 @@ class Suppression(enum.IntEnum):
     COMPLAINED = 17
     HARD_BOUNCED = 18
     BLOCKED = 19
-    """By an operator."""
     IMPORTED = 20
-    """From a list of another system."""
     ERASED = 21
 
 

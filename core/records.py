@@ -99,8 +99,8 @@ def member_parts(member: bytes) -> tuple[bytes, int, int]:
 class ConsentEntry(msgspec.Struct, frozen=True):
     """One line of a contact's consent table: evidence, a withdrawal or a suppression.
 
-    For the same (scope, scope_key, purpose, medium) stand at most one answer (GRANTED, DENIED, PENDING),
-    one CONFIRMED, one ASSUMED, one WITHDRAWN and one of each `Suppression`; the newer replaces the older.
+    For the same (scope, scope_key, purpose, medium) stand at most one answer (GRANTED, DENIED), one
+    PENDING, one CONFIRMED, one ASSUMED, one WITHDRAWN and one of each `Suppression`; the newer stays.
     Medium 0 means all media (of evidence and withdrawals those of DATA_FORWARDING only), and purpose 0,
     in a suppression, all purposes.
     """

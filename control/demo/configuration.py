@@ -121,12 +121,12 @@ async def _create_senders(channel: grpc.aio.Channel, provider_url: str) -> None:
         )
 
 
-def _sender_id(medium: types_pb2.Medium) -> str:
+def _sender_id(medium: types_pb2.Medium.ValueType) -> str:
     return types_pb2.Medium.Name(medium).removeprefix("MEDIUM_").lower()
 
 
 async def _create_rule(
-    rules: rule_service_pb2_grpc.RuleServiceStub,
+    rules: rule_service_pb2_grpc.RuleServiceAsyncStub,
     rule_id: str,
     rule: rule_service_pb2.Rule,
     channels: list[str],
@@ -194,7 +194,7 @@ def the_rule() -> rule_service_pb2.Rule:
     )
 
 
-def the_parcel_rule(medium: types_pb2.Medium) -> rule_service_pb2.Rule:
+def the_parcel_rule(medium: types_pb2.Medium.ValueType) -> rule_service_pb2.Rule:
     """Return the rule that tells over a medium of a parcel that has left the day before."""
     action = rule_service_pb2.Action
     told = action(medium=medium, body="{{shop}}: order {{order}} is on its way. {{link}}")

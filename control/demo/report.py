@@ -67,7 +67,7 @@ def _table(figures: Figures) -> Iterator[str]:
         ("SMS", figures.sms_sent, figures.sms_received, figures.sms_different),
         ("WhatsApp", figures.whatsapp_sent, figures.whatsapp_received, figures.whatsapp_different),
     ):
-        note = f"{sent:,} were sent; {different:,} different ones"
+        note = f"{sent:,} were sent; {different:,} different"
         yield _row(f"{name} received by the stand-in", received, note)
     yield _row("wall time", f"{figures.wall_seconds:.1f} s")
 

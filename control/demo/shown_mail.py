@@ -10,8 +10,7 @@ import email.policy
 import re
 import textwrap
 from collections.abc import Iterator
-from email.message import EmailMessage
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -39,31 +38,26 @@ def read(order: str, content: str) -> tuple[ShownMail, str]:
     Args:
         content: as it came over SMTP.
     """
-    mail = cast(EmailMessage, email.message_from_string(content, policy=email.policy.default))
+    mail = email.message_from_string(content, policy=email.policy.default)
     plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert plain is not None, "every mail of ours has a plain part"
     assert html is not None, "every mail of ours has an HTML part"
-    text, page = plain.get_content(), html.get_content()
+    text, page = (part.get_content().replace("\r\n", "\n") for part in (plain, html))
     headers = tuple(f"{name}: {mail[name]}" for name in ("From", "To", "Date", "Subject"))
     return ShownMail(order, headers, _cut(text).strip(), len(page.encode())), page
 
 
 def _cut(text: str) -> str:
     """Return a text whose links end where their tokens begin."""
-    return _LINK.sub(r"\1...", text.replace("\r\n", "\n"))
+    return _LINK.sub(r"\1...", text)
 
 
 def framed(mail: ShownMail) -> Iterator[str]:
     """Yield the mail in a frame, line by line."""
     rule = f"+{'-' * (FRAME_CHARS - 2)}+"
+    for lines in (mail.headers, mail.text.split("\n")):
+        yield rule
+        for line in lines:
+            for part in textwrap.wrap(line, _TEXT_CHARS) or [""]:
+                yield f"| {part:<{_TEXT_CHARS}} |"
     yield rule
-    yield from map(_line, mail.headers)
-    yield rule
-    for paragraph in mail.text.split("\n"):
-        for line in textwrap.wrap(paragraph, _TEXT_CHARS) or [""]:
-            yield _line(line)
-    yield rule
-
-
-def _line(text: str) -> str:
-    return f"| {text:<{_TEXT_CHARS}} |"

@@ -49,7 +49,7 @@ class Shop(msgspec.Struct, frozen=True):
     display_name: str
     time_zone: str
     locale: str
-    medium: types_pb2.Medium
+    medium: types_pb2.Medium.ValueType
     """Over which its customers are told of parcels."""
     phone_prefix: str
     """Before the customer's id."""

@@ -136,18 +136,15 @@ def decide(
     Cost: O(entries).
     Source: R17.
     """
-    evidence: ConsentEntry | None = None
-    said: ConsentEntry | None = None
-    withdrawal_ms: int | None = None
-    asked_ms = -1
+    evidence = said = None
+    withdrawal_ms = asked_ms = -1
     for entry in entries:
         if is_suppression(entry.status) or entry.purpose != purpose:
             continue
         if not covering(entry, channel_number, order_key, purpose, medium):
             continue
         if entry.status == ConsentStatus.WITHDRAWN:
-            if withdrawal_ms is None or entry.time_ms > withdrawal_ms:
-                withdrawal_ms = entry.time_ms
+            withdrawal_ms = max(withdrawal_ms, entry.time_ms)
         elif entry.expire_ms and now_ms >= entry.expire_ms:
             continue
         elif entry.status == ConsentStatus.PENDING:
@@ -157,10 +154,10 @@ def decide(
                 evidence = entry
             if entry.status != ConsentStatus.ASSUMED and (said is None or rank(entry) > rank(said)):
                 said = entry
-    if withdrawal_ms is not None:
-        evidence = said
     no_ms, reason = -1, Reason.NO_CONSENT
-    if withdrawal_ms is not None and (evidence is None or evidence.time_ms <= withdrawal_ms):
+    if withdrawal_ms >= 0:
+        evidence = said
+    if withdrawal_ms >= 0 and (evidence is None or evidence.time_ms <= withdrawal_ms):
         no_ms, reason = withdrawal_ms, Reason.CONSENT_WITHDRAWN
     elif evidence is not None:
         if evidence.status in GIVEN:

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email import message_from_bytes
@@ -216,6 +217,62 @@ async def test_a_server_that_never_answers_runs_into_the_timeout(open_both: Open
     assert deliveries[0].detail == "content: timed out"
     assert deliveries[2].detail == "not begun in time"
     assert transport.free() == 0, "the server is left alone for a while"
+
+
+@pytest.mark.parametrize("is_pipelining", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(delay_ms=50), Kind.ACCEPTED),
+        (Answer(delay_ms=5_000), Kind.UNKNOWN),
+        (Answer(rcpt=b"451 4.7.1 greylisted"), Kind.DEFERRED),
+        (Answer(final=b"452 4.3.1 disk full"), Kind.DEFERRED),
+        (Answer(rcpt=b"550 5.1.1 no"), Kind.REJECTED),
+        (Answer(behaviour=Behaviour.DROP_AT_DATA), Kind.DEFERRED),
+        (Answer(behaviour=Behaviour.DROP_AFTER_CONTENT), Kind.UNKNOWN),
+        (Answer(behaviour=Behaviour.SILENT), Kind.UNKNOWN),
+    ],
+    ids=["slow", "too slow", "later", "full", "refuses", "drops", "takes and drops", "silent"],
+)
+async def test_trying_again_doubles_a_letter_only_if_its_fate_was_unknown(
+    open_both: Open, answer: Answer, kind: Kind, is_pipelining: bool
+) -> None:
+    """Every fourth letter meets the mood once; whatever is not settled is sent until it is."""
+    moody = {f"r{n}@example.com" for n in range(0, 24, 4)}
+    met: set[str] = set()
+
+    def decide(recipient: str) -> Answer:
+        if recipient in moody - met:
+            met.add(recipient)
+            return answer
+        return Answer()
+
+    mood = {"decide": decide, "offers_pipelining": is_pipelining}
+    transport, sink = await open_both(mood, timeout_ms=400)
+    outcomes: dict[str, list[Kind]] = {f"r{n}@example.com": [] for n in range(24)}
+    waiting = letters(24, transport)
+    for _ in range(12):
+        transport._connect_from = 0.0
+        for (letter, _), delivery in zip(waiting, await transport.send(waiting), strict=True):
+            outcomes[letter.address].append(delivery.kind)
+            assert delivery.was_handed_over == (delivery.kind in (Kind.ACCEPTED, Kind.UNKNOWN))
+        final = (Kind.ACCEPTED, Kind.REJECTED)
+        waiting = [each for each in waiting if outcomes[each[0].address][-1] not in final]
+        if not waiting:
+            break
+    assert not waiting
+    assert met == moody
+    assert all(kind in outcomes[address] for address in moody)
+    # A session that ended may have taken the letter behind with it, but not handed it over.
+    good = {Kind.ACCEPTED, Kind.DEFERRED}
+    assert all(set(outcomes[address]) <= good for address in outcomes.keys() - moody)
+    copies = Counter(message.recipients[0] for message in sink.messages)
+    handed_over = (Kind.ACCEPTED, Kind.UNKNOWN)
+    assert copies == Counter(
+        address for address, seen in outcomes.items() for each in seen if each in handed_over
+    )
+    named = {(m.recipients[0], message_from_bytes(m.content)["Message-ID"]) for m in sink.messages}
+    assert len(named) == len(copies), "a receiver can drop the second copy by its Message-ID"
 
 
 async def test_a_silent_greeting_runs_into_the_timeout() -> None:

@@ -39,7 +39,7 @@ from tests.support.turns import Door, Turns, all_orders, some_orders
 ANA, EVA, PHONE = "ana@shop.example", "eva@shop.example", "+34600000001"
 REVIEW, EMAIL, SMS = int(Purpose.REVIEW), int(Medium.EMAIL), int(Medium.SMS)
 BOTH = (Medium.EMAIL, Medium.SMS)
-ORDERS_MAX = 50
+ORDERS_MAX = 12
 """Of races with more orders than this, so many are drawn by lot; `make sim` tries them all."""
 ORDERS_ON_SERVER = 5
 

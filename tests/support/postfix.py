@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -23,8 +24,13 @@ from tests.architecture.repository import ROOT
 FETCHED = ROOT / "build" / "mta"
 DAEMONS = "/usr/lib/postfix/sbin"
 SERVICES = (
-    "anvil bounce cleanup error master postlogd proxymap qmgr smtpd tlsmgr trivial-rewrite virtual"
-)
+    "anvil", "bounce", "cleanup", "error", "master", "postlogd", "proxymap", "qmgr", "smtpd", "tlsmgr",
+    "trivial-rewrite", "virtual",
+)  # fmt: skip
+QUEUES = (
+    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved",
+    "trace",
+)  # fmt: skip
 START_SECONDS_MAX = 20.0
 DELIVERY_SECONDS_MAX = 60.0
 
@@ -154,7 +160,7 @@ class Postfix:
     `with Postfix(folder, names) as mta: ... mta.ports["starttls"] ... mta.delivered("a")`
 
     Args:
-        folder: becomes its root directory; empty. Removed afterwards.
+        folder: becomes its root directory; does not exist yet.
         mailboxes: each has the addresses name.0 to name.999 and their mail in one maildir.
     """
 
@@ -206,7 +212,7 @@ class Postfix:
         """Return when all that was accepted has been delivered."""
         queues = [self.root / f"var/spool/postfix/{q}" for q in ("maildrop", "incoming", "active")]
         give_up = time.monotonic() + DELIVERY_SECONDS_MAX
-        while any(path.is_file() for queue in queues for path in queue.rglob("*")):
+        while any(_is_mail(path) for queue in queues for path in queue.rglob("*")):
             assert time.monotonic() < give_up, f"mail is stuck: {self.log()[-2_000:]}"
             time.sleep(0.02)
 
@@ -216,7 +222,6 @@ class Postfix:
 
     def __exit__(self, *exception: object) -> None:
         self.kill()
-        shutil.rmtree(self.root, ignore_errors=True)
 
     # The folder ----------------------------------------------------------------------------
 
@@ -332,6 +337,15 @@ def _answers(port: int, is_silent: bool) -> bool:
             return is_silent or connection.recv(64).startswith(b"220 ")
     except OSError:
         return False
+
+
+def _is_mail(path: Path) -> bool:
+    """Whether it is a whole message: half a one, left by a killed server, is not executable."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & stat.S_IXUSR)
 
 
 def _delivered(stored: bytes) -> Delivered:

@@ -67,7 +67,7 @@ def test_the_story_is_always_the_same(happenings: list[story.Happening]) -> None
     digest = hashlib.sha256()
     for happening in happenings:
         digest.update(happening.event.SerializeToString(deterministic=True))
-    assert digest.hexdigest()[:16] == "5c6ec3a692f32c52"
+    assert digest.hexdigest()[:16] == "9d2e7388d073fae1"
 
 
 def test_the_shares_are_as_told(purchases: list[Purchase]) -> None:
@@ -99,6 +99,34 @@ def test_orders_are_placed_in_the_day_of_their_shop(purchases: list[Purchase]) -
         zone = zoneinfo.ZoneInfo(story.shop_of(purchase.customer).time_zone)
         assert placed.astimezone(zone).date() == purchase.day
         assert 8 <= placed.astimezone(zone).hour < 18
+
+
+def test_parcels_are_told_of_before_their_messages_are_due(
+    happenings: list[story.Happening],
+) -> None:
+    """They leave 1 or 2 days after the order; the day's end, UTC, is before 11:00 of the next day."""
+    placed = {h.line: h for h in happenings if h.event.type == "checkout"}
+    parcels = [h for h in happenings if h.event.type == "order_shipped"]
+    assert len(parcels) / len(placed) == pytest.approx(1 / 6, abs=0.02)
+    for parcel in parcels:
+        shop = story.shop_of(parcel.customer)
+        zone = zoneinfo.ZoneInfo(shop.time_zone)
+        left = datetime.datetime.fromtimestamp(parcel.time_ms / 1_000, zone)
+        ordered = datetime.datetime.fromtimestamp(placed[parcel.line].time_ms / 1_000, zone)
+        assert (left.date() - ordered.date()).days in (1, 2)
+        assert 12 <= left.hour < 18
+        told_ms = (parcel.time_ms // 86_400_000 + 1) * 86_400_000
+        told = datetime.datetime.fromtimestamp(told_ms / 1_000, zone)
+        due_day = left.date() + datetime.timedelta(days=1)
+        assert told < datetime.datetime.combine(due_day, datetime.time(11), zone)
+        assert parcel.event.contact.phone == story.phone_of(parcel.customer) != ""
+
+
+def test_no_two_customers_have_the_same_number(purchases: list[Purchase]) -> None:
+    customers = {purchase.customer for purchase in purchases}
+    phones = [phone for customer in customers if (phone := story.phone_of(customer))]
+    assert len(phones) == len(set(phones))
+    assert len(phones) / len(customers) == pytest.approx(1 / 6, abs=0.02)
 
 
 def test_evidence_is_told_by_those_who_consented_only(happenings: list[story.Happening]) -> None:

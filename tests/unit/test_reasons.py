@@ -28,7 +28,6 @@ INVITE_SENDING_SUSPENDED_BY_CUSTOMER INTERNAL_ERROR BLOCKED_BY_CONSUMER
 
 RESERVED = {
     "INVALID_TEMPLATE": "templates are checked when a rule is saved, so none is wrong when due",
-    "INTERNAL_ERROR": "what cannot be judged waits and is tried again; nothing ends by a bug so far",
 }
 """Reasons that nothing gives yet."""
 
