@@ -27,9 +27,7 @@ class RuleService(RuleVerbs, AutomationMethods):
         activate_on = channels_to_activate_on(request.activate_on, who)
         rule_id = checks.resource_id(request.rule_id, "rule_id")
         own = self._own_templates(who.account)
-        new = rules.rule_from_proto(
-            request.rule, who.account, rule_id, self._conditions, own=own
-        )
+        new = rules.rule_from_proto(request.rule, who.account, rule_id, self._conditions, own=own)
         created = await self._registry.create_rule(
             new, op_id, request.validate_only, actor=who.actor, activate_on=activate_on
         )

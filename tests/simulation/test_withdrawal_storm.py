@@ -42,7 +42,7 @@ from tests.support.valkey import ValkeyServer
 
 REVIEW = int(Purpose.REVIEW)
 DAEMONS, CLIENTS = 3, 6
-PEOPLE = 420
+PEOPLE = 150
 BURST_MS = 700
 """Many messages fall due at the same instant, and the next ones so much later."""
 PATIENCE_S = 180.0
