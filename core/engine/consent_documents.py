@@ -51,6 +51,8 @@ class ConsentDocument(msgspec.Struct, array_like=True, frozen=True):
     reason: str = ""
     request_id: str = ""
     """Of the call that asked for it: repeated, it is the same request."""
+    account: str = ""
+    """In which it was said: it tells whose contact it is, where no message or purchase does."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -105,7 +105,8 @@ class ConsentBook:
         now_ms = self._clock.now_ms()
         return ConsentLine(
             scope, said.purpose, said.medium, int(status), min(said.time_ms or now_ms, now_ms),
-            scope_key, expire_ms, packed(said.document),
+            scope_key, expire_ms,
+            packed(msgspec.structs.replace(said.document, account=account)),
         )  # fmt: skip
 
     # Writing --------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from core.clock import Clock
 from core.contact_ports import LoggedLine
 from core.engine import profiles
 from core.engine.identity import Identity
-from core.engine.reach import channel_numbers
+from core.engine.reach import accounts_of, channel_numbers
 from core.errors import FailedPrecondition, NotFound
 from core.model import Contact, Event, Medium
 from core.partitions import partition_of
@@ -181,7 +181,7 @@ class Dossiers:
         numbers = channel_numbers(dossier.record)
         numbers |= {timer.channel_number for timer in dossier.timers}
         accounts = {channels[number].account for number in numbers if number in channels}
-        accounts |= {detail.account for _, detail in dossier.details()}
+        accounts |= {detail.account for _, detail in dossier.details()} | accounts_of(dossier.lines)
         if accounts - {account}:
             raise NotFound("no such contact in this account", field="contact")
 

@@ -110,7 +110,8 @@ class DoubleOptIn:
         entries, log = await self._consents.state(contact_key)
         line = ConsentLine(
             scope, asked.said.purpose, asked.said.medium, ConsentStatus.PENDING, now_ms, scope_key,
-            now_ms + asked.expire_after_ms, packed(asked.said.document),
+            now_ms + asked.expire_after_ms,
+            packed(msgspec.structs.replace(asked.said.document, account=account)),
         )  # fmt: skip
         again = _same_request(log, line, asked.said.document.request_id)
         if again is not None:

@@ -10,6 +10,7 @@ A service and a combined product rule that both pass make one plan, which asks a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -42,7 +43,6 @@ Evidence = tuple[int, int, int, int, bytes, int, int, bytes]
 
 _EMPTY_ORDER = OrderAnswer((), ())
 _ORDER, _CHANNEL = int(ConsentScope.ORDER), int(ConsentScope.CHANNEL)
-_ATTESTED = packed(ConsentDocument(source=SOURCE_EVENT, method="attested by the shop"))
 _DENIED, _ASSUMED = int(ConsentStatus.DENIED), int(ConsentStatus.ASSUMED)
 
 
@@ -220,13 +220,14 @@ class Planner:
         for one in event.consents:
             status = int(granted_as(one.legal_basis, is_proven=False)) if one.given else _DENIED
             time_ms = min(one.time_ms or event.occur_ms, now_ms)
-            document = _document(one)
+            document = _document(one, incoming.channel.account)
             said.append((one.purpose, one.medium, status, time_ms, one.expire_ms, document))
         if attests:
             told = {(one.purpose, one.medium) for one in event.consents}
             wanted = {(plan.purpose, plan.medium) for plan in plans if plan.needs_consent}
             time_ms = min(event.occur_ms, now_ms)
-            said += [(*what, _ASSUMED, time_ms, 0, _ATTESTED) for what in sorted(wanted - told)]
+            document = _attested(incoming.channel.account)
+            said += [(*what, _ASSUMED, time_ms, 0, document) for what in sorted(wanted - told)]
         return tuple([
             (scope, purpose, medium, status, key, time_ms, expire_ms, document)
             for purpose, medium, status, time_ms, expire_ms, document in said
@@ -234,12 +235,18 @@ class Planner:
         ])  # fmt: skip
 
 
-def _document(one: Told) -> bytes:
+@lru_cache(maxsize=1_024)
+def _attested(account: str) -> bytes:
+    method = "attested by the shop"
+    return packed(ConsentDocument(source=SOURCE_EVENT, method=method, account=account))
+
+
+def _document(one: Told, account: str) -> bytes:
     return packed(
         ConsentDocument(
             collection_point=one.source, text_version=one.text_version, source=SOURCE_EVENT,
             legal_basis=one.legal_basis, text_sha256=one.text_sha256, locale=one.locale,
-            ip_address=one.ip_address, user_agent=one.user_agent,
+            ip_address=one.ip_address, user_agent=one.user_agent, account=account,
         )
     )  # fmt: skip
 

@@ -9,15 +9,19 @@ A phone's record has the key of a contact that is known by that phone only, and 
 entry under the same key, so a contact that is named by its key alone is looked for there as well.
 
 A key says nothing about its account, so whoever is named by one is looked at: a contact with messages,
-purchases or consents in a channel of another account is refused.
+purchases or consents of another account is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from core.clock import Clock
+from core.contact_ports import LoggedLine
 from core.engine import profiles
+from core.engine.consent_documents import unpacked
 from core.engine.identity import Identity
 from core.errors import NotFound
 from core.model import ConsentScope, Contact
@@ -76,7 +80,13 @@ class Reach:
         record = await self._store.contact(self._partition(contact_key), contact_key)
         channels = self._registry.snapshot.channel_by_number
         numbers = channel_numbers(record) if record is not None else set()
-        if any(channels[number].account != account for number in numbers & channels.keys()):
+        accounts = {channels[number].account for number in numbers & channels.keys()}
+        if record is not None and record.consent_lines and not accounts:
+            first = await self._store.consent_log(
+                self._partition(contact_key), contact_key, limit=1
+            )
+            accounts = accounts_of(first)
+        if accounts - {account}:
             raise NotFound("no such contact in this account", field=field)
 
     async def others_by_phone(self, account: str, whom: Whom, contact_key: bytes) -> list[bytes]:
@@ -105,6 +115,12 @@ class Reach:
             if timer.rule_number == profiles.NO_RULE:
                 return profiles.read(timer).phone
         return ""
+
+
+def accounts_of(lines: Iterable[LoggedLine]) -> set[str]:
+    """Return the accounts in which lines of a consent log were said."""
+    told = [unpacked(line.document) for line in lines]
+    return {document.account for document in told if document is not None and document.account}
 
 
 def channel_numbers(record: ContactRecord) -> set[int]:

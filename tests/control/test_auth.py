@@ -358,24 +358,28 @@ def _of_another_account(contact: str) -> list[tuple[str, Message]]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_nobody_touches_a_contact_of_another_account_by_its_key(guarded: Shop) -> None:
+@pytest.mark.parametrize("channel", ["isolated", ""])
+async def test_nobody_touches_a_contact_of_another_account_by_its_key(
+    guarded: Shop, channel: str
+) -> None:
     """B5: a contact's key stands in the ids of the messages that it gets, so it is no secret."""
     ours = [("authorization", "bearer all")]
     theirs = [("authorization", "bearer other")]
-    await guarded.channels.CreateChannel(
-        channel_service_pb2.CreateChannelRequest(
-            parent=PARENT, channel_id="isolated", channel=channel_pb()
-        ),
-        metadata=ours,
-    )
+    if channel:
+        await guarded.channels.CreateChannel(
+            channel_service_pb2.CreateChannelRequest(
+                parent=PARENT, channel_id=channel, channel=channel_pb()
+            ),
+            metadata=ours,
+        )
     who = consent_service_pb2.ContactSelector(
-        contact=event_pb2.Contact(email="isolated@example.com")
+        contact=event_pb2.Contact(email=f"{channel or 'account-wide'}@example.com")
     )
     granted = await guarded.consents.GrantConsent(
         consent_service_pb2.GrantConsentRequest(
             parent=PARENT, contact=who, purpose=types_pb2.PURPOSE_REVIEW,
             medium=types_pb2.MEDIUM_EMAIL, collection_point="https://shop.example",
-            channel=f"{PARENT}/channels/isolated",
+            channel=f"{PARENT}/channels/{channel}" if channel else "",
         ),
         metadata=ours,
     )  # fmt: skip

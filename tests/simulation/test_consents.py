@@ -84,6 +84,7 @@ async def test_what_an_event_tells_is_kept_whole(store: Store) -> None:
             collection_point="https://shop.example/checkout", text_version="v7", source="event",
             legal_basis=LegalBasis.CONSENT, text_sha256="ab" * 32, locale="es",
             ip_address="203.0.113.7", user_agent="Mozilla/5.0",
+            account=ACCOUNT,
         )  # fmt: skip
         (view,) = await shop.engine.consents.list(ACCOUNT, answer.contact_key)
         assert (view.is_expired, view.proof) == (False, unpacked(line.document))
