@@ -1,7 +1,8 @@
-"""`python -m bench`: micro benchmarks through pytest-benchmark, the gate, the throughput of the whole.
+"""`python -m bench`: micro benchmarks through pytest-benchmark, the gate, fairness, the throughput of the
+whole.
 
-Options: `--only micro`, `--only gate`, `--only throughput`; the number of items comes from
-AFTERWORD_BENCH_N. It takes about two minutes.
+Options: `--only micro`, `gate`, `fairness` or `throughput`; the number of items comes from
+AFTERWORD_BENCH_N. It takes some four minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", choices=["micro", "gate", "throughput"])
+    parser.add_argument("--only", choices=["micro", "gate", "fairness", "throughput"])
     only = parser.parse_args().only
     status = 0
     if only in (None, "micro"):
@@ -32,6 +33,10 @@ def main() -> int:
         from bench import bench_gate
 
         bench_gate.report()
+    if only in (None, "fairness"):
+        from bench import bench_fairness
+
+        bench_fairness.report()
     if only in (None, "throughput"):
         from bench import bench_throughput
 

@@ -191,5 +191,12 @@ def report(heap: int = HEAP) -> None:
         )
 
 
+def test_fairness_smoke() -> None:
+    """Both shops' messages come, the small one's not after the heap."""
+    found = uvloop.run(measure(2_000, Sink(1 << 20, 0), small=20))
+    assert len(found.quiet) == len(found.beside) == 20
+    assert found.large_per_second > 0
+
+
 if __name__ == "__main__":
     report()
