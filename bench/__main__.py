@@ -1,5 +1,5 @@
-"""`python -m bench`: micro benchmarks through pytest-benchmark, the gate, fairness, the throughput of the
-whole.
+"""`python -m bench`: micro benchmarks through pytest-benchmark, the gate, fairness, the throughput of
+the whole.
 
 Options: `--only micro`, `gate`, `fairness` or `throughput`; the number of items comes from
 AFTERWORD_BENCH_N. It takes some four minutes.
