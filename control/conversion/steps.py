@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from afterword.v1 import channel_service_pb2, types_pb2
@@ -10,7 +9,7 @@ from afterword.v1 import rule_service_pb2 as pb2
 from control.conversion import addresses, checks, contents, texts, waits
 from control.conversion.frame import Frame
 from core import bounds
-from core.errors import InvalidField, OutOfRange
+from core.errors import InvalidField
 from core.model import Medium, Purpose
 from core.registry.rule_parts import (
     Action,
@@ -25,7 +24,6 @@ from senders.templates import SUBJECT_VARIABLES, validate_subject
 
 OVERRIDES_MAX = 16
 _MEDIA = "EMAIL, SMS, WHATSAPP or WEBHOOK"
-_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 def steps_from_proto(found: Sequence[pb2.Step], frame: Frame) -> list[Step]:
@@ -127,7 +125,7 @@ def _action(pb: pb2.Action, wait: Wait, field: str, frame: Frame) -> Action:
         preheader=_preheader(pb.preheader, f"{field}.preheader"),
         body=texts.sms_body(pb.body, f"{field}.body")
         if medium is Medium.SMS
-        else _body(pb.body, f"{field}.body"),
+        else texts.body(pb.body, f"{field}.body", SUBJECT_VARIABLES),
         whatsapp_parameters=texts.whatsapp_parameters(
             pb.whatsapp_parameters, medium, f"{field}.whatsapp_parameters"
         ),
@@ -158,34 +156,8 @@ def _recipient(pb: pb2.Action, field: str, frame: Frame) -> Recipient:
 
 def _preheader(text: str, field: str) -> str:
     checks.text(text, field, bounds.SUBJECT_CHARS_MAX)
-    _check_variables(text, field)
+    texts.check_placeholders(text, field, SUBJECT_VARIABLES)
     return text
-
-
-def _body(text: str, field: str) -> str:
-    """Return a text of several lines, each ended by a line feed."""
-    if len(text) > bounds.TEXT_CHARS_MAX:
-        raise OutOfRange(f"{field} has at most {bounds.TEXT_CHARS_MAX:,} characters", field=field)
-    lines = text.replace("\r\n", "\n")
-    if any(checks.has_control(line) for line in lines.split("\n")):
-        raise InvalidField(f"{field} is text without control characters", field=field)
-    _check_variables(lines, field)
-    return lines
-
-
-def _check_variables(text: str, field: str) -> None:
-    known = ", ".join("{{%s}}" % name for name in SUBJECT_VARIABLES)
-    for name in _VARIABLE.findall(text):
-        if name not in SUBJECT_VARIABLES:
-            raise InvalidField(
-                f"{field} names the unknown variable {{{{{name[:80]}}}}}; known are {known}",
-                field=field,
-            )
-    rest = _VARIABLE.sub("", text)
-    if "{{" in rest or "}}" in rest:
-        raise InvalidField(
-            f"{field} has unpaired braces; a variable is one of {known}", field=field
-        )
 
 
 def step_to_proto(step: Step) -> pb2.Step:

@@ -24,14 +24,20 @@ PARAMETERS_MAX: Final = 20
 _TEMPLATE: Final = re.compile(r"[a-z0-9_]{1,512}(/[a-z]{2,3}(_[A-Z]{2})?)?")
 
 
-def sms_body(text: str, field: str) -> str:
-    """Return the text of an SMS, its lines ended by line feeds."""
+def body(text: str, field: str, known: Sequence[str]) -> str:
+    """Return a text of several lines, each ended by a line feed, with placeholders among the known."""
     if len(text) > bounds.TEXT_CHARS_MAX:
         raise OutOfRange(f"{field} has at most {bounds.TEXT_CHARS_MAX:,} characters", field=field)
     lines = text.replace("\r\n", "\n")
     if any(checks.has_control(line) for line in lines.split("\n")):
         raise InvalidField(f"{field} is text without control characters", field=field)
-    check_placeholders(lines, field)
+    check_placeholders(lines, field, known)
+    return lines
+
+
+def sms_body(text: str, field: str) -> str:
+    """Return the text of an SMS, its lines ended by line feeds."""
+    lines = body(text, field, VARIABLES)
     size = size_of(PLACEHOLDER.sub("", lines))
     if size.segments > SEGMENTS_MAX:
         raise OutOfRange(
@@ -61,23 +67,23 @@ def whatsapp_parameters(found: Sequence[str], medium: Medium, field: str) -> lis
     for index, text in enumerate(found):
         path = f"{field}[{index}]"
         checks.text(text, path, PARAMETER_CHARS_MAX, is_required=True)
-        check_placeholders(text, path)
+        check_placeholders(text, path, VARIABLES)
     return list(found)
 
 
-def check_placeholders(text: str, field: str) -> None:
-    """Refuse a placeholder that does not exist, and braces that are none."""
-    known = ", ".join("{{%s}}" % name for name in VARIABLES)
+def check_placeholders(text: str, field: str, known: Sequence[str]) -> None:
+    """Refuse a placeholder that is not among the known, and braces that are none."""
+    listed = ", ".join("{{%s}}" % name for name in known)
     for name in PLACEHOLDER.findall(text):
-        if name not in VARIABLES:
+        if name not in known:
             raise InvalidField(
-                f"{field} names the unknown variable {{{{{name[:80]}}}}}; known are {known}",
+                f"{field} names the unknown variable {{{{{name[:80]}}}}}; known are {listed}",
                 field=field,
             )
     rest = PLACEHOLDER.sub("", text)
     if "{{" in rest or "}}" in rest:
         raise InvalidField(
-            f"{field} has unpaired braces; a variable is one of {known}", field=field
+            f"{field} has unpaired braces; a variable is one of {listed}", field=field
         )
 
 

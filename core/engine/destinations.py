@@ -170,11 +170,11 @@ def platform_used(detail: PlanDetail, ref: Reference) -> str:
 
 def is_click_review(snapshot: Snapshot, detail: PlanDetail, ref: Reference) -> bool:
     """Return whether a click on the link counts as reviewed, so that no reminder follows (R47): the
-    request led to a platform that does not tell who has reviewed."""
-    used = platform_used(detail, ref)
-    if used in ("", OWN_PLATFORM):
+    request led to a platform that does not tell who has reviewed. Whatever its state: who clicks on it
+    has got it."""
+    if not detail.platform or ref.flags & FLAG_FELL_BACK:
         return False
-    platform = snapshot.platform(detail.account, used)
+    platform = snapshot.platform(detail.account, detail.platform)
     return platform is not None and not platform.reports_reviews
 
 

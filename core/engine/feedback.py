@@ -30,6 +30,7 @@ from core.contact_ports import ConsentLine, Feedback, FeedbackAnswer, FeedbackKi
 from core.engine.breaker import ComplaintBreaker
 from core.engine.consent_documents import ConsentDocument, packed
 from core.engine.consents import PHONE_MEDIA
+from core.engine.destinations import is_click_review
 from core.engine.heard import times_of
 from core.engine.identity import Identity
 from core.engine.patience import PATIENCE_MS, patiently
@@ -54,7 +55,7 @@ from core.model import (
 )
 from core.partitions import partition_of
 from core.ports import Store, Waiting
-from core.records import FLAG_FELL_BACK, FLAG_FOLLOW_UP, NO_KEY, PlanDetail, member_of
+from core.records import FLAG_FOLLOW_UP, NO_KEY, PlanDetail, member_of
 from core.registry.registry import Registry
 from core.stats import Stats
 
@@ -248,12 +249,9 @@ class FeedbackBook:
         leads to a platform which does not report reviews (R47)."""
         if case.told.kind == FeedbackKind.REVIEWED:
             return True
-        if case.told.kind != FeedbackKind.CLICKED or not case.detail.platform:
-            return False
-        if case.waiting.reference.flags & FLAG_FELL_BACK:
-            return False
-        platform = self._registry.snapshot.platform(case.detail.account, case.detail.platform)
-        return platform is not None and not platform.reports_reviews
+        return case.told.kind == FeedbackKind.CLICKED and is_click_review(
+            self._registry.snapshot, case.detail, case.waiting.reference
+        )
 
     async def _end_reminders(self, case: _Case) -> tuple[bytes, ...]:
         """End the waiting reminders of a review request; return them."""

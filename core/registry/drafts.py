@@ -211,6 +211,17 @@ def edited(draft: Draft, present: ResourceT, new: ResourceT, etag: str) -> Resou
     return replace(kept, changed_revision=draft.revision, update_ms=draft.now_ms)
 
 
+def put_edited(
+    draft: Draft, kind: Kind, name: str, present: ResourceT, new: ResourceT, etag: str
+) -> ResourceT:
+    """Write `new` as `edited` has it and let it bite: it holds for all that has not gone out."""
+    changed = edited(draft, present, new, etag)
+    if changed is not present:
+        draft.bites = True
+        draft.put(kind, name, changed)
+    return changed
+
+
 def names(names: Iterable[str]) -> str:
     """Return names for a message, the first `NAMES_MAX` of them."""
     listed = list(names)

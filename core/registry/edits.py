@@ -39,6 +39,7 @@ from core.registry.drafts import (
     edited,
     found,
     names,
+    put_edited,
     require_account,
     require_free,
 )
@@ -289,11 +290,7 @@ def create_carrier(draft: Draft, new: Carrier) -> Carrier:
 def update_carrier(draft: Draft, new: Carrier, etag: str) -> Carrier:
     """Change a carrier; a new address holds for all that has not gone out."""
     present = found(draft.base.carrier(new.account, new.id), new.name)
-    changed = edited(draft, present, new, etag)
-    if changed is not present:
-        draft.bites = True
-        draft.put(Kind.CARRIER, changed.name, changed)
-    return changed
+    return put_edited(draft, Kind.CARRIER, new.name, present, new, etag)
 
 
 def delete_carrier(draft: Draft, account: str, carrier: str, etag: str) -> None:

@@ -22,9 +22,9 @@ from core.registry.drafts import (
     Draft,
     check_count,
     check_etag,
-    edited,
     found,
     names,
+    put_edited,
     require_account,
     require_free,
 )
@@ -54,11 +54,7 @@ def create_platform(draft: Draft, new: Platform) -> Platform:
 def update_platform(draft: Draft, new: Platform, etag: str) -> Platform:
     """Change a review platform; it holds for all that has not gone out, so it bites."""
     present = found(draft.base.platform(new.account, new.id), new.name)
-    changed = edited(draft, present, new, etag)
-    if changed is not present:
-        draft.bites = True
-        draft.put(Kind.PLATFORM, changed.name, changed)
-    return changed
+    return put_edited(draft, Kind.PLATFORM, new.name, present, new, etag)
 
 
 def delete_platform(draft: Draft, account: str, platform: str, etag: str) -> None:

@@ -23,9 +23,9 @@ from core.registry.drafts import (
     Draft,
     check_count,
     check_etag,
-    edited,
     found,
     names,
+    put_edited,
     require_account,
     require_free,
 )
@@ -56,11 +56,7 @@ def update(draft: Draft, new: Sender, etag: str) -> Sender:
             f"sender.kind of {new.name} is {present.kind.name} and stays so; create another sender",
             field="sender.kind",
         )
-    changed = edited(draft, present, new, etag)
-    if changed is not present:
-        draft.bites = True
-        draft.put(Kind.SENDER, changed.name, changed)
-    return changed
+    return put_edited(draft, Kind.SENDER, new.name, present, new, etag)
 
 
 def delete(draft: Draft, account: str, sender: str, etag: str) -> None:
