@@ -17,8 +17,10 @@ Decides: the order of the steps of a round.
 
 Never: a claim that could not be handed over now: every letter has its place before.
 
-Rounds overlap, but they read and claim one after the other: of two entries of one contact the earlier
-is claimed first (R26).
+Rounds run side by side; no two that have not claimed share a contact, so that of two entries of one
+contact the earlier is claimed first (R26, `core/engine/lines.py`). A light round holds what need not
+wait for a heap, and overtakes the others: they do their work in small pieces, and have few calls at the
+store at a time.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+
+import msgspec
 
 from core import bounds
 from core.clock import Clock, SystemClock, monotonic_ns
@@ -39,6 +44,7 @@ from core.engine.ownership import Ownership
 from core.engine.patience import patiently
 from core.engine.places import Places
 from core.engine.planner import Planner
+from core.engine.right_of_way import PIECE, RightOfWay
 from core.engine.timers import TimerRunner
 from core.engine.volume import VolumeDesk, keep
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
@@ -67,6 +73,14 @@ PUZZLES_MAX = 10_000
 """Entries of which their number of tries is remembered."""
 
 
+class Round(msgspec.Struct):
+    """One round under way."""
+
+    is_light: bool
+    deliveries: list[asyncio.Task[None]] = []
+    """What was claimed, on its way out."""
+
+
 class Dispatcher:
     """Fires due entries of the partitions that this process owns."""
 
@@ -81,8 +95,9 @@ class Dispatcher:
         self.judge = Judge(postbox)
         self.places = Places(horizon, postbox, clock, stats)
         self._volume = VolumeDesk(store, stats)
+        self._way = RightOfWay()
         self.hand_over = HandOver(
-            store, registry, horizon, planner, self._volume, postbox, clock, stats
+            store, registry, horizon, planner, self._volume, postbox, clock, stats, self._way
         )
         self._timers = timers
         self._clock = clock
@@ -90,48 +105,43 @@ class Dispatcher:
         self._stats = stats
         self._puzzles: dict[bytes, int] = {}
         """Members that could not be judged, and how often."""
-        self._reading = asyncio.Lock()
-        self._claiming = asyncio.Lock()
         self.on_claimed: Callable[[], None] = lambda: None
         """Called when a round has claimed and another may begin."""
-        self.claiming = 0
-        """Rounds that have not claimed yet. Those that hand over are bounded by the senders' places."""
+        self.claiming = {False: 0, True: 0}
+        """Rounds that have not claimed yet, light or not. Those that hand over are bounded by the
+        places of their senders."""
 
-    async def fire(self, fired: Sequence[Fired]) -> None:
+    async def fire(self, fired: Sequence[Fired], *, is_light: bool = False) -> None:
         """Carry one round through. Entries that could not be claimed go back into the wheel."""
-        self.claiming += 1
+        self.claiming[is_light] += 1
+        round_ = Round(is_light)
         try:
-            claims, left = await self._until_claimed(fired)
+            with self._way.first() if is_light else nullcontext():
+                left = await self._until_claimed(fired, round_)
         finally:
-            self.claiming -= 1
+            self.claiming[is_light] -= 1
             self._horizon.lines.arrived(member for _, member, _ in fired)
+            self._horizon.lines.claimed(fired)
             self.on_claimed()
         try:
-            await asyncio.gather(
-                *(self.hand_over.deliver(claim) for claim in claims), self._put_back_soon(left)
-            )
+            await asyncio.gather(*round_.deliveries, self._put_back_soon(left))
         except Exception as error:
             # What was claimed comes back by its lease.
             self._went_wrong(len(fired), error)
 
-    async def _until_claimed(self, fired: Sequence[Fired]) -> tuple[list[Claimed], list[Fired]]:
-        """Carry a round up to the claim; return what was claimed, and what waits for the next look."""
+    async def _until_claimed(self, fired: Sequence[Fired], round_: Round) -> list[Fired]:
+        """Carry a round up to the claim; return what waits for the next look."""
         try:
             timers = [entry for entry in fired if entry[2][1].lane == Lane.TIMERS]
             if timers:
                 fired = [entry for entry in fired if entry[2][1].lane != Lane.TIMERS]
                 await self._fire_timers(timers)
-            async with self._reading:
-                ready, revision = await self._read_and_judge(fired)
-                await self._claiming.acquire()
-            try:
-                return await self._claim_all(ready, revision)
-            finally:
-                self._claiming.release()
+            ready, revision = await self._read_and_judge(fired, round_)
+            return await self._claim_all(ready, revision, round_)
         except Exception as error:
             # A bug in one round must not stop the others.
             self._went_wrong(len(fired), error)
-            return [], list(fired)
+            return list(fired)
 
     def _went_wrong(self, count: int, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
@@ -158,7 +168,9 @@ class Dispatcher:
 
     # Read and judge ----------------------------------------------------------------------------
 
-    async def _read_and_judge(self, fired: Sequence[Fired]) -> tuple[list[Ready], int]:
+    async def _read_and_judge(
+        self, fired: Sequence[Fired], round_: Round
+    ) -> tuple[list[Ready], int]:
         """Return the entries judged, and by which revision of the registry: the gate must know that
         one, because the newest may have come in between (R13)."""
         by_partition: dict[int, list[Fired]] = {}
@@ -169,7 +181,7 @@ class Dispatcher:
         })  # fmt: skip
         ledgers = await self._ledgers(read)
         try:
-            ready, revision = self._judge_all(by_partition, read, ledgers)
+            ready, revision = await self._judge_all(by_partition, read, ledgers, round_)
             if all(one.item.action != ClaimAction.END for one in ready):
                 return self._placed(ready), revision
         except StaleRegistry:
@@ -177,7 +189,7 @@ class Dispatcher:
             pass
         # A no is final: it is said only by the newest configuration.
         await self._registry.refresh()
-        ready, revision = self._judge_all(by_partition, read, ledgers)
+        ready, revision = await self._judge_all(by_partition, read, ledgers, round_)
         return self._placed(ready), revision
 
     def _placed(self, ready: list[Ready]) -> list[Ready]:
@@ -195,16 +207,18 @@ class Dispatcher:
                 found |= {m: last_ledger(raw) for m, raw in zip(members, notes, strict=True)}
         return found
 
-    def _judge_all(
+    async def _judge_all(
         self, by_partition: dict[int, list[Fired]], read: dict[int, list[Waiting | None]],
-        ledgers: dict[bytes, bytes],
+        ledgers: dict[bytes, bytes], round_: Round,
     ) -> tuple[list[Ready], int]:  # fmt: skip
         snapshot, now_ms = self._registry.snapshot, self._clock.now_ms()
-        ready = [
-            self._judged(snapshot, entry, waiting, now_ms, ledgers.get(entry[1], b""))
-            for p, entries in by_partition.items()
-            for entry, waiting in zip(entries, read[p], strict=True)
-        ]
+        ready: list[Ready] = []
+        for partition, entries in by_partition.items():
+            for entry, waiting in zip(entries, read[partition], strict=True):
+                if not round_.is_light and len(ready) % PIECE == 0:
+                    await self._way.give_way()
+                ledger = ledgers.get(entry[1], b"")
+                ready.append(self._judged(snapshot, entry, waiting, now_ms, ledger))
         ready.sort(key=_turn)
         return ready, snapshot.revision
 
@@ -239,39 +253,36 @@ class Dispatcher:
 
     # Claim --------------------------------------------------------------------------------------
 
-    async def _claim_all(
-        self, ready: list[Ready], revision: int
-    ) -> tuple[list[Claimed], list[Fired]]:
-        """Claim; return what was claimed, and what is to be looked at once more a little later: it was
-        judged anew a few times, and what it was judged by had changed each time."""
-        claims: list[Claimed] = []
+    async def _claim_all(self, ready: list[Ready], revision: int, round_: Round) -> list[Fired]:
+        """Claim; return what is to be looked at once more a little later: it was judged anew a few
+        times, and what it was judged by had changed each time."""
         left: list[Fired] = []
         for _ in range(LOOKS_MAX):
             try:
                 if left:
-                    ready, revision = await self._read_and_judge(left)
+                    ready, revision = await self._read_and_judge(left, round_)
                 await self._volume.take(ready, self._clock.now_ms())
             except Exception:
                 vacate(ready)
-                if not claims:
+                if not left:
                     raise
                 # What was claimed before goes out all the same.
                 self._stats.round_errors += 1
                 _LOG.exception("%d entries could not be judged anew", len(left))
                 break
             try:
-                claims += await self._claim_once(ready, revision)
+                left = await self._claim_once(ready, revision, round_)
             except Exception:
                 _take_place(ready)
                 raise
-            left = [_fired(one) for claim in claims for one in claim.again]
-            for claim in claims:
-                claim.again = []
             if not left:
                 break
-        return claims, left
+        return left
 
-    async def _claim_once(self, ready: Sequence[Ready], revision: int) -> list[Claimed]:
+    async def _claim_once(
+        self, ready: Sequence[Ready], revision: int, round_: Round
+    ) -> list[Fired]:
+        """Claim, and hand over what each call lets through at once; return what is to be judged anew."""
         by_partition: dict[int, list[Ready]] = {}
         for one in ready:
             by_partition.setdefault(one.where[0], []).append(one)
@@ -280,14 +291,22 @@ class Dispatcher:
             for p, entries in by_partition.items()
             for at in range(0, len(entries), bounds.CLAIM_BATCH_MAX)
         ]
-        claims = await asyncio.gather(
-            *(self._claim(p, entries, revision) for p, entries in batches)
-        )
-        taken = {one.item.member for claim in claims for one in claim.entries}
+        again: list[Fired] = []
+
+        async def claim(partition: int, entries: list[Ready]) -> set[bytes]:
+            async with self._way.call(is_light=round_.is_light):
+                claimed = await self._claim(partition, entries, revision)
+            claimed.is_light = round_.is_light
+            again.extend(_fired(one) for one in claimed.again)
+            if claimed.entries:
+                round_.deliveries.append(asyncio.create_task(self.hand_over.deliver(claimed)))
+            return {one.item.member for one in claimed.entries}
+
+        taken = set().union(*await asyncio.gather(*(claim(*batch) for batch in batches)))
         unsent = [one for one in ready if one.item.member not in taken]
         vacate(unsent)
         await self._volume.give_back(unsent)
-        return claims
+        return again
 
     async def _claim(self, partition: int, entries: list[Ready], revision: int) -> Claimed:
         token, now_ms = secrets.token_bytes(16), self._clock.now_ms()
@@ -348,15 +367,12 @@ class Dispatcher:
             one.letter.attempts = answer.attempts - 1
             return True
         if answer.code == ClaimCode.DEFERRED:
-            if one.item.action == ClaimAction.GATE or one.item.wait == WaitReason.CAPPED:
-                stats.deferred_by_cap += 1
-            elif one.item.wait == WaitReason.VOLUME:
-                stats.deferred_by_volume += 1
-            elif one.item.wait == WaitReason.QUIET_HOURS:
-                stats.deferred_by_hours += 1
+            is_gate = one.item.action == ClaimAction.GATE
+            stats.deferred[WaitReason.CAPPED if is_gate else one.item.wait] += 1
             self._horizon.on_deferred(partition, one.item.member, answer.due_ms)
         elif answer.code == ClaimCode.PARKED:
             assert one.waiting is not None, "only what waits is parked"
+            stats.deferred[one.item.wait or WaitReason.FROZEN] += 1
             self._horizon.on_parked(partition, one.item.member, one.waiting.reference.expire_ms)
         elif answer.code == ClaimCode.NOT_DUE:
             self._horizon.insert(partition, one.where[1], one.item.member, answer.due_ms)

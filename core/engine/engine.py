@@ -44,6 +44,7 @@ from core.engine.review_tokens import ReviewTokens
 from core.engine.rule_counts import RuleCounts
 from core.engine.stop_words import Inbox
 from core.engine.timers import TimerRunner
+from core.engine.turns import Fired
 from core.errors import StoreUnavailable
 from core.model import Medium
 from core.ports import Store
@@ -54,11 +55,14 @@ from core.stats import Stats
 _LOG = logging.getLogger(__name__)
 
 ROUND_MAX = 128
-"""Entries of one round: what has just fallen due waits for the rounds before it. Where much is due in
-one instant they are of few partitions, so that the fixed cost of a script is shared."""
+"""Entries of one round. Where much is due in one instant they are of few partitions, so that the fixed
+cost of a script is shared."""
 ROUNDS_MAX = 2
 """Rounds that have not claimed yet: one is read while another is claimed. What is handed over is bounded
 by the places of its senders."""
+LIGHT_ROUND_MAX = 32
+LIGHT_ROUNDS_MAX = 4
+"""The same of rounds of what need not wait for a heap."""
 _SWEEP_PAUSE_S = 5.0
 _SWEEP_BREATH_S = 0.05
 _RECOVER_PAUSE_S = 1.0
@@ -210,30 +214,37 @@ class Engine:
         """Start a round of whatever is due and fits; return when to look again, epoch ms."""
         now_ms = self._clock.now_ms()
         await self.horizon.extend(now_ms)
-        is_full = self.dispatcher.claiming >= ROUNDS_MAX
-        if is_full:
-            self.horizon.gather(now_ms)
-        else:
-            fired = self.horizon.take(now_ms, ROUND_MAX)
-            if fired:
-                round_ = asyncio.create_task(self.dispatcher.fire(fired))
-                self._rounds.add(round_)
-                round_.add_done_callback(self._round_done)
+        self.horizon.gather(now_ms)
+        claiming = self.dispatcher.claiming
+        if claiming[True] < LIGHT_ROUNDS_MAX:
+            self._begin(self.horizon.take_light(LIGHT_ROUND_MAX), is_light=True)
+        if claiming[False] < ROUNDS_MAX:
+            self._begin(self.horizon.take(now_ms, ROUND_MAX), is_light=False)
         # Let the round begin before the next is cut, and others run while the wheel cascades.
         await asyncio.sleep(0)
-        return self._next_look_ms(now_ms, is_full)
+        return self._next_look_ms(now_ms)
 
-    def _next_look_ms(self, now_ms: int, is_full: bool) -> int:
-        """Return when there is something to do; where rounds are `is_full`, the end of one wakes us."""
+    def _begin(self, fired: list[Fired], *, is_light: bool) -> None:
+        if not fired:
+            return
+        round_ = asyncio.create_task(self.dispatcher.fire(fired, is_light=is_light))
+        self._rounds.add(round_)
+        round_.add_done_callback(self._round_done)
+
+    def _next_look_ms(self, now_ms: int) -> int:
+        """Return when there is something to do; where no more rounds may begin, one's end wakes us."""
         if self.horizon.is_behind(now_ms):
             return now_ms
         instants = [now_ms + bounds.SLEEP_MAX_MS]
         next_ms = self.horizon.wheel.next_due_ms()
         if next_ms is not None:
             instants.append(next_ms)
-        if not is_full:
-            if self.horizon.lines.has_any(now_ms):
-                return now_ms
+        lines, claiming = self.horizon.lines, self.dispatcher.claiming
+        has_light_free = claiming[True] < LIGHT_ROUNDS_MAX
+        has_free = claiming[False] < ROUNDS_MAX
+        if (has_light_free and lines.has_light()) or (has_free and lines.has_any(now_ms)):
+            return now_ms
+        if has_light_free or has_free:
             line_ms = self.dispatcher.places.wake_ms(now_ms)
             if line_ms is not None:
                 instants.append(line_ms)

@@ -21,11 +21,12 @@ from core.engine.addresses import AddressDesk
 from core.engine.due_case import Ready
 from core.engine.horizon import Horizon
 from core.engine.planner import Planner
+from core.engine.right_of_way import RightOfWay
 from core.engine.settlement import Meaning
 from core.engine.volume import VolumeDesk
 from core.errors import StoreUnavailable
 from core.gate import Lane
-from core.model import State
+from core.model import State, WaitReason
 from core.ports import Settlement, Store, Waiting
 from core.records import PlanDetail
 from core.registry.registry import Registry
@@ -48,6 +49,7 @@ class Claimed(msgspec.Struct):
     entries: list[Ready]
     again: list[Ready] = []
     """What is to be judged anew."""
+    is_light: bool = False
 
 
 def _nobody() -> None:
@@ -59,7 +61,7 @@ class HandOver:
 
     def __init__(
         self, store: Store, registry: Registry, horizon: Horizon, planner: Planner,
-        volume: VolumeDesk, postbox: Postbox, clock: Clock, stats: Stats,
+        volume: VolumeDesk, postbox: Postbox, clock: Clock, stats: Stats, way: RightOfWay,
     ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
@@ -70,6 +72,7 @@ class HandOver:
         self._postbox = postbox
         self._clock = clock
         self._stats = stats
+        self._way = way
         self.on_freed: Callable[[], None] = _nobody
         """Called when a sender may have places again."""
         self.on_bad_address: OnBadAddress | None = None
@@ -114,7 +117,9 @@ class HandOver:
                 # From here on the transport counts it.
                 one.place.leave(is_spent=True)
         letters = [(one.letter, one.rendered) for one in entries if one.letter is not None]
+        began_ns = monotonic_ns()
         deliveries = await self._postbox.send(letters)
+        self._stats.count_hand_overs(letters, deliveries, monotonic_ns() - began_ns)
         self.on_freed()
         now_ms = self._clock.now_ms()
         settlements = [
@@ -146,7 +151,7 @@ class HandOver:
             # Asked a second time, it has reserved something the first time.
             await self._unsend(one for one, _ in refused)
             deferred = sum(how.state == State.SCHEDULED for _, how in refused)
-            self._stats.deferred_by_cap += deferred
+            self._stats.deferred[WaitReason.CAPPED] += deferred
             self._stats.ended_at_gate += len(refused) - deferred
         return entries
 
@@ -180,9 +185,10 @@ class HandOver:
         members for which that counted."""
         while True:
             try:
-                answers = await self._store.settle(
-                    claim.partition, claim.token, settlements, now_ms
-                )
+                async with self._way.call(is_light=claim.is_light):
+                    answers = await self._store.settle(
+                        claim.partition, claim.token, settlements, now_ms
+                    )
                 break
             except StoreUnavailable:
                 self._stats.store_errors += 1

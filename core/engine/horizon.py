@@ -36,8 +36,8 @@ TIMERS = Source(Lane.TIMERS)
 FIXED = (NEAR, DEFERRED, PARKED, TIMERS)
 """Lanes with one key of their own in each partition."""
 _FOREVER_MS = 2**47
-GATHER_MAX = 2_048
-"""Due entries that one call takes out of the wheel: a few milliseconds of work."""
+GATHER_MAX = 512
+"""Due entries that one call takes out of the wheel: a millisecond or two of work."""
 AHEAD_READ_MAX = 1_024
 """Entries read ahead by one call."""
 Where = tuple[int, Source]
@@ -116,13 +116,11 @@ class Horizon:
             return waiting[2][1]
         return Source(Lane.FAR, due_ms // self._width_ms)
 
-    def gather(self, now_ms: int) -> bool:
-        """Let a bounded part of what is due leave the wheel; True if there may be more."""
+    def gather(self, now_ms: int) -> None:
+        """Let a bounded part of what is due leave the wheel; `has_due` tells whether there is more."""
         add = self.lines.add
         for entry in self.wheel.advance(now_ms, GATHER_MAX):
             add(entry)
-        next_ms = self.wheel.next_due_ms()
-        return next_ms is not None and next_ms <= now_ms
 
     def take(self, now_ms: int, limit: int) -> list[Fired]:
         """Return about `limit` due entries whose turn it is, and forget them; those of one channel in
@@ -131,7 +129,13 @@ class Horizon:
         The wheel works in bounded pieces: an empty answer is the end only if `has_due` agrees.
         """
         self.gather(now_ms)
-        fired = self.lines.take(limit, now_ms)
+        return self._taken(self.lines.take(limit, now_ms))
+
+    def take_light(self, limit: int) -> list[Fired]:
+        """Return about `limit` gathered entries that need not wait for a heap, and forget them."""
+        return self._taken(self.lines.take_light(limit))
+
+    def _taken(self, fired: list[Fired]) -> list[Fired]:
         outstanding = self._outstanding
         for _, _, where in fired:
             outstanding[where] -= 1

@@ -4,6 +4,10 @@ Decides: of what the next round is made: of those in line, as many as their send
 others by turns (`core/engine/turns.py`).
 Never: reads or writes the store. What stands here still lies in its lane there, and is due as before.
 
+Rounds run side by side, but never two with the same contact: what would go while another round has not
+claimed what it has of that contact stands aside until it has, so that of two entries of one contact the
+earlier is claimed first (R26).
+
 A channel of which `BAR` entries stand in line lets no more in, but for a few, `PROBES` every
 `PROBE_PAUSE_MS`: what it has for other senders lies somewhere behind, and only reading an entry tells
 which sender it needs.
@@ -44,16 +48,23 @@ class Lines:
         self._called: dict[bytes, str] = {}
         """Member to the sender whose place is kept for it, while it is read and judged."""
         self._kept: Counter[str] = Counter()
+        self._under_way: dict[bytes, list[Fired]] = {}
+        """Contact of which a round has not claimed yet, to what stands aside for that round."""
+        self._aside = 0
         self._probed_ms = 0
 
     def __len__(self) -> int:
-        return len(self._by_channel) + sum(len(line) for line in self._in_line.values())
+        in_line = sum(len(line) for line in self._in_line.values())
+        return len(self._by_channel) + in_line + self._aside
 
     def find(self, member: bytes) -> Fired | None:
         """Return the entry of a member, None if it is not here."""
         found = self._by_channel.find(member)
         for line in self._in_line.values():
             found = found or line.find(member)
+        if found is None:
+            aside = self._under_way.get(member[:8], ())
+            found = next((entry for entry in aside if entry[1] == member), None)
         return found
 
     def add(self, entry: Fired) -> None:
@@ -69,7 +80,11 @@ class Lines:
             found = line.drop(member)
             if found is not None:
                 self._left(key, [found])
-                break
+                return found
+        found = self.find(member)
+        if found is not None:
+            self._under_way[member[:8]].remove(found)
+            self._aside -= 1
         return found
 
     # Lines at senders ---------------------------------------------------------------------------
@@ -120,7 +135,10 @@ class Lines:
     # A round ------------------------------------------------------------------------------------
 
     def take(self, limit: int, now_ms: int) -> list[Fired]:
-        """Return about `limit` entries that go next, and forget them; nothing if none can."""
+        """Return about `limit` entries that go next, and forget them; nothing if none can.
+
+        The caller tells `claimed` once their round has.
+        """
         out = self._call(limit)
         barred = {number for number, count in self._barring.items() if count >= BAR}
         if len(out) < limit:
@@ -128,19 +146,59 @@ class Lines:
         if barred and len(out) < limit and self._may_probe(now_ms):
             self._probed_ms = now_ms
             out += self._by_channel.take(PROBES, barred, only_barred=True)
-        return out
+        return self._begin(out)
+
+    def take_light(self, limit: int) -> list[Fired]:
+        """Return about `limit` entries that need not wait for a heap: those that have a place at their
+        sender, and those of channels with few. See `take`."""
+        out = self._call(limit)
+        if len(out) < limit and self._by_channel.has_heap():
+            out += self._by_channel.take_light(limit - len(out))
+        return self._begin(out)
+
+    def has_light(self) -> bool:
+        """Return whether `take_light` would return anything."""
+        waiting = self._by_channel
+        return (waiting.has_heap() and waiting.has_light()) or self._has_room()
+
+    def claimed(self, fired: Iterable[Fired]) -> None:
+        """Let what stood aside for a round wait for its turn again: it has claimed, or given up."""
+        for _, member, _ in fired:
+            aside = self._under_way.pop(member[:8], ())
+            self._aside -= len(aside)
+            for entry in aside:
+                self._by_channel.add(entry)
+
+    def _begin(self, taken: list[Fired]) -> list[Fired]:
+        """Return what may go now; what has a contact that is under way stands aside."""
+        under_way = self._under_way
+        going: list[Fired] = []
+        for entry in taken:
+            aside = under_way.get(entry[1][:8])
+            if aside is None:
+                going.append(entry)
+                continue
+            aside.append(entry)
+            self._aside += 1
+            self.arrived([entry[1]])
+        for _, member, _ in going:
+            under_way.setdefault(member[:8], [])
+        return going
 
     def has_any(self, now_ms: int) -> bool:
         """Return whether `take` would return anything."""
         waiting = len(self._by_channel)
         if not self._in_line:
             return waiting > 0
-        if any(self.room_of(key) > 0 for key in self._in_line):
+        if self._has_room():
             return True
         barred = [number for number, count in self._barring.items() if count >= BAR]
         return waiting > 0 and (
             self._may_probe(now_ms) or waiting > sum(map(self._by_channel.count_of, barred))
         )
+
+    def _has_room(self) -> bool:
+        return any(self.room_of(key) > 0 for key in self._in_line)
 
     def _may_probe(self, now_ms: int) -> bool:
         return now_ms >= self._probed_ms + PROBE_PAUSE_MS

@@ -10,9 +10,13 @@ Never: reads anything: the member names its contact and its channel.
 What is due earlier of the same contact, in any channel or lane, comes along and goes first: the order
 of one contact is the caps' order (R26). It is charged to its own channel.
 
+A channel of which no more than `QUANTUM` entries wait is light: all of it goes in one turn.
+Where others are not, the light ones can be taken by themselves, so that they share no round with a heap.
+
 Invariants, checked by `validate()`:
 1. An entry is in `_of` exactly if it waits; what a heap holds beyond that was taken or dropped.
-2. `live` of a queue is the number of its entries that wait; it is in the ring exactly if it has any.
+2. `live` of a queue is the number of its entries that wait; it is in the ring exactly if it has any, and
+   among the light exactly if it has no more than `QUANTUM`.
 
 Cost: O(log n) an entry, and O(channels that are barred) for each call.
 Source: Shreedhar & Varghese, "Efficient fair queuing using deficit round robin" (1996), unit packets.
@@ -70,6 +74,7 @@ class Turns:
     def __init__(self) -> None:
         self._queues: dict[int, _Queue] = {}
         self._ring: deque[_Queue] = deque()
+        self._light: dict[int, _Queue] = {}
         self._of: dict[bytes, tuple[Fired, ...]] = {}
         """Contact key to what waits of it."""
         self._count = 0
@@ -95,8 +100,10 @@ class Turns:
         number = channel_of(entry)
         queue = self._queues.get(number)
         if queue is None:
-            queue = self._queues[number] = _Queue(number)
+            queue = self._queues[number] = self._light[number] = _Queue(number)
             self._ring.append(queue)
+        elif queue.live == QUANTUM:
+            del self._light[number]
         contact = entry[1][:8]
         self._of[contact] = (*self._of.get(contact, ()), entry)
         queue.live += 1
@@ -139,6 +146,25 @@ class Turns:
                 ring.rotate(-1)
         return out
 
+    def has_heap(self) -> bool:
+        """Return whether any channel is not light."""
+        return len(self._light) < len(self._queues)
+
+    def has_light(self) -> bool:
+        """Return whether any channel is light."""
+        return bool(self._light)
+
+    def take_light(self, limit: int) -> list[Fired]:
+        """Return about `limit` entries of light channels, the first to have come first, and forget
+        them."""
+        out: list[Fired] = []
+        while self._light and len(out) < limit:
+            queue = next(iter(self._light.values()))
+            while queue.live:
+                self._take_next(queue, out)
+            self._forget_if_empty(queue)
+        return out
+
     def _take_next(self, queue: _Queue, out: list[Fired]) -> None:
         """Take the next of a channel, with what goes before it of the same contact."""
         lane = queue.lane()
@@ -170,12 +196,15 @@ class Turns:
             self._of[contact] = rest
         else:
             del self._of[contact]
-        self._queues[channel_of(entry)].live -= 1
+        queue = self._queues[channel_of(entry)]
+        queue.live -= 1
+        if queue.live == QUANTUM:
+            self._light[queue.number] = queue
         self._count -= 1
 
     def _forget_if_empty(self, queue: _Queue) -> None:
         if not queue.live and self._queues.get(queue.number) is queue:
-            del self._queues[queue.number]
+            del self._queues[queue.number], self._light[queue.number]
             self._ring.remove(queue)
 
     def validate(self) -> None:
@@ -183,6 +212,7 @@ class Turns:
         waiting = [entry for entries in self._of.values() for entry in entries]
         assert len(waiting) == self._count == sum(q.live for q in self._queues.values())
         assert {id(q) for q in self._ring} == {id(q) for q in self._queues.values()}
+        assert self._light == {n: q for n, q in self._queues.items() if q.live <= QUANTUM}
         for entry in waiting:
             lane = _lane_of(self._queues[channel_of(entry)], entry)
             assert any(one is entry for _, one in lane), "invariant 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from core.bounds import HOUR_MS, MINUTE_MS
 from core.clock import SystemClock
 from core.engine import engine as engine_module
 from core.engine import ownership as ownership_module
+from core.engine.engine import Engine
 from core.engine.judge import Fired
+from core.engine.right_of_way import CALLS_MAX
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
 from core.model import Purpose, Reason, State
 from core.partitions import partition_of
@@ -30,6 +33,14 @@ async def _publish(shop: Shop, count: int) -> None:
     """Publish checkouts of as many people; all are asked on 8 March at 09:00 UTC."""
     events = [shop.event(order=str(n), email=f"c{n}@shop.example") for n in range(count)]
     await shop.publish(*events)
+
+
+async def _all_calls(engine: Engine) -> AsyncExitStack:
+    """Hold all calls at the store that rounds may make."""
+    stack = AsyncExitStack()
+    for _ in range(CALLS_MAX):
+        await stack.enter_async_context(engine.dispatcher._way.call(is_light=False))
+    return stack
 
 
 async def _taken(shop: Shop) -> list[Fired]:
@@ -91,13 +102,13 @@ async def test_what_was_judged_before_a_change_is_not_claimed_after_it(
         await _publish(shop, 3)
         await shop.until("2026-03-08 08:59")
         engine = shop.engine
-        await engine.dispatcher._claiming.acquire()
+        calls = await _all_calls(engine)
         shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
         round_ = asyncio.create_task(engine.dispatcher.fire(await _taken(shop)))
         for _ in range(200):
             await asyncio.sleep(0.001)
         await getattr(shop.registry, verb)(ACCOUNT, "ask")
-        engine.dispatcher._claiming.release()
+        await calls.aclose()
         await round_
         await shop.until("2026-03-08 12:00")
         assert shop.mails() == []
@@ -110,14 +121,14 @@ async def test_what_is_judged_frozen_while_it_is_resumed_is_not_held(store: Stor
         await shop.registry.freeze_rule(ACCOUNT, "ask")
         await shop.until("2026-03-08 08:59")
         engine = shop.engine
-        await engine.dispatcher._claiming.acquire()
+        calls = await _all_calls(engine)
         shop.clock.move_to_ms(shop.clock.now_ms() + MINUTE_MS)
         round_ = asyncio.create_task(engine.dispatcher.fire(await _taken(shop)))
         for _ in range(200):
             await asyncio.sleep(0.001)
         await shop.registry.resume_rule(ACCOUNT, "ask")
         await engine.tend()
-        engine.dispatcher._claiming.release()
+        await calls.aclose()
         await round_
         await shop.until("2026-03-08 12:00")
         assert len(shop.mails()) == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
 from core.engine.lines import BAR, PROBE_PAUSE_MS, PROBES, Lines
+from core.engine.turns import Fired
 from tests.unit.test_turns import channels, entry
 
 NOW = 1_790_000_000_000
@@ -87,3 +90,75 @@ def test_what_moves_is_forgotten_wherever_it_stands() -> None:
     assert rooms.lines.drop(waiting[1]) == waiting
     assert len(rooms.lines) == 0
     assert rooms.lines.drop(held[1]) is None
+
+
+def test_a_few_need_not_wait_for_a_heap() -> None:
+    """R12: neither those of a shop with few, nor those whose sender has a place now."""
+    rooms = Rooms(mail=0)
+    lines = rooms.lines
+    lines.add(entry(1, 2))
+    assert not lines.has_light(), "alone it is no lighter than the rest"
+    assert lines.take_light(9) == []
+    for n in range(1_000):
+        lines.add(entry(100 + n, 1, due_ms=n))
+    assert lines.has_light()
+    assert lines.take_light(9) == [entry(1, 2)]
+    lines.hold("mail", entry(5_000, 1))
+    assert not lines.has_light()
+    rooms.rooms["mail"] = 1
+    assert lines.has_light()
+    assert lines.take_light(9) == [entry(5_000, 1)]
+
+
+def test_two_rounds_never_share_a_contact() -> None:
+    """R26: what comes later of a contact waits until the round before has claimed."""
+    rooms = Rooms(mail=1)
+    lines = rooms.lines
+    lines.add(entry(7, 1, sequence=1))
+    first = lines.take(10, NOW)
+    later, called = entry(7, 2, due_ms=5, sequence=2), entry(7, 1, due_ms=6, sequence=3)
+    lines.add(later)
+    lines.hold("mail", called)
+    assert lines.take(10, NOW) == []
+    assert lines.kept("mail") == 0, "who stands aside keeps no place"
+    assert len(lines) == 2
+    assert lines.find(called[1]) == called
+    assert lines.drop(called[1]) == called
+    assert len(lines) == 1
+    lines.claimed(first)
+    assert lines.take(10, NOW) == [later]
+    lines.claimed([later])
+    assert len(lines) == 0
+
+
+def test_in_any_course_each_contact_goes_in_order_and_nothing_is_lost() -> None:
+    """R26."""
+    for seed in range(40):
+        chance = random.Random(seed)
+        rooms = Rooms(mail=0)
+        lines, rounds = rooms.lines, list[list[Fired]]()
+        coming = [
+            entry(n % 9, chance.choice([1, 1, 1, 2]), due_ms=n, sequence=n) for n in range(300)
+        ]
+        gone: list[Fired] = []
+        while coming or len(lines) or rounds:
+            act = chance.random()
+            if act < 0.4:
+                for one in coming[: chance.randrange(30)]:
+                    lines.add(one)
+                    coming.remove(one)
+            elif act < 0.7:
+                size = chance.randrange(1, 12)
+                taken = lines.take(size, NOW) if chance.random() < 0.5 else lines.take_light(size)
+                contacts = {member[:8] for _, member, _ in taken}
+                others = {member[:8] for other in rounds for _, member, _ in other}
+                assert not contacts & others, f"seed {seed}"
+                rounds += [taken] if taken else []
+            elif rounds:
+                done = rounds.pop(chance.randrange(len(rounds)))
+                lines.claimed(done)
+                gone += done
+        assert len(gone) == 300, f"seed {seed}"
+        for contact in {member[:8] for _, member, _ in gone}:
+            dues = [due for due, member, _ in gone if member[:8] == contact]
+            assert dues == sorted(dues), f"seed {seed}"

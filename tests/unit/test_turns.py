@@ -124,6 +124,23 @@ def test_timers_have_a_queue_of_their_own() -> None:
     assert timer in turns.take(16)
 
 
+def test_what_is_light_can_be_taken_by_itself() -> None:
+    turns = Turns()
+    for n in range(1_000):
+        turns.add(entry(n, 1, due_ms=n))
+    assert not turns.has_light()
+    for n in range(2 * QUANTUM + 1):
+        turns.add(entry(5_000 + n, 2 + n % 2, due_ms=90_000 + n))
+    assert turns.has_heap()
+    assert channels(turns.take_light(100)) == [3] * QUANTUM, "one too many waits of the other"
+    assert turns.drop(entry(5_000, 2)[1]) is not None
+    assert channels(turns.take_light(100)) == [2] * QUANTUM
+    assert turns.take_light(100) == []
+    while turns.take(50):
+        turns.validate()
+    assert not turns.has_heap()
+
+
 def test_any_course_of_events_keeps_the_invariants() -> None:
     for seed in range(30):
         turns, chance = Turns(), random.Random(seed)
@@ -140,6 +157,9 @@ def test_any_course_of_events_keeps_the_invariants() -> None:
             elif act < 0.75 and held:
                 member = chance.choice(sorted(held))
                 assert turns.drop(member) == held.pop(member), f"seed {seed}"
+            elif act < 0.8:
+                for one in turns.take_light(chance.randrange(1, 9)):
+                    assert held.pop(one[1]) == one, f"seed {seed}"
             else:
                 for one in turns.take(chance.randrange(1, 9), {chance.randrange(3)}):
                     assert held.pop(one[1]) == one, f"seed {seed}"
