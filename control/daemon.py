@@ -40,13 +40,16 @@ from control.auth import Credentials
 from control.automations.catalogue import Automations
 from control.cel_frontend import ConditionFrontend
 from control.embedded_server import EmbeddedServer
-from control.hooks.desk import BODY_BYTES_MAX as HOOK_BYTES_MAX
-from control.hooks.desk import PATH as HOOK_PATH
-from control.hooks.desk import HookDesk
 from control.http import HttpServer
 from control.log_rewriter import LogRewriter
 from control.metrics import CONTENT_TYPE, Metrics
 from control.pace import Pace
+from control.public.clicks import ReviewClicks
+from control.public.hooks.desk import BODY_BYTES_MAX as HOOK_BYTES_MAX
+from control.public.hooks.desk import PATH as HOOK_PATH
+from control.public.hooks.desk import HookDesk
+from control.public.links import confirm_link
+from control.public.server import PublicServer
 from control.server import GrpcServer
 from control.services.audit_service import AuditService
 from control.services.channel_service import ChannelService
@@ -63,9 +66,6 @@ from control.services.simulation_service import SimulationService
 from control.services.template_service import TemplateService
 from control.settings import Fsync, Settings
 from control.transports import make_postbox, secrets_of
-from control.unsubscribe.clicks import ReviewClicks
-from control.unsubscribe.links import confirm_link
-from control.unsubscribe.server import UnsubscribeServer
 from core.clock import Clock, SystemClock
 from core.engine.engine import Engine
 from core.engine.review_desk import PATH as REVIEW_PATH
@@ -261,7 +261,7 @@ class Daemon:
         )
         pace = Pace(CLICKS_PER_SECOND, CLICKS_AT_ONCE, time.monotonic)
         clicks = ReviewClicks(engine.reviews, engine.stats, pace.take)
-        server = UnsubscribeServer(
+        server = PublicServer(
             listen, url, unsubscriber, default=scope, opt_in=engine.opt_in,
             routes={REVIEW_PATH: clicks.answer, HOOK_PATH: hooks.answer},
             body_bytes_max={HOOK_PATH: HOOK_BYTES_MAX},

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from control.addresses import split_address
 from core.errors import InvalidField
+
+HANG_UP_S: Final = 10
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -25,11 +28,12 @@ class Listener:
         connections_max: further ones are hung up at once.
         buffer_bytes: the most that a reader looks through for the end of a line.
         grace_s: how long a stop waits for connections that are being served.
+        hang_up_s: how long a client that was answered has to read the rest.
     """
 
     def __init__(
         self, listen: str, field: str, serve: Serve, *, connections_max: int, buffer_bytes: int,
-        grace_s: float = 0,
+        grace_s: float = 0, hang_up_s: float = HANG_UP_S,
     ) -> None:  # fmt: skip
         self.address = ""
         """Where it listens, once it does."""
@@ -39,6 +43,7 @@ class Listener:
         self._connections_max = connections_max
         self._buffer_bytes = buffer_bytes
         self._grace_s = grace_s
+        self._hang_up_s = hang_up_s
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -86,5 +91,10 @@ class Listener:
             pass
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            try:
+                with contextlib.suppress(OSError):
+                    async with asyncio.timeout(self._hang_up_s):
+                        await writer.wait_closed()
+            finally:
+                # Who reads nothing would keep its place for good.
+                writer.transport.abort()

@@ -2,7 +2,8 @@
 
 Decides: names, labels and units of metrics. Milliseconds inside, seconds outside, converted here only.
 Never: counts anything itself. No label has values that clients choose, but for the channels whose
-complaint breaker has tripped, and senders; of both a bounded number.
+complaint breaker has tripped, and senders; of both a bounded number. What each metric means to an
+operator is told in `docs/METRICS.md`, which a test holds to what is scraped.
 
 The store's counters survive restarts; those of the process begin at 0 with it, as counters may.
 """
@@ -26,10 +27,12 @@ from prometheus_client.registry import Collector
 from core.contact_ports import FeedbackKind
 from core.engine.places import SenderState
 from core.errors import StoreUnavailable
-from core.model import Disposition, Medium, Reason, State
+from core.gate import Lane
+from core.model import Disposition, Medium, Reason, State, WaitReason
 from core.ports import Counters, Durability, Store
 from core.registry.breakers import Breaker
-from core.stats import LATENESS_BOUNDS_MS, Stats
+from core.sending import Delivery
+from core.stats import Histogram, Stats
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 STORE_ANSWER_S = 5
@@ -47,9 +50,6 @@ _COUNTERS = {
     "claims": "Claim calls.",
     "claimed": "Invitations taken to be sent.",
     "condition_errors": "Conditions of rules that ended in an error and were taken for false.",
-    "deferred_by_cap": "Deferrals because a frequency cap was full.",
-    "deferred_by_hours": "Deferrals because the medium was closed: windows, quiet hours, holidays.",
-    "deferred_by_volume": "Deferrals because a volume limit was full.",
     "turned_away": "Looks at due invitations whose sender had no place or no token.",
     "timers_fired": "Timers that ran out and started something: carts, dormant customers.",
     "ended_at_gate": "Invitations that a gate ended.",
@@ -89,6 +89,7 @@ class Metrics(Collector):
         self._breakers = breakers
         self._senders = senders
         self._counters: list[Counters] = []
+        self._lanes: Counter[int] = Counter()
         self._is_store_up = False
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -100,8 +101,11 @@ class Metrics(Collector):
         """Return everything in the text format. What the store said last is told while it is away."""
         try:
             async with asyncio.timeout(STORE_ANSWER_S):
-                found = await self._store.counters(range(self._store.meta.partition_count))
+                every = range(self._store.meta.partition_count)
+                found = await self._store.counters(every)
+                sizes = await self._store.lane_sizes(every)
             self._counters = list(found.values())
+            self._lanes = sum((Counter(each) for each in sizes.values()), Counter())
             self._is_store_up = True
         except (StoreUnavailable, TimeoutError):
             self._is_store_up = False
@@ -112,8 +116,52 @@ class Metrics(Collector):
         yield self._info()
         yield from self._law()
         yield from self._process()
+        yield from self._waits()
+        yield from self._hand_overs()
         yield self._lateness()
         yield from self._lines()
+
+    def _waits(self) -> Iterator[Metric]:
+        """Yield what waits longer than planned, and where it is indexed."""
+        deferred = CounterMetricFamily(
+            "afterword_deferred",
+            "How often due invitations were put off or parked, by why they wait.",
+            labels=["reason"],
+        )
+        for reason in WaitReason:
+            if reason:
+                deferred.add_metric([reason.name.lower()], self._stats.deferred[reason])
+        yield deferred
+        entries = GaugeMetricFamily(
+            "afterword_lane_entries",
+            "Entries of the store's indexes of what waits, those included that have ended since.",
+            labels=["lane"],
+        )
+        for lane in Lane:
+            if lane != Lane.FAR:
+                entries.add_metric([lane.name.lower()], self._lanes[lane])
+        yield entries
+
+    def _hand_overs(self) -> Iterator[Metric]:
+        """Yield what senders said of messages, and how long that took."""
+        outcomes = CounterMetricFamily(
+            "afterword_hand_overs",
+            "Messages handed over to a sender, by what became of it.",
+            labels=["medium", "sender", "outcome"],
+        )
+        for (medium, sender), counts in sorted(self._stats.hand_overs.items()):
+            for kind in Delivery.Kind:
+                labels = [Medium(medium).name.lower(), sender, kind.name.lower()]
+                outcomes.add_metric(labels, counts[kind])
+        yield outcomes
+        spans = HistogramMetricFamily(
+            "afterword_hand_over_seconds",
+            "From handing messages over until there was an outcome for all that went together.",
+            labels=["medium"],
+        )
+        for medium, told in sorted(self._stats.hand_over_spans.items()):
+            _add(spans, [Medium(medium).name.lower()], told)
+        yield spans
 
     def _lines(self) -> Iterator[Metric]:
         """Yield what waits at senders, without being claimed."""
@@ -247,14 +295,17 @@ class Metrics(Collector):
 
     def _lateness(self) -> Metric:
         """Return how late claims were: the lag."""
-        stats = self._stats
-        buckets, total = [], 0
-        for bound_ms, count in zip((*LATENESS_BOUNDS_MS, None), stats.lateness_count, strict=True):
-            total += count
-            label = "+Inf" if bound_ms is None else str(bound_ms / 1_000)
-            buckets.append((label, float(total)))
         family = HistogramMetricFamily(
             "afterword_dispatch_lag_seconds", "From due to claimed, of each invitation claimed."
         )
-        family.add_metric([], buckets, sum_value=stats.lateness_sum_ms / 1_000)
+        _add(family, [], self._stats.lateness)
         return family
+
+
+def _add(family: HistogramMetricFamily, labels: Sequence[str], told: Histogram) -> None:
+    """Add one series to a histogram."""
+    buckets, total = [], 0
+    for bound_ms, count in zip((*told.bounds_ms, None), told.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound_ms is None else str(bound_ms / 1_000), float(total)))
+    family.add_metric(labels, buckets, sum_value=told.sum_ms / 1_000)

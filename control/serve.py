@@ -16,9 +16,9 @@ from typing import TextIO
 
 from control.addresses import is_loopback
 from control.daemon import Daemon
+from control.public.links import PATH
 from control.settings import Settings
 from control.transports import outbox_folder
-from control.unsubscribe.links import PATH
 from core.errors import AfterwordError, InvalidField
 
 OK = 0

@@ -32,11 +32,12 @@ from control.addresses import (
 )
 from core import bounds
 from core.errors import InvalidField
-from senders.smtp import CONNECTIONS_MAX
+from senders.smtp import CONNECTIONS_MAX, is_helo_name
 
 CONFIG_VARIABLE = "AFTERWORD_CONFIG"
 MASK = "***"
 DRAIN_MAX_MS = 10 * bounds.MINUTE_MS
+MAIL_PER_SECOND_MAX = 10_000
 
 
 class Fsync(enum.StrEnum):
@@ -118,6 +119,10 @@ class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str = ""
     password_file: str = ""
     starttls: bool = False
+    helo_name: str = "localhost"
+    """How this machine names itself to SMTP servers, those of senders too; many want its DNS name."""
+    messages_per_second: float = 0
+    """By this way, of this daemon; 0: no limit."""
     outbox_dir: str = ""
     """"" means the folder `outbox` in the data directory."""
 
@@ -215,6 +220,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             refuse("store.data_dir", "must name a folder: the embedded server keeps its data there")
         _check_range("mail.port", self.mail.port, 1, PORT_MAX)
         _check_range("mail.connections", self.mail.connections, 1, CONNECTIONS_MAX)
+        if not is_helo_name(self.mail.helo_name):
+            refuse("mail.helo_name", "must be a host name or an address literal")
+        pace = self.mail.messages_per_second
+        _check_range("mail.messages_per_second", pace, 0, MAIL_PER_SECOND_MAX)
         if self.mail.user and not self.mail.starttls:
             refuse("mail.user", "needs mail.starttls: a password is only sent under TLS")
         if bool(self.mail.user) != bool(self.mail.password_file):
@@ -257,6 +266,8 @@ _HELP = {
     "mail.user": "user for SMTP",
     "mail.password_file": "file with the password for SMTP",
     "mail.starttls": "insist on STARTTLS",
+    "mail.helo_name": "how this machine names itself to SMTP servers: its DNS name",
+    "mail.messages_per_second": "e-mails a second that this daemon sends so; 0 for no limit",
     "mail.outbox_dir": "folder for .eml files if there is no SMTP server",
     "auth.tokens_file": "TOML file with hashes of bearer tokens",
     "secrets.dir": "folder of the secrets of senders: a folder for each account, a file for each secret",
@@ -368,6 +379,6 @@ def _shown(name: str, value: Any) -> str:
     return str(value)
 
 
-def _check_range(field: str, value: int, least: int, most: int) -> None:
+def _check_range(field: str, value: float, least: int, most: int) -> None:
     if not least <= value <= most:
         refuse(field, f"must be {least:,} to {most:,}")

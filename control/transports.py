@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from control.hooks.desk import hook_url
+from control.public.hooks.desk import hook_url
+from control.public.links import UnsubscribeLinks
 from control.settings import Mail, Settings
-from control.unsubscribe.links import UnsubscribeLinks
 from core.engine.unsubscribe_tokens import UnsubscribeTokens
 from core.errors import InvalidField
 from core.model import Medium
@@ -24,6 +24,7 @@ from senders.desk import SenderDesk
 from senders.http_client import Reach
 from senders.making import TransportMaker
 from senders.outbox import OutboxTransport
+from senders.paced import PacedTransport
 from senders.postbox import Postbox
 from senders.smtp import SmtpTransport
 from senders.smtp_connection import Tls
@@ -45,15 +46,17 @@ def make_postbox(settings: Settings, tokens: UnsubscribeTokens, registry: Regist
         transport = SmtpTransport(
             mail.host, mail.port, connections=mail.connections, user=mail.user,
             password=_password(mail), tls=Tls.STARTTLS if mail.starttls else Tls.NONE,
-            render=render,
+            helo_name=mail.helo_name, render=render,
         )  # fmt: skip
     else:
         folder = outbox_folder(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         transport = OutboxTransport(folder, render=render)
+    if mail.messages_per_second:
+        transport = PacedTransport(transport, mail.messages_per_second)
     reach = Reach.ANY if settings.allow.private_endpoints else Reach.PUBLIC
     maker = TransportMaker(
-        secrets_of(settings), reach=reach, render=render,
+        secrets_of(settings), reach=reach, render=render, helo_name=mail.helo_name,
         callback_of=partial(_status_callback, settings.public.url),
     )  # fmt: skip
     return Postbox({Medium.EMAIL: transport}, SenderDesk(lambda: registry.snapshot, maker.make))

@@ -49,7 +49,8 @@ OPT_IN_MAX_MS = 30 * DAY_MS
 """How long a double opt-in can be confirmed."""
 
 OPT_IN_REQUESTS_PER_DAY_MAX = 5
-"""Requests to confirm a consent to one contact in any 24 hours: forms are filled in for others."""
+"""Requests to one contact in any 24 hours to confirm consents over one medium, whatever they are for; by
+mail over all media together: forms are filled in for others."""
 
 # --- batches ------------------------------------------------------------------------------------
 EVENT_BATCH_MAX = 1_000

@@ -9,6 +9,7 @@ atomic beside the data).
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import msgspec
 
@@ -30,6 +31,9 @@ class Source(msgspec.Struct, frozen=True, order=True):
 
     lane: int
     slot: int = 0
+
+
+FIXED_LANES: Final = tuple(Source(lane) for lane in Lane if lane != Lane.FAR)
 
 
 class CapRule(msgspec.Struct, frozen=True):

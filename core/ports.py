@@ -414,6 +414,10 @@ class Store(ContactStore, Protocol):
     async def near_versions(self, partitions: Sequence[int]) -> dict[int, int]:
         """Return a number per partition that rises whenever a fixed lane gains an entry."""
 
+    async def lane_sizes(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        """Return how many index entries each fixed lane of a partition has, by `Lane`; what has ended
+        is among them until it is looked at."""
+
     async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
         """Return plan and body of each member, None where there is no plan. Changes nothing."""
 
@@ -472,8 +476,9 @@ class Store(ContactStore, Protocol):
         """Owner only. Take back claims whose lease deadline is `lease_now_ms` or before: (member,
         state, due_ms) of each. A call takes a bounded number of claims; call again for the rest.
 
-        Entries flagged HOLD_UNKNOWN end UNKNOWN, the others wait again, due as before, in the
-        deferred lane. Partitions that have another owner are left alone, and out of the answer.
+        Entries flagged HOLD_UNKNOWN end UNKNOWN, and those that something was heard of as that says;
+        the others wait again, due as before, in the deferred lane. Partitions that have another owner
+        are left alone, and out of the answer.
         """
 
     # Contacts and invitations (owner-free) -------------------------------------------------------

@@ -56,6 +56,8 @@ FLAG_FELL_BACK = 16
 """It was meant for another review platform and stayed on the own one (R47)."""
 FLAG_ELSEWHERE = 32
 """It does not go to the contact: no withdrawal and no suppression of the contact ends it (R49)."""
+FLAG_HEARD = 64
+"""Something was heard of it in flight, which its outcome does not undo (R48)."""
 
 BY_HAND = 0
 """Rule number of an invitation made by hand."""
@@ -86,8 +88,7 @@ def unpack48(raw: bytes) -> int:
 
 
 def member_of(contact_key: bytes, sequence: int, channel_number: int) -> bytes:
-    """Return the 16-byte wheel member: contact 8, sequence 6 (big-endian, so that members of one
-    contact sort by age), channel 2 (big-endian)."""
+    """Return the wheel member: contact 8, sequence 6 (big-endian, to sort by age), channel 2."""
     return contact_key + sequence.to_bytes(6, "big") + channel_number.to_bytes(2, "big")
 
 
@@ -117,8 +118,7 @@ class ConsentEntry(msgspec.Struct, frozen=True):
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """One send that a cap counts: `ledger` names the cap and what it is counted per, `tag` the unit
-    (an invitation, or an order where the cap counts orders)."""
+    """One send that a cap counts: `ledger` is the cap and what it counts per, `tag` message or order."""
 
     ledger: bytes
     tag: bytes

@@ -27,7 +27,7 @@ FACTS: Final[Mapping[Shows, Sequence[str]]] = {
     Shows.CART: ("total",),
     Shows.PAYMENT: ("order", "amount"),
     Shows.PARCEL: ("carrier", "tracking_number", "expected_date"),
-    Shows.DELAY: ("order", "tracking_number", "expected_date"),
+    Shows.DELAY: ("order", "tracking_number", "method", "promised_date"),
 }
 """What is shown -> values with their labels, as fields of `Labels`."""
 
@@ -65,6 +65,9 @@ def values_of(letter: Letter, shows: Shows, language: str) -> dict[str, str]:
     """
     event = letter.event
     values = {"expected_date": expected_date(letter, language)}
+    if shows is Shows.DELAY:
+        values["promised_date"] = values["expected_date"]
+        values["method"] = event.shipment.method if event.shipment is not None else ""
     if shows in (Shows.PRODUCTS, Shows.CART):
         items = _items(event, shows)
         for (name, image, note), item in zip(_ITEM_NAMES, items, strict=False):

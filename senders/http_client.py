@@ -24,6 +24,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -51,6 +52,14 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """Returns the IP addresses of a name; raises OSError if there are none."""
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NEVER: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16", "3fff::/20", "fec0::/10"),
+    )
+)
+"""What `ipaddress` takes for global, in some versions or all: metadata servers of Oracle's and Azure's
+clouds, relays of 6to4, examples, and site-local addresses, long withdrawn."""
 _NAME: Final = re.compile(
     r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]"
 )
@@ -92,10 +101,14 @@ class HttpAnswer(msgspec.Struct, frozen=True):
     def retry_after_ms(self) -> int:
         """What `Retry-After` asks for, in seconds or as a date; 0 without one, bounded."""
         text = self.headers.get("retry-after", "").strip()
+        if not text:
+            return 0
         if text.isascii() and text.isdigit():
             return min(int(text[:12]) * 1_000, RETRY_AFTER_MAX_MS)
         try:
-            instant_ms = int(email.utils.parsedate_to_datetime(text).timestamp() * 1_000)
+            instant = email.utils.parsedate_to_datetime(text)
+            # A date that names no zone, or "-0000", is one of UTC too (RFC 9110 5.6.7).
+            instant_ms = int(instant.replace(tzinfo=instant.tzinfo or UTC).timestamp() * 1_000)
         except (ValueError, TypeError, OverflowError, IndexError):
             return 0
         return min(max(instant_ms - self.now_ms, 0), RETRY_AFTER_MAX_MS)
@@ -125,7 +138,8 @@ def is_public(address: str) -> bool:
         elif ip.teredo is not None or int(ip) >> 32 == 0:
             # The second: "IPv4-compatible", long withdrawn, and 4 bytes of IPv4 at the end.
             return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    is_listed = any(ip in network for network in _NEVER)
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not is_listed
 
 
 def is_public_host(host: str) -> bool:

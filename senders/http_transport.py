@@ -1,7 +1,8 @@
 """What all transports over HTTP share: places, concurrency, and what a failed call means.
 
 Decides: how many calls are under way; that trouble of the provider itself (credentials refused, no
-connection) rests the whole transport for a growing while instead of burning through what is due.
+connection, no answer) rests the whole transport for a growing while instead of burning through what
+is due.
 Never: requests and answers of a provider; each transport has its own.
 
 Invariant: one outcome for each letter, in order; a call that cannot have arrived is DEFERRED, one that
@@ -25,6 +26,9 @@ from senders.credentials import SecretMissing
 from senders.http_client import Forbidden, HttpAnswer, HttpClient, NoAnswer, NotSent
 
 PLACES = 64
+
+TROUBLE_STATUSES: Final = frozenset({401, 403, 404, 405, 408, 425, 429, 503})
+"""Of a provider: the call was not acted on, and the next one would not be either."""
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
@@ -70,7 +74,11 @@ class Provider(Protocol):
 
 def retry_ms(answer: HttpAnswer, letter: Letter) -> int:
     """Return how long a letter waits: what the answer asks for, or longer by its own attempts."""
-    return max(answer.retry_after_ms, backoff.retry_ms(letter.attempts, letter.delivery_id))
+    return max(answer.retry_after_ms, _pause_ms(letter))
+
+
+def _pause_ms(letter: Letter) -> int:
+    return backoff.retry_ms(letter.attempts, letter.delivery_id)
 
 
 def check_phone(address: str) -> None:
@@ -104,6 +112,8 @@ class HttpTransport:
         self._now_ns = now_ns
         self._under_way = 0
         self._troubles = 0
+        self._rests = 0
+        """How often it has begun to rest."""
         self._rests_until_ns = 0
         self._is_closed = False
         self._is_idle = asyncio.Event()
@@ -134,6 +144,8 @@ class HttpTransport:
         self._under_way += len(letters)
         self._is_idle.clear()
         try:
+            if len(letters) == 1:
+                return [await self._send_one(*letters[0])]
             calls = [self._send_one(letter, rendered) for letter, rendered in letters]
             return list(await asyncio.gather(*calls))
         finally:
@@ -143,12 +155,12 @@ class HttpTransport:
 
     async def _send_one(self, letter: Letter, rendered: bytes) -> Delivery:
         kind = Delivery.Kind
-        pause_ms = backoff.retry_ms(letter.attempts, letter.delivery_id)
+        rests = self._rests
         try:
             request = self._provider.request(letter, rendered)
         except (SecretMissing, InvalidField) as error:
-            self._note(is_trouble=True)
-            return Delivery(kind.DEFERRED, str(error), pause_ms)
+            self._note(rests, is_trouble=True)
+            return Delivery(kind.DEFERRED, str(error), _pause_ms(letter))
         try:
             answer = await self._client.post(
                 request.url, headers=request.headers, body=request.body
@@ -156,28 +168,38 @@ class HttpTransport:
         except Forbidden as error:
             return Delivery(kind.FAILED, str(error))
         except NotSent as error:
-            self._note(is_trouble=True)
-            return Delivery(kind.DEFERRED, str(error), pause_ms)
+            self._note(rests, is_trouble=True)
+            return Delivery(kind.DEFERRED, str(error), _pause_ms(letter))
         except NoAnswer as error:
-            return Delivery(kind.UNKNOWN, str(error), pause_ms, was_handed_over=True)
+            self._note(rests, is_trouble=True)
+            return Delivery(kind.UNKNOWN, str(error), _pause_ms(letter), was_handed_over=True)
         try:
             verdict = self._provider.meaning(answer, letter)
         except Exception as error:
             # An answer that breaks the reader must not cost the outcomes of the other letters.
             told = f"the answer cannot be read: {type(error).__name__}"
-            return Delivery(kind.UNKNOWN, told, pause_ms, was_handed_over=True)
-        self._note(is_trouble=verdict.is_trouble)
+            verdict = Verdict(Delivery(kind.UNKNOWN, told, _pause_ms(letter), was_handed_over=True))
+        is_unknown = verdict.delivery.kind is kind.UNKNOWN
+        is_trouble = verdict.is_trouble or is_unknown
+        self._note(rests, is_trouble=is_trouble, asked_ms=answer.retry_after_ms)
         return verdict.delivery
 
-    def _note(self, *, is_trouble: bool) -> None:
+    def _note(self, rests: int, *, is_trouble: bool, asked_ms: int = 0) -> None:
+        """Rest, or go on as before, by how a call went that began after so many rests.
+
+        Args:
+            asked_ms: how long the provider wants to be left alone.
+        """
+        if rests != self._rests:
+            # It began before the last rest: calls that were under way together are one trouble.
+            return
         if not is_trouble:
             self._troubles = 0
             return
-        if self._now_ns() < self._rests_until_ns:
-            # Calls that were under way together fail together: one trouble.
-            return
         pause_ms = backoff.reconnect_ms(self._troubles, b"http")
+        pause_ms = max(pause_ms, min(asked_ms, backoff.RECONNECT_LONGEST_MS))
         self._troubles += 1
+        self._rests += 1
         self._rests_until_ns = self._now_ns() + pause_ms * 1_000_000
 
     async def close(self) -> None:

@@ -8,8 +8,11 @@ Never: what a message says between greeting and closing (`senders/catalogue/`), 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
+
+from senders.typography import typeset_all
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -38,6 +41,10 @@ class Labels(msgspec.Struct, frozen=True):
     carrier: str
     tracking_number: str
     expected_date: str
+    promised_date: str
+    """To a carrier, who promised it."""
+    method: str
+    """What the carrier calls a service."""
 
 
 class Reasons(msgspec.Struct, frozen=True):
@@ -61,6 +68,7 @@ class Language(msgspec.Struct, frozen=True):
     tracking: str
     review: str
     cart: str
+    visit: str
     unsubscribe: str
     objection: str
     """That such messages can be objected to, and at what cost (g2)."""
@@ -68,9 +76,11 @@ class Language(msgspec.Struct, frozen=True):
     """How, where there is no link."""
     labels: Labels
     reasons: Reasons
+    colon: str = ":"
+    """Behind a label."""
 
 
-LANGUAGES: Mapping[str, Language] = {
+_WRITTEN: Final[Mapping[str, Language]] = {
     "en": Language(
         greeting="Hello {{first_name}},",
         greeting_unnamed="Hello,",
@@ -78,6 +88,7 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Track your parcel",
         review="Write your review",
         cart="Back to your cart",
+        visit="Visit the shop",
         unsubscribe="Unsubscribe",
         objection="You can object to such messages at any time and free of charge.",
         objection_by_reply="A short reply is enough.",
@@ -88,6 +99,8 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Carrier",
             tracking_number="Tracking number",
             expected_date="Expected delivery",
+            promised_date="Promised for",
+            method="Service",
         ),
         reasons=Reasons(
             review="You are receiving this message because you ordered from {{shop}}.",
@@ -95,7 +108,7 @@ LANGUAGES: Mapping[str, Language] = {
             "asked to hear from us.",
             cart="You are receiving this message because you filled a cart at {{shop}}.",
             customer="You are receiving this message because you have bought from {{shop}}.",
-            order="This message belongs to your order at {{shop}}.",
+            order="This message is about your order at {{shop}}.",
             carrier="You are receiving this message because you are carrying this shipment for "
             "{{shop}}.",
             consent="You are receiving this message because this address was entered at {{shop}}.",
@@ -108,6 +121,7 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Sendung verfolgen",
         review="Bewertung schreiben",
         cart="Zurück zum Warenkorb",
+        visit="Zum Shop",
         unsubscribe="Abmelden",
         objection="Sie können der Verwendung Ihrer Adresse für solche Nachrichten jederzeit "
         "widersprechen, ohne dass dafür andere als die Übermittlungskosten nach den Basistarifen "
@@ -120,6 +134,8 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Versand durch",
             tracking_number="Sendungsnummer",
             expected_date="Voraussichtliche Zustellung",
+            promised_date="Zugesagt für",
+            method="Versandart",
         ),
         reasons=Reasons(
             review="Sie erhalten diese Nachricht, weil Sie bei {{shop}} bestellt haben.",
@@ -139,6 +155,7 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Seguir el envío",
         review="Escribir tu opinión",
         cart="Volver al carrito",
+        visit="Ir a la tienda",
         unsubscribe="Darse de baja",
         objection="Puedes oponerte a recibir estos mensajes en cualquier momento y sin coste.",
         objection_by_reply="Basta con una breve respuesta.",
@@ -149,6 +166,8 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Transportista",
             tracking_number="Número de seguimiento",
             expected_date="Entrega prevista",
+            promised_date="Entrega prometida",
+            method="Servicio",
         ),
         reasons=Reasons(
             review="Recibes este mensaje porque hiciste un pedido en {{shop}}.",
@@ -156,7 +175,7 @@ LANGUAGES: Mapping[str, Language] = {
             "noticias nuestras.",
             cart="Recibes este mensaje porque llenaste un carrito en {{shop}}.",
             customer="Recibes este mensaje porque has comprado en {{shop}}.",
-            order="Este mensaje forma parte de tu pedido en {{shop}}.",
+            order="Este mensaje está relacionado con tu pedido en {{shop}}.",
             carrier="Reciben este mensaje porque transportan este envío para {{shop}}.",
             consent="Recibes este mensaje porque alguien indicó esta dirección en {{shop}}.",
         ),
@@ -168,6 +187,7 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Suivre votre colis",
         review="Donner votre avis",
         cart="Retrouver votre panier",
+        visit="Visiter la boutique",
         unsubscribe="Se désabonner",
         objection="Vous pouvez vous opposer à ces messages à tout moment et sans frais.",
         objection_by_reply="Une courte réponse suffit.",
@@ -178,6 +198,8 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Transporteur",
             tracking_number="Numéro de suivi",
             expected_date="Livraison prévue",
+            promised_date="Livraison promise le",
+            method="Service",
         ),
         reasons=Reasons(
             review="Vous recevez ce message parce que vous avez commandé chez {{shop}}.",
@@ -189,6 +211,7 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Vous recevez ce message parce que vous transportez cet envoi pour {{shop}}.",
             consent="Vous recevez ce message parce que cette adresse a été saisie chez {{shop}}.",
         ),
+        colon=" :",
     ),
     "pl": Language(
         greeting="Dzień dobry {{first_name}},",
@@ -197,6 +220,7 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Śledź przesyłkę",
         review="Napisz opinię",
         cart="Wróć do koszyka",
+        visit="Przejdź do sklepu",
         unsubscribe="Wypisz się",
         objection="Z takich wiadomości możesz zrezygnować w każdej chwili i bezpłatnie.",
         objection_by_reply="Wystarczy krótka odpowiedź.",
@@ -207,6 +231,8 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Przewoźnik",
             tracking_number="Numer przesyłki",
             expected_date="Przewidywana dostawa",
+            promised_date="Obiecany termin",
+            method="Usługa",
         ),
         reasons=Reasons(
             review="Otrzymujesz tę wiadomość po zakupach w sklepie {{shop}}.",
@@ -227,6 +253,7 @@ LANGUAGES: Mapping[str, Language] = {
         tracking="Seguir a encomenda",
         review="Escrever a sua avaliação",
         cart="Voltar ao carrinho",
+        visit="Visitar a loja",
         unsubscribe="Cancelar a subscrição",
         objection="Pode opor-se a estas mensagens a qualquer momento e sem custos.",
         objection_by_reply="Basta uma breve resposta.",
@@ -237,6 +264,8 @@ LANGUAGES: Mapping[str, Language] = {
             carrier="Transportadora",
             tracking_number="Número de seguimento",
             expected_date="Entrega prevista",
+            promised_date="Entrega prometida",
+            method="Serviço",
         ),
         reasons=Reasons(
             review="Recebe esta mensagem porque fez uma encomenda em {{shop}}.",
@@ -250,3 +279,8 @@ LANGUAGES: Mapping[str, Language] = {
         ),
     ),
 }
+
+LANGUAGES: Final[Mapping[str, Language]] = {
+    language: typeset_all(texts, language) for language, texts in _WRITTEN.items()
+}
+"""By language."""

@@ -7,7 +7,7 @@ Never: when one is made (`senders/desk.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from senders.credentials import Secrets
 from senders.http_client import HttpClient, Reach, Resolve, is_public, system_resolve
 from senders.http_transport import HttpTransport, Provider
 from senders.smtp import SmtpTransport
-from senders.smtp_connection import Tls
+from senders.smtp_connection import Refused, Tls
 from senders.webhook import Webhook
 
 HTTP_CONCURRENCY: Final = 32
@@ -39,6 +39,7 @@ class TransportMaker:
         render: makes e-mails.
         now_ms: wall clock of signatures: receivers compare it with theirs.
         resolve: resolves names.
+        helo_name: how this machine names itself to mail servers.
         callback_of: where the provider of a sender tells how it went; "" for nowhere.
     """
 
@@ -46,9 +47,11 @@ class TransportMaker:
         self, secrets: Secrets, *, reach: Reach = Reach.PUBLIC,
         render: Callable[[Letter], bytes] = mime.render,
         now_ms: Callable[[], int] = _WALL.now_ms, resolve: Resolve = system_resolve,
+        helo_name: str = "localhost",
         callback_of: Callable[[Sender], str] = lambda sender: "",
     ) -> None:  # fmt: skip
         self._callback_of = callback_of
+        self._helo_name = helo_name
         self._secrets = secrets
         self._reach = reach
         self._render = render
@@ -93,11 +96,12 @@ class TransportMaker:
             parts.hostname or "", parts.port or _SMTP_PORTS[parts.scheme],
             connections=sender.concurrency or SMTP_CONNECTIONS, tls=_TLS[parts.scheme],
             user=sender.provider_account, password=password, render=self._render,
-            address_of=self._public_address if self._reach is Reach.PUBLIC else None,
+            helo_name=self._helo_name,
+            addresses_of=self._public_addresses if self._reach is Reach.PUBLIC else None,
         )  # fmt: skip
 
-    async def _public_address(self, host: str) -> str:
-        for address in await self._resolve(host):
-            if is_public(address):
-                return address
-        raise OSError("no public address")
+    async def _public_addresses(self, host: str) -> Sequence[str]:
+        found = [address for address in await self._resolve(host) if is_public(address)]
+        if not found:
+            raise Refused("connect: no public address")
+        return found

@@ -29,7 +29,6 @@ from senders.whatsapp import TemplateCall
 VARIABLES: Final = templates.TEXT_VARIABLES
 """What the text of an SMS and a parameter may name."""
 
-PLACEHOLDER: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _GAPS: Final = re.compile(r"[ \t\x00-\x09\x0b-\x1f\x7f-\x9f]+")
 
 # The languages that the provider has in regional forms only, or in them too where they differ.
@@ -65,7 +64,7 @@ def filled(text: str, values: dict[str, str]) -> str:
     Raises:
         RenderingFailed: it names a placeholder that does not exist.
     """
-    pieces = PLACEHOLDER.split(text)
+    pieces = templates.VARIABLE.split(text)
     for index in range(1, len(pieces), 2):
         value = values.get(pieces[index])
         if value is None:

@@ -26,16 +26,17 @@ import email.utils
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 
 from core.bounds import EMAIL_CHARS_MAX
 from core.errors import RenderingFailed
 from core.model import Purpose
+from core.registry.branding import Branding
 from core.registry.rule_parts import EmailSender
 from core.sending import Letter
-from senders import details, pages, templates
+from senders import branding, details, pages, templates
 
 LINE_CHARS_MAX = 998
 """RFC 5322 2.1.1, without CRLF. A line that cannot be folded below it is refused or encoded."""
@@ -113,7 +114,7 @@ class MimeRenderer:
         head = head_of(letter, writer, subject, unsubscribe)
         known = frozenset([key for key, value in values.items() if value and not value.isspace()])
         content = pages.content_of(letter, template, language)
-        return head + _fill(_skeleton(content, language, known), values)
+        return head + _fill(_branded(content, language, known, letter.channel.branding), values)
 
 
 def head_of(letter: Letter, sender: EmailSender, subject: str, unsubscribe: str) -> bytes:
@@ -345,6 +346,28 @@ def part_head(subtype: str) -> bytes:
 def piece_of(text: str) -> bytes:
     """Return a piece of a part, encoded and ended by a soft line break, so that pieces can be joined."""
     return _quoted_printable(text) + b"=\r\n" if text else b""
+
+
+@lru_cache(maxsize=4096)
+def _branded(
+    content: pages.Content, language: str, known: frozenset[str], own: Branding | None
+) -> _Skeleton:
+    """Return a skeleton with what the channel puts in; its other pieces are those of all channels."""
+    brand = _brand(own)
+    pieces, slots = _skeleton(content, language, known.union(brand))
+    filled = list(pieces)
+    for name, *places in slots:
+        for indexes, ready in zip(places, brand.get(name, ()), strict=False):
+            for index in indexes:
+                filled[index] = ready
+    return tuple(filled), tuple(slot for slot in slots if slot[0] not in brand)
+
+
+@lru_cache(maxsize=1024)
+def _brand(own: Branding | None) -> Mapping[str, tuple[bytes, bytes]]:
+    """Return what a channel puts into its messages, encoded for the plain part and for the HTML."""
+    found = branding.values_of(own) if own is not None else {}
+    return {name: (piece_of(text), piece_of(markup)) for name, (text, markup) in found.items()}
 
 
 def _fill(skeleton: _Skeleton, values: dict[str, str]) -> bytes:

@@ -2,12 +2,13 @@
 
 Decides: what stands where, and what is left out for want of a value.
 Never: what the words are (`senders/catalogue/`, `senders/languages.py`), which values there are
-(`senders/templates.py`, `senders/details.py`), or encoding (`senders/mime.py`).
+(`senders/templates.py`, `senders/details.py`, `senders/branding.py`), or encoding (`senders/mime.py`).
 
 Invariants:
 1. The plain part says what the HTML part says, with every link of it.
 2. A value is never part of what is made here; it goes in once, later, and is escaped then.
 3. Whoever may object to a message is told so in it (g2).
+4. What asks to confirm a consent says nothing else: no logo, no link to the shop (g3).
 
 All of it is made once for messages that differ in their values only.
 """
@@ -24,6 +25,7 @@ import msgspec
 from core.errors import RenderingFailed
 from core.model import Purpose
 from core.sending import Letter
+from senders.branding import ACCENT, WHITE
 from senders.catalogue.choice import kinds_of
 from senders.catalogue.confirmation import CONFIRMATIONS
 from senders.catalogue.emails import BodyUse, EmailTemplate, Shows
@@ -37,6 +39,10 @@ _REASONS: Final[Mapping[int, str]] = {
     Purpose.MARKETING: "marketing",
 }
 _OBJECTIONABLE: Final = frozenset({"review", "marketing", "cart", "customer"})
+_LEADS_TO_SHOP: Final = frozenset({"cart", "customer"})
+"""Reasons of messages whose button leads to the shop if it leads nowhere else."""
+_NOT_FOR_CUSTOMERS: Final = frozenset({"carrier", "consent"})
+"""Reasons of messages without a link to the shop."""
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -115,8 +121,9 @@ def body_of(content: Content, language: str, known: frozenset[str]) -> Body:
     paragraphs = [without_unknown(text, known) for text in content.paragraphs]
     items = _items(content, known)
     facts = _facts(content, texts, known)
-    button = _button(content, language, known)
+    button, link = _button(content, language, known)
     foot = _foot(content, texts, known)
+    has_home = "shop_url" in known and content.reason not in _NOT_FOR_CUSTOMERS
     page = layout("letter").page(
         {
             "language": language,
@@ -127,18 +134,23 @@ def body_of(content: Content, language: str, known: frozenset[str]) -> Body:
             "has_images": "yes" if any(item["image"] for item in items) else "",
             "facts": [{name: html.escape(text) for name, text in fact.items()} for fact in facts],
             "button": html.escape(button),
+            "link": link,
             "closing": html.escape(texts.closing),
             "foot": [{"line": html.escape(line)} for line in foot],
             "unsubscribe": html.escape(texts.unsubscribe) if "unsubscribe" in known else "",
+            **_brand(content, known, has_home=has_home),
         }
     )
     text = [greeting, *paragraphs]
     text += _lines([f"- {_joined(item['name'], item['note'])}" for item in items])
-    text += _lines([f"{fact['label']}: {fact['value']}" for fact in facts])
-    text += [f"{button}:\n{{{{link}}}}"] if button else []
+    text += _lines([f"{fact['label']}{texts.colon} {fact['value']}" for fact in facts])
+    text += [f"{button}{texts.colon}\n{link}"] if button else []
     text.append(f"{texts.closing}\n{{{{shop}}}}")
     text += _lines(foot)
-    text += [f"{texts.unsubscribe}:\n{{{{unsubscribe}}}}"] if "unsubscribe" in known else []
+    leave = f"{texts.unsubscribe}{texts.colon}\n{{{{unsubscribe}}}}"
+    text += [leave] if "unsubscribe" in known else []
+    text += ["{{imprint}}"] if "imprint" in known else []
+    text += _lines(["{{shop_url}}"] * has_home + ["{{support}}"] * ("support" in known))
     return Body(text=parsed("\n\n".join(text) + "\n"), html=parsed(page))
 
 
@@ -165,18 +177,36 @@ def _facts(content: Content, texts: Language, known: frozenset[str]) -> list[dic
     ]
 
 
-def _button(content: Content, language: str, known: frozenset[str]) -> str:
-    """Return what stands on the button, "" for no button."""
-    texts = LANGUAGES[language]
+def _button(content: Content, language: str, known: frozenset[str]) -> tuple[str, str]:
+    """Return what stands on the button and where it leads, ("", "") for no button."""
+    texts, link = LANGUAGES[language], "{{link}}"
     if "link" not in known or not content.has_button:
-        return ""
+        if "shop_url" in known and content.reason in _LEADS_TO_SHOP:
+            return texts.visit, "{{shop_url}}"
+        return "", ""
     if "confirm" in known:
-        return CONFIRMATIONS[language].button
+        return CONFIRMATIONS[language].button, link
     if content.button:
-        return content.button
+        return content.button, link
     if "review" in known:
-        return texts.review
-    return texts.cart if "cart" in known else texts.tracking
+        return texts.review, link
+    return (texts.cart if "cart" in known else texts.tracking), link
+
+
+def _brand(content: Content, known: frozenset[str], *, has_home: bool) -> dict[str, str]:
+    """Return the words for what the shop has of its own."""
+    names = ("accent", "on_accent", "edge", "edge_dark")
+    own = {name: f"{{{{{name}}}}}" for name in names if name in known}
+    has_logo = "logo" in known and content.reason != "consent"
+    return {
+        "accent": ACCENT, "on_accent": WHITE, "edge": ACCENT, "edge_dark": ACCENT, **own,
+        "bar": f"4px solid {own['accent']}" if "accent" in own else "none",
+        "logo": "yes" if has_logo else "",
+        "home": "yes" if has_home else "",
+        "imprint": "yes" if "imprint" in known else "",
+        "support": "yes" if "support" in known else "",
+        "address": "yes" if has_home or not known.isdisjoint({"imprint", "support"}) else "",
+    }  # fmt: skip
 
 
 def _foot(content: Content, texts: Language, known: frozenset[str]) -> list[str]:
@@ -185,13 +215,7 @@ def _foot(content: Content, texts: Language, known: frozenset[str]) -> list[str]
     if content.reason in _OBJECTIONABLE:
         how = "" if "unsubscribe" in known else f" {texts.objection_by_reply}"
         lines.append(f"{texts.objection}{how}")
-    return lines + [
-        f"{{{{imprint_{number}}}}}" for number in IMPRINT if f"imprint_{number}" in known
-    ]
-
-
-IMPRINT: Final = range(1, 6)
-"""Numbers of the lines of the imprint."""
+    return lines
 
 
 def _lines(lines: Sequence[str]) -> list[str]:

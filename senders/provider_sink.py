@@ -72,6 +72,8 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes = b""
     headers: Mapping[str, str] = {}
     manner: Manner = Manner.WHOLE
+    delay_ms: int = 0
+    """Pause before it."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -216,6 +218,8 @@ class ProviderSink:
         reply = decided if decided is not None else self._documented(call)
         if 200 <= reply.status < 300:
             self.accepted.append(call)
+        if reply.delay_ms:
+            await asyncio.sleep(reply.delay_ms / 1_000)
         if reply.manner is Manner.NEVER:
             await asyncio.Event().wait()
         if reply.manner is Manner.DROP:

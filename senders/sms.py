@@ -17,18 +17,18 @@ import base64
 import re
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from core.errors import RenderingFailed
 from core.sending import Delivery, Letter
 from senders.credentials import Credential
 from senders.http_client import HttpAnswer
-from senders.http_transport import Request, Verdict, check_phone, retry_ms
+from senders.http_transport import TROUBLE_STATUSES, Request, Verdict, check_phone, retry_ms
 from senders.sms_text import SEGMENTS_MAX, size_of
 
 ENDPOINT: Final = "https://api.twilio.com"
 
-BAD_NUMBER_CODES: Final = frozenset({21211, 21214, 21217, 21401, 21421, 21614, 30005})
+BAD_NUMBER_CODES: Final = frozenset({21211, 21214, 21217, 21614, 30005})
 """The number is none, or none that takes text messages: its owner will not get the next one either."""
 
 REFUSED_RECIPIENT_CODES: Final = frozenset({21408, 21610, 21612, 30003, 30004, 30006})
@@ -38,7 +38,8 @@ OVERLOAD_CODES: Final = frozenset({14107, 20429, 21611, 30001, 30022})
 """Too many at once, or the queue of the sender is full."""
 
 TROUBLE_CODES: Final = frozenset({
-    20003, 20005, 20404, 21603, 21606, 21659, 21660, 21701, 21703, 30002, 90010,
+    20003, 20005, 20404, 21212, 21603, 21606, 21659, 21660, 21701, 21702, 21703, 21704, 21705, 30002,
+    90010,
 })  # fmt: skip
 """Credentials, account or origin: nothing goes until somebody mends the sender."""
 
@@ -74,9 +75,8 @@ class TwilioSms:
         self._takes_answers = takes_answers_at(sender)
         self._account = account
         self._token = token
-        self._sender = (
-            {"MessagingServiceSid": sender} if sender.startswith("MG") else {"From": sender}
-        )
+        name = "MessagingServiceSid" if sender.startswith("MG") else "From"
+        self._sender = urlencode({name: sender})
         self._text_of = text_of
         self._callback = status_callback
         self._url = f"{endpoint}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json"
@@ -94,11 +94,11 @@ class TwilioSms:
             raise RenderingFailed(f"a text message has 1 to {SEGMENTS_MAX} segments")
         if "\0" in text:
             raise RenderingFailed("a text message has no NUL")
-        form = {"To": letter.address, **self._sender, "Body": text}
+        form = f"To={quote_plus(letter.address)}&{self._sender}&Body={quote_plus(text)}"
         if self._callback:
             query = urlencode({MESSAGE_PARAMETER: letter.delivery_id})
-            form["StatusCallback"] = f"{self._callback}?{query}"
-        return urlencode(form).encode("ascii")
+            form += f"&StatusCallback={quote_plus(f'{self._callback}?{query}')}"
+        return form.encode("ascii")
 
     def request(self, letter: Letter, rendered: bytes) -> Request:
         """Return the call."""
@@ -119,19 +119,20 @@ class TwilioSms:
         told = answer.told
         code = _code(told.get("code")) or _code(told.get("error_code"))
         detail = f"SMS: {answer.status} {code or ''}".rstrip()
-        pause_ms = retry_ms(answer, letter)
         kind = Delivery.Kind
-        if 200 <= answer.status < 300:
-            sid = told.get("sid")
-            if not isinstance(sid, str) or _SID.fullmatch(sid) is None:
-                # Neither yes nor no to what it has got.
-                return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
+        is_success = 200 <= answer.status < 300
+        sid = told.get("sid")
+        if is_success and isinstance(sid, str) and _SID.fullmatch(sid):
             return Verdict(Delivery(kind.ACCEPTED, f"{detail} {sid}".strip(), 0, True))
+        pause_ms = retry_ms(answer, letter)
+        if is_success:
+            # Neither yes nor no to what it has got.
+            return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
         if code in BAD_NUMBER_CODES:
             return Verdict(Delivery(kind.REJECTED, detail, is_bad_address=True))
         if code in REFUSED_RECIPIENT_CODES:
             return Verdict(Delivery(kind.REJECTED, detail))
-        if answer.status in (401, 403, 429, 503) or code in OVERLOAD_CODES | TROUBLE_CODES:
+        if answer.status in TROUBLE_STATUSES or code in OVERLOAD_CODES | TROUBLE_CODES:
             return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
         if answer.status >= 500:
             return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))

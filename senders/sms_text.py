@@ -25,6 +25,7 @@ _BASIC: Final = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED: Final = frozenset("\f^{}\\[~]|€")
+_GSM: Final = _BASIC | _EXTENDED
 
 
 class Encoding(enum.Enum):
@@ -48,9 +49,11 @@ class Size(msgspec.Struct, frozen=True):
 
 def size_of(text: str) -> Size:
     """Return what a text takes. Cost: O(characters)."""
-    if all(c in _BASIC or c in _EXTENDED for c in text):
+    if _GSM.issuperset(text):
         encoding = Encoding.GSM_7
-        widths = [1 if c in _BASIC else 2 for c in text]
+        widths = (
+            [1] * len(text) if _BASIC.issuperset(text) else [1 + (c in _EXTENDED) for c in text]
+        )
     else:
         encoding = Encoding.UCS_2
         widths = [1 if ord(c) < 0x1_0000 else 2 for c in text]

@@ -4,7 +4,8 @@ Decides: what they say. Review texts ask for any opinion, never for a good one (
 Never: where a value goes (`senders/message_texts.py`).
 
 All characters are of the GSM alphabet, so that a message with plain values is one segment; that is why
-Polish has no accents here, as its text messages commonly have not.
+Polish has no accents here, and Spanish and Portuguese only those of the alphabet, as text messages
+commonly have.
 """
 
 from __future__ import annotations

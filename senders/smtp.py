@@ -23,7 +23,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import cast
 
 from core.bounds import CLAIM_LEASE_MS, LEASE_MARGIN_MS, SECOND_MS
@@ -52,7 +52,10 @@ assert (
 _HELO_NAME = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _ALIVE = frozenset({Delivery.Kind.ACCEPTED, Delivery.Kind.REJECTED, Delivery.Kind.FAILED})
 
-AddressOf = Callable[[str], Awaitable[str]]
+ADDRESSES_MAX = 4
+"""Of a name, tried one after the other."""
+
+AddressesOf = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class SmtpTransport:
@@ -69,8 +72,8 @@ class SmtpTransport:
         context: for TLS; by default the system's authorities are trusted and names checked.
         user: for AUTH PLAIN; "" for none. Only with TLS.
         password: belongs to `user`; or what returns it, asked for every session.
-        address_of: returns the IP address to connect to for the host's name, or raises OSError; left
-            out, any that the system finds.
+        addresses_of: returns the IP addresses to try for the host's name, or raises `Refused`; left
+            out, all that the system finds.
         render: makes the message of a letter.
         holds_unknown: True to have unknown outcomes held instead of tried again.
 
@@ -82,21 +85,21 @@ class SmtpTransport:
         self, host: str, port: int, *, connections: int = 4, pipeline: int = 16,
         timeout_ms: int = TIMEOUT_DEFAULT_MS, helo_name: str = "localhost", tls: Tls = Tls.NONE,
         context: ssl.SSLContext | None = None, user: str = "",
-        password: str | Callable[[], str] = "", address_of: AddressOf | None = None,
+        password: str | Callable[[], str] = "", addresses_of: AddressesOf | None = None,
         render: Callable[[Letter], bytes] = mime.render, holds_unknown: bool = False,
     ) -> None:  # fmt: skip
         _check("connections", connections, CONNECTIONS_MAX)
         _check("pipeline", pipeline, PIPELINE_MAX)
         _check("timeout_ms", timeout_ms, TIMEOUT_MAX_MS)
-        if not _HELO_NAME.fullmatch(helo_name):
+        if not is_helo_name(helo_name):
             raise InvalidField("a host name or address literal", field="helo_name")
         if user and tls is Tls.NONE:
             raise InvalidField("a password is only sent under TLS", field="user")
         if tls is not Tls.NONE and context is None:
-            context = ssl.create_default_context()
+            context = _system_context()
         self.holds_unknown = holds_unknown
         self._server = SmtpServer(host, port, helo_name, tls, context, user, password)
-        self._address_of = address_of
+        self._addresses_of = addresses_of
         self._connections_max = connections
         self._pipeline = pipeline
         self._timeout_s = timeout_ms / 1_000
@@ -245,29 +248,47 @@ class SmtpTransport:
             self._defer_queue()
 
     async def _connect(self) -> None:
-        loop, server = asyncio.get_running_loop(), self._server
-        connection = SmtpConnection(self)
-        context = server.context if server.tls is Tls.IMPLICIT else None
+        connection: SmtpConnection | None = None
         try:
             async with asyncio.timeout(self._timeout_s / 2):
-                host = server.host
-                if self._address_of is not None:
-                    host = await self._address_of(host)
-                await loop.create_connection(
-                    lambda: connection, host, server.port, ssl=context,
-                    server_hostname=server.host if context is not None else None,
-                )  # fmt: skip
-                await connection.open(server)
+                connection = await self._reach()
+                await connection.open(self._server)
             self._connections.append(connection)
         except (OSError, UnicodeError, Refused, SecretMissing) as error:
             self._fail(_told(error))
-            connection.abort("")
+            if connection is not None:
+                connection.abort("")
         except asyncio.CancelledError:
-            connection.abort("")
+            if connection is not None:
+                connection.abort("")
             raise
         finally:
             self._dialing.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._pump()
+
+    async def _reach(self) -> SmtpConnection:
+        """Return a session by the first address that takes a connection, all having equal time.
+
+        Raises:
+            OSError: none does.
+        """
+        loop, server = asyncio.get_running_loop(), self._server
+        context = server.context if server.tls is Tls.IMPLICIT else None
+        hosts: Sequence[str] = (server.host,)
+        if self._addresses_of is not None:
+            hosts = (await self._addresses_of(server.host))[:ADDRESSES_MAX]
+        failed = OSError()
+        for host in hosts:
+            try:
+                async with asyncio.timeout(self._timeout_s / 2 / len(hosts)):
+                    _, session = await loop.create_connection(
+                        lambda: SmtpConnection(self), host, server.port, ssl=context,
+                        server_hostname=server.host if context is not None else None,
+                    )  # fmt: skip
+                return session
+            except OSError as error:
+                failed = error
+        raise failed
 
     def _fail(self, detail: str) -> None:
         """Leave the server alone for a while; sessions that end together are one failure."""
@@ -283,7 +304,9 @@ class SmtpTransport:
         while (job := self.take()) is not None:
             # Spread, or all that waited would come back in the same instant.
             spread_ms = backoff.reconnect_ms(self._failures, job.letter.delivery_id.encode())
-            after_ms = max(math.ceil(pause_s * 1_000), spread_ms)
+            # A letter has twelve attempts, and an outage of minutes must not use them up.
+            own_ms = job.retry_after_ms if job.letter.attempts else 0
+            after_ms = max(math.ceil(pause_s * 1_000), spread_ms, own_ms)
             self.settle(job, Delivery(Delivery.Kind.DEFERRED, self._failure_detail, after_ms))
 
     # Timeouts ------------------------------------------------------------------------------
@@ -307,9 +330,20 @@ class SmtpTransport:
         self._arm()
 
 
+def is_helo_name(name: str) -> bool:
+    """Return whether a name can be said after EHLO."""
+    return _HELO_NAME.fullmatch(name) is not None
+
+
 def _check(field: str, value: int, longest: int) -> None:
     if not 1 <= value <= longest:
         raise InvalidField(f"between 1 and {longest}", field=field)
+
+
+@cache
+def _system_context() -> ssl.SSLContext:
+    """Return what trusts the system's authorities; shared, because it takes a megabyte and 40 ms."""
+    return ssl.create_default_context()
 
 
 @lru_cache(maxsize=1024)

@@ -57,6 +57,9 @@ class SmtpServer(msgspec.Struct, frozen=True):
     password: str | Callable[[], str] = ""
     """Or what returns it."""
 
+    def __repr__(self) -> str:
+        return f"SmtpServer({self.host!r}, {self.port})"
+
 
 class Batch:
     """The letters of one `send`, which returns when the last is settled."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Final
 
 from core.bounds import SUBJECT_CHARS_MAX, TEXT_CHARS_MAX
 from core.errors import InvalidField, RenderingFailed
@@ -37,7 +38,7 @@ PRODUCTS_MAX = 3
 URL_CHARS_MAX = 900
 """A header line holds 998 characters, the name of the header and the brackets included."""
 
-_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+VARIABLE: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WEB_ADDRESS = re.compile(r"https?://[!#-;=?-Z\[\]_a-z~%]+")
 
@@ -52,7 +53,7 @@ def validate_subject(text: str, *, field: str = "subject") -> None:
         raise InvalidField(f"a subject has at most {SUBJECT_CHARS_MAX} characters", field=field)
     if _CONTROL.search(text):
         raise InvalidField("a subject is one line without control characters", field=field)
-    _validate_variables(text, SUBJECT_VARIABLES, field)
+    check_variables(text, field, SUBJECT_VARIABLES)
 
 
 def validate_text(text: str, *, field: str) -> None:
@@ -65,17 +66,28 @@ def validate_text(text: str, *, field: str) -> None:
         raise InvalidField(f"a text has at most {TEXT_CHARS_MAX} characters", field=field)
     if _CONTROL.search(text.replace("\n", "")):
         raise InvalidField("a text has no control characters but line feeds", field=field)
-    _validate_variables(text, TEXT_VARIABLES, field)
+    check_variables(text, field, TEXT_VARIABLES)
 
 
-def _validate_variables(text: str, variables: Sequence[str], field: str) -> None:
-    known = ", ".join("{{%s}}" % name for name in variables)
-    for name in _VARIABLE.findall(text):
-        if name not in variables:
-            raise InvalidField(f"unknown variable {{{{{name}}}}}; known are {known}", field=field)
-    rest = _VARIABLE.sub("", text)
+def check_variables(text: str, field: str, known: Sequence[str]) -> None:
+    """Refuse a variable that is not among the known, and braces that are none; for texts of rules and of
+    messages made by hand alike.
+
+    Raises:
+        InvalidField: names the field and the variables that there are.
+    """
+    listed = ", ".join("{{%s}}" % name for name in known)
+    for name in VARIABLE.findall(text):
+        if name not in known:
+            raise InvalidField(
+                f"{field} names the unknown variable {{{{{name[:80]}}}}}; known are {listed}",
+                field=field,
+            )
+    rest = VARIABLE.sub("", text)
     if "{{" in rest or "}}" in rest:
-        raise InvalidField(f"unpaired braces; a variable is one of {known}", field=field)
+        raise InvalidField(
+            f"{field} has unpaired braces; a variable is one of {listed}", field=field
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -173,14 +185,14 @@ def is_web_address(text: str) -> bool:
 
 def variables_in(text: str) -> list[str]:
     """Return the names of the variables of a text."""
-    return [str(name) for name in _VARIABLE.findall(text)]
+    return [str(name) for name in VARIABLE.findall(text)]
 
 
 def without_unknown(paragraph: str, known: frozenset[str]) -> str:
     """Leave out variables without a value, with the space, or colon and space, before them."""
-    for name in _VARIABLE.findall(paragraph):
+    for name in VARIABLE.findall(paragraph):
         if name not in known and name != "shop":
-            paragraph = re.sub(r"( ?: | )\{\{%s\}\}" % name, "", paragraph)
+            paragraph = re.sub(r"([ \u00a0]?: | )\{\{%s\}\}" % name, "", paragraph)
             paragraph = paragraph if paragraph[-1] in ".?!" else paragraph + "."
     return paragraph
 
@@ -188,7 +200,7 @@ def without_unknown(paragraph: str, known: frozenset[str]) -> str:
 @lru_cache(maxsize=4096)
 def parsed(text: str) -> tuple[str, ...]:
     """Return literal, variable, literal, ...: a split by a pattern with one group is just that."""
-    return tuple(_VARIABLE.split(text))
+    return tuple(VARIABLE.split(text))
 
 
 def _fill(pieces: tuple[str, ...], values: Mapping[str, str]) -> str:

@@ -117,9 +117,9 @@ class Webhook:
     def meaning(self, answer: HttpAnswer, letter: Letter) -> Verdict:
         """Return what the status says. The trouble of one receiver is none of the others'."""
         kind, detail = Delivery.Kind, f"webhook: {answer.status}"
-        pause_ms = retry_ms(answer, letter)
         if 200 <= answer.status < 300:
             return Verdict(Delivery(kind.ACCEPTED, detail, was_handed_over=True))
+        pause_ms = retry_ms(answer, letter)
         if answer.status in (408, 409, 425, 429) or answer.status >= 500:
             return Verdict(Delivery(kind.DEFERRED, detail, pause_ms))
         # Redirects, 410 and all other refusals: the shop has to mend its set-up.

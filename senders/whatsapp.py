@@ -27,7 +27,7 @@ from core.sending import Delivery, Letter
 from senders import backoff
 from senders.credentials import Credential
 from senders.http_client import HttpAnswer
-from senders.http_transport import Request, Verdict, check_phone, retry_ms
+from senders.http_transport import TROUBLE_STATUSES, Request, Verdict, check_phone, retry_ms
 
 ENDPOINT: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
@@ -40,8 +40,13 @@ PERSON_LIMIT_LONGEST_MS: Final = 96 * HOUR_MS
 OVERLOAD_CODES: Final = frozenset({4, 80007, 130429, 131048, 133016})
 """Too many calls, or the sender's spam limit."""
 
-TROUBLE_CODES: Final = frozenset({0, 3, 10, 190, 200, 368, 131005, 131031, 131042, 131045, 133010})
+TROUBLE_CODES: Final = frozenset({
+    0, 3, 10, 33, 190, *range(200, 300), 368, 131005, 131031, 131042, 131045, 133010,
+})  # fmt: skip
 """Credentials, permissions, billing or registration of the account: nothing goes until it is mended."""
+
+NO_NUMBER: Final = (100, 33)
+"""Code and subcode: the sending number is not there, or the token may not use it."""
 
 PASSING_CODES: Final = frozenset({1, 2, 131000, 131016, 131056, 131057, 133004})
 """The provider is not well at the moment, or this recipient has got too many just now."""
@@ -105,7 +110,7 @@ class WhatsApp:
             "biz_opaque_callback_data": letter.delivery_id,
         }
         if called.parameters:
-            told = [{"type": "text", "text": _parameter(text)} for text in called.parameters]
+            told = [{"type": "text", "text": parameter_of(text)} for text in called.parameters]
             body["template"]["components"] = [{"type": "body", "parameters": told}]
         try:
             return orjson.dumps(body)
@@ -127,6 +132,8 @@ class WhatsApp:
         error = told.get("error")
         code = error.get("code") if isinstance(error, dict) else None
         code = code if isinstance(code, int) and 0 <= code < 10**9 else -1
+        if isinstance(error, dict) and (code, error.get("error_subcode")) == NO_NUMBER:
+            code = NO_NUMBER[1]
         detail = f"WhatsApp: {answer.status}" + (f" {code}" if code >= 0 else "")
         return _verdict(answer, told, code, detail, letter)
 
@@ -135,12 +142,13 @@ def _verdict(
     answer: HttpAnswer, told: dict[str, Any], code: int, detail: str, letter: Letter
 ) -> Verdict:
     kind = Delivery.Kind
-    pause_ms = retry_ms(answer, letter)
-    if 200 <= answer.status < 300:
-        sent = told.get("messages")
-        if not isinstance(sent, list) or not sent:
-            return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
+    is_success = 200 <= answer.status < 300
+    sent = told.get("messages")
+    if is_success and isinstance(sent, list) and sent:
         return Verdict(Delivery(kind.ACCEPTED, detail, was_handed_over=True))
+    pause_ms = retry_ms(answer, letter)
+    if is_success:
+        return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
     if code == PERSON_LIMIT_CODE:
         key = letter.delivery_id.encode()
         pause_ms = backoff.backoff_ms(
@@ -153,17 +161,21 @@ def _verdict(
         return Verdict(Delivery(kind.REJECTED, detail))
     if code in TEMPLATE_CODES:
         return Verdict(Delivery(kind.FAILED, detail))
-    if code in OVERLOAD_CODES or code in TROUBLE_CODES or answer.status in (401, 403, 429):
-        return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
-    if code in PASSING_CODES or answer.status == 503:
+    if code in PASSING_CODES:
         return Verdict(Delivery(kind.DEFERRED, detail, pause_ms))
+    if code in OVERLOAD_CODES | TROUBLE_CODES or answer.status in TROUBLE_STATUSES:
+        return Verdict(Delivery(kind.DEFERRED, detail, pause_ms), is_trouble=True)
     if answer.status >= 500:
         return Verdict(Delivery(kind.UNKNOWN, detail, pause_ms, was_handed_over=True))
     return Verdict(Delivery(kind.FAILED, detail))
 
 
-def _parameter(text: str) -> str:
-    """Return a parameter as the provider takes it: one line, no runs of blanks, bounded, not empty."""
+def parameter_of(text: str) -> str:
+    """Return a parameter as the provider takes it: one line, no runs of blanks, bounded, not empty.
+
+    Raises:
+        RenderingFailed: it is empty or too long.
+    """
     line = " ".join(text.split())
     if not line:
         raise RenderingFailed("a parameter of the template is empty")

@@ -20,7 +20,7 @@ from google.protobuf import json_format
 from afterword.v1 import rule_service_pb2 as pb2
 from control.automations import paths
 from control.conversion import checks
-from control.conversion.frame import Conditions
+from control.conversion.frame import Conditions, OwnTemplates, no_templates
 from control.conversion.rules import automation_name, rule_from_proto
 from control.simulation import yaml_tree
 from core import bounds
@@ -75,12 +75,14 @@ class Automations:
         display_name: str,
         account: str,
         rule_id: str,
+        own: OwnTemplates = no_templates,
     ) -> Rule:
         """Return the rule that an automation makes.
 
         Args:
             values: parameter -> what it is to be instead of its default.
             display_name: "" for that of the automation.
+            own: the shop's own templates; they may be named as in any rule.
 
         Raises:
             AfterwordError: as for a rule; the field of a value is "parameters[wait]".
@@ -98,7 +100,7 @@ class Automations:
             paths.write(pb, known[name], value, f"parameters[{name}]")
         try:
             return rule_from_proto(
-                pb, account, rule_id, self._conditions, automation=_id(automation)
+                pb, account, rule_id, self._conditions, automation=_id(automation), own=own
             )
         except AfterwordError as error:
             raise _named_by_parameter(error, known) from None

@@ -44,7 +44,10 @@ def add_parser(nouns: SubParsers) -> None:
         "audit --resource rules/ask --since now-7d",
     )
     audit.add_argument(
-        "--resource", metavar="NAME", default="", help="only what begins so: rules, channels/madrid"
+        "--resource",
+        metavar="NAME",
+        default="",
+        help="only what begins so: rules, channels/madrid, contacts",
     )
     audit.add_argument(
         "--actor", metavar="NAME", default="", help="only changes by this credential"

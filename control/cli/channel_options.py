@@ -44,6 +44,10 @@ _FIELDS: Final[Mapping[str, str]] = {
     "country": "country",
     "region": "region",
     "review_page_url": "review_page_url",
+    "logo_url": "branding.logo_url",
+    "accent_color": "branding.accent_color",
+    "shop_url": "branding.shop_url",
+    "support_email": "branding.support_email",
     "product_exclusivity": "product_exclusivity",
     "checkout_is_paid": "checkout_is_paid",
     "history_scope": "history_scope",
@@ -81,6 +85,7 @@ def add_channel_options(parser: argparse.ArgumentParser) -> None:
         "--review-page-url", metavar="URL",
         help="the shop's page for reviews, such as https://shop.example/review?t={{token}}; '' for none",
     )  # fmt: skip
+    _add_branding_options(parser)
     add_word(parser, "--consent-mode", CONSENT_MODES, "how consent is known")
     _add_switch(
         parser,
@@ -104,6 +109,21 @@ def add_channel_options(parser: argparse.ArgumentParser) -> None:
         )
     _add_breaker_options(parser)
     add_validate_only(parser)
+
+
+def _add_branding_options(parser: argparse.ArgumentParser) -> None:
+    looks = parser.add_argument_group("how its e-mails look; '' for none")
+    for flag, metavar, text in (
+        ("--logo-url", "URL", "https address of the picture at their head"),
+        ("--accent-color", "#RRGGBB", "colour of their button"),
+        ("--shop-url", "URL", "https address of the shop"),
+        ("--support-email", "ADDRESS", "where people turn to with questions"),
+    ):
+        looks.add_argument(flag, metavar=metavar, help=text)
+    looks.add_argument(
+        "--imprint", action="append", metavar="LINE",
+        help="a line of who writes, as the law asks for it, may be repeated, or none",
+    )  # fmt: skip
 
 
 def _add_breaker_options(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +200,9 @@ def read_channel(options: argparse.Namespace) -> tuple[api.Channel, list[str]]:
         *parents, field = path.split(".")
         setattr(getattr(channel, parents[0]) if parents else channel, field, value)
         paths.append(path)
+    if options.imprint is not None:
+        channel.branding.imprint = "\n".join(names_or_none("--imprint", options.imprint))
+        paths.append("branding.imprint")
     if options.default_hours or any(getattr(options, name) is not None for name in _HOURS):
         channel.ClearField("hours")
         channel.hours.extend(_read_hours(options))
@@ -294,6 +317,7 @@ def show_channel(channel: api.Channel, options: argparse.Namespace) -> None:
             ),
             ("reply to", sender.reply_to),
             ("review page", channel.review_page_url),
+            *_branding_fields(channel.branding),
             ("consent", word(api.Channel.ConsentMode, "CONSENT_MODE_", channel.consent_mode)),
             ("activation date", "waits count from it" if channel.use_activation_date else ""),
             ("hours", "\n".join(hours_text(entry) for entry in channel.hours)),
@@ -320,6 +344,16 @@ def show_channel(channel: api.Channel, options: argparse.Namespace) -> None:
             ("held back", "\n".join(each.message for each in channel.tripped_breakers)),
             ("changed", time_text(channel.update_time)),
         )
+    )
+
+
+def _branding_fields(branding: api.Branding) -> tuple[tuple[str, str], ...]:
+    return (
+        ("logo", branding.logo_url),
+        ("accent color", branding.accent_color),
+        ("shop", branding.shop_url),
+        ("imprint", branding.imprint.strip()),
+        ("support", branding.support_email),
     )
 
 

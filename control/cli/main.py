@@ -28,6 +28,7 @@ from control.cli import (
     explain,
     invitations,
     platforms,
+    reviews,
     rules,
     senders,
     serve,
@@ -67,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     nouns = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         serve, demo, channels, rules, automations, templates, caps, event_types, carriers, platforms,
-        senders, accounts, events, consents, contacts, invitations, explain, audit,
+        senders, accounts, events, consents, contacts, invitations, reviews, explain, audit,
         simulate, apply,
     ):  # fmt: skip
         command.add_parser(nouns)

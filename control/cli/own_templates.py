@@ -143,7 +143,7 @@ def show_preview(preview: api.PreviewTemplateResponse) -> None:
             ("from", preview.sender),
             ("subject", preview.subject),
             ("preheader", preview.preheader),
-            ("approved", preview.whatsapp_template),
+            ("approved", f"{preview.whatsapp_template} {preview.whatsapp_language}".strip()),
             ("parameters", " | ".join(preview.whatsapp_parameters)),
             (
                 "takes",

@@ -13,7 +13,7 @@ from control.cli import platform_audit
 from control.cli.output import print_fields, print_json, print_table, short, time_text
 from control.cli.parsers import SubParsers, add_noun, add_validate_only, add_verb, add_word
 from control.cli.session import PAGE_SIZE, Session
-from control.cli.values import UsageError
+from control.cli.values import UsageError, word, words
 
 _KINDS: Final = {
     name.removeprefix("KIND_").lower(): number
@@ -25,6 +25,7 @@ _TYPES: Final = {
     "product": invitation_service_pb2.Invitation.REVIEW_TYPE_PRODUCT,
 }
 _WORDS: Final = {"yes": True, "no": False}
+_MEDIA: Final = words(types_pb2.Medium, "MEDIUM_")
 
 
 def add_parser(nouns: SubParsers) -> None:
@@ -74,6 +75,11 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--email-template", metavar="ID", help='template of e-mails that lead there; "" for none'
     )
+    parser.add_argument(
+        "--template", action="append", metavar="MEDIUM=ID", dest="templates", default=[],
+        help="own template over another medium, sms=ask-kindly, may be repeated; those that are not "
+        "given go",
+    )  # fmt: skip
     add_word(parser, "--reports-reviews", _WORDS, "whether it tells who has reviewed")
     add_word(parser, "--needs-consent", _WORDS, "whether leading there takes DATA_FORWARDING")
     add_validate_only(parser)
@@ -89,14 +95,19 @@ def _read(options: argparse.Namespace) -> tuple[api.Platform, list[str]]:
         platform.kind = _KINDS[options.kind]
         paths.append("kind")
     if options.types is not None:
-        platform.review_types.extend(_TYPES[word] for word in dict.fromkeys(options.types))
+        platform.review_types.extend(_TYPES[one] for one in dict.fromkeys(options.types))
         paths.append("review_types")
     if options.review_url is not None:
         platform.review_url = options.review_url
         paths.append("review_url")
-    if options.email_template is not None:
+    if options.email_template is not None or options.templates:
         if options.email_template:
             platform.templates.add(medium=types_pb2.MEDIUM_EMAIL, template=options.email_template)
+        for text in options.templates:
+            medium, _, template = text.partition("=")
+            if medium not in _MEDIA or not template:
+                raise UsageError(f"--template: {text!r} is not MEDIUM=ID, such as sms=ask-kindly")
+            platform.templates.add(medium=_MEDIA[medium], template=template)
         paths.append("templates")
     if options.reports_reviews is not None:
         platform.reports_reviews = _WORDS[options.reports_reviews]
@@ -218,7 +229,10 @@ def _show(platform: api.Platform, options: argparse.Namespace) -> None:
             ("kind", _kind_word(platform)),
             ("types", _types_text(platform)),
             ("review url", platform.review_url),
-            ("email template", "".join(one.template for one in platform.templates)),
+            *(
+                (f"{word(types_pb2.Medium, 'MEDIUM_', one.medium)} template", one.template)
+                for one in platform.templates
+            ),
             ("reports reviews", "yes" if platform.reports_reviews else "no"),
             ("needs consent", "yes" if platform.needs_data_forwarding else "no"),
             ("changed", time_text(platform.update_time)),

@@ -141,10 +141,17 @@ def _add_message_options(parser: argparse.ArgumentParser) -> None:
     add_word(first, "--recipient", RECIPIENTS, "to whom it goes (customer)")
     first.add_argument("--template", metavar="ID", help="which template (that of the family)")
     first.add_argument(
-        "--subject", metavar="TEXT", help="may have {{order}}, {{first_name}}, {{shop}}"
+        "--subject", metavar="TEXT",
+        help="may have {{order}}, {{first_name}}, {{shop}}, {{carrier}}, {{tracking_number}}",
+    )  # fmt: skip
+    first.add_argument(
+        "--preheader", metavar="TEXT", help="what is shown behind the subject; may have the same"
     )
-    first.add_argument("--preheader", metavar="TEXT", help="what is shown behind the subject")
-    first.add_argument("--body", metavar="TEXT", help="the text, where the template leaves it open")
+    first.add_argument(
+        "--body", metavar="TEXT",
+        help="the text, where the template leaves it open; may have the same, an SMS also "
+        "{{products}}, {{link}}, {{expected_date}}",
+    )  # fmt: skip
     first.add_argument("--sender", metavar="ADDRESS", help="address in From, if not the channel's")
     first.add_argument("--sender-name", metavar="TEXT", help="name in From")
     second = parser.add_argument_group("reminder, counted from the sending of the first message")

@@ -22,6 +22,7 @@ from afterword.v1 import (
     event_service_pb2_grpc,
     invitation_service_pb2_grpc,
     platform_service_pb2_grpc,
+    review_service_pb2_grpc,
     rule_service_pb2_grpc,
     sender_service_pb2_grpc,
     template_service_pb2_grpc,
@@ -106,6 +107,11 @@ class Session:
     def platforms(self) -> platform_service_pb2_grpc.PlatformServiceStub:
         """Review platforms and how they were drawn."""
         return platform_service_pb2_grpc.PlatformServiceStub(self._channel)
+
+    @cached_property
+    def reviews(self) -> review_service_pb2_grpc.ReviewServiceStub:
+        """What review links are about."""
+        return review_service_pb2_grpc.ReviewServiceStub(self._channel)
 
     @cached_property
     def senders(self) -> sender_service_pb2_grpc.SenderServiceStub:

@@ -18,6 +18,7 @@ from control.cli.session import PAGE_SIZE, Session
 from control.cli.values import UsageError, word, words
 
 KINDS: Final = words(api.Template.Kind, "KIND_")
+MEDIA: Final = words(types_pb2.Medium, "MEDIUM_")
 
 
 def add_parser(nouns: SubParsers) -> None:
@@ -37,12 +38,13 @@ def add_parser(nouns: SubParsers) -> None:
     of_rule.add_argument("rule", help="id or full name")
     of_rule.add_argument("--locale", metavar="LOCALE", help="language of the texts (English)")
     preview = add_verb(
-        verbs, "preview", run_preview, "render an e-mail as it would go out; nothing is sent",
+        verbs, "preview", run_preview, "render a message as it would go out; nothing is sent",
         "templates preview --rule ask --locale de --html preview.html",
     )  # fmt: skip
     preview.add_argument("template", nargs="?", help="by itself, or in place of the rule's")
     preview.add_argument("--rule", metavar="RULE", help="id or full name")
     preview.add_argument("--step", metavar="ID", help="which step (the first)")
+    add_word(preview, "--medium", MEDIA, "over which medium (that of the template, else e-mail)")
     preview.add_argument("--channel", metavar="CHANNEL", help="whose name, sender and language")
     preview.add_argument("--locale", metavar="LOCALE", help="the recipient's")
     preview.add_argument("--combined", action="store_true", help="as one request with products")
@@ -150,12 +152,13 @@ def run_of_rule(session: Session, options: argparse.Namespace) -> None:
 
 
 def run_preview(session: Session, options: argparse.Namespace) -> None:
-    """Render an e-mail."""
+    """Render a message."""
     if not options.template and not options.rule:
         raise UsageError("name a template, or a rule with --rule")
     request = api.PreviewTemplateRequest(
         rule=session.name("rules", options.rule or ""),
         step=options.step or "",
+        medium=MEDIA.get(options.medium, types_pb2.MEDIUM_UNSPECIFIED),
         template=own_templates.full_name(session, options.template or ""),
         invitation=session.name("invitations", options.invitation or ""),
         channel=session.name("channels", options.channel or ""),

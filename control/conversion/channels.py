@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from afterword.v1 import channel_service_pb2 as pb2
 from afterword.v1 import event_service_pb2
-from control.conversion import addresses, breakers, checks, hours, platforms, senders, times
+from control.conversion import (
+    addresses,
+    branding,
+    breakers,
+    checks,
+    hours,
+    platforms,
+    senders,
+    times,
+)
 from core import bounds
 from core.engine import review_links
 from core.errors import InvalidField
@@ -73,6 +82,7 @@ def channel_from_proto(pb: pb2.Channel, account: str, channel_id: str) -> Channe
         review_page_url=review_links.check_page(pb.review_page_url, "channel.review_page_url")
         if pb.review_page_url
         else "",
+        branding=branding.from_proto(pb),
     )
 
 
@@ -152,6 +162,7 @@ def channel_to_proto(channel: Channel, tripped: Sequence[Breaker] = ()) -> pb2.C
         diversion_salt=channel.diversion.salt if channel.diversion is not None else "",
         senders=senders.of_channel_to_proto(channel.senders, channel.account),
         review_page_url=channel.review_page_url,
+        branding=branding.to_proto(channel.branding),
     )
 
 

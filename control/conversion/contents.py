@@ -40,7 +40,7 @@ def template_id(value: str, medium: Medium, frame: Frame, field: str) -> str:
         return ""
     own = frame.own(value)
     if own is not None:
-        _check_own(own, medium, frame.family, field)
+        check_own(own, medium, frame.family, field)
         return value
     if medium is Medium.WHATSAPP:
         return texts.whatsapp_template(value, field)
@@ -55,7 +55,7 @@ def template_id(value: str, medium: Medium, frame: Frame, field: str) -> str:
     return value
 
 
-def _check_own(own: ContentTemplate, medium: Medium, family: Family, field: str) -> None:
+def check_own(own: ContentTemplate, medium: Medium, family: Family, field: str) -> None:
     """Refuse an own template for a rule or message that it is not for."""
     if own.medium is not medium:
         raise InvalidField(

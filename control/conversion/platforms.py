@@ -9,7 +9,8 @@ from typing import Final
 from afterword.v1 import channel_service_pb2, types_pb2
 from afterword.v1 import invitation_service_pb2 as invitation_pb2
 from afterword.v1 import platform_service_pb2 as pb2
-from control.conversion import checks, names, times
+from control.conversion import checks, contents, names, times
+from control.conversion.frame import OwnTemplates, no_templates
 from core import bounds
 from core.engine.review_links import check_link
 from core.errors import InvalidField, OutOfRange
@@ -29,8 +30,14 @@ _REVIEW_TYPES: Final = {
 }
 
 
-def platform_from_proto(pb: pb2.Platform, account: str, platform_id: str) -> Platform:
-    """Return a platform as a client wants it."""
+def platform_from_proto(
+    pb: pb2.Platform, account: str, platform_id: str, own: OwnTemplates = no_templates
+) -> Platform:
+    """Return a platform as a client wants it.
+
+    Args:
+        own: the shop's own templates.
+    """
     kind = checks.choice(pb.kind, "platform.kind", pb2.Platform.Kind, is_required=True)
     if not pb.review_url:
         checks.missing("platform.review_url", "the https address where reviews are written")
@@ -43,7 +50,7 @@ def platform_from_proto(pb: pb2.Platform, account: str, platform_id: str) -> Pla
         kind=PlatformKind(kind),
         review_types=review_types,
         review_url=check_link(pb.review_url, "platform.review_url", forwards_data=forwards),
-        templates=_templates(pb.templates, review_types),
+        templates=_templates(pb.templates, review_types, own),
         reports_reviews=pb.reports_reviews,
         needs_data_forwarding=forwards,
     )
@@ -64,34 +71,50 @@ def _review_types(found: Sequence[int]) -> tuple[Family, ...]:
 
 
 def _templates(
-    found: Sequence[pb2.Platform.MediumTemplate], review_types: Sequence[Family]
+    found: Sequence[pb2.Platform.MediumTemplate],
+    review_types: Sequence[Family],
+    own: OwnTemplates,
 ) -> dict[Medium, str]:
     field = "platform.templates"
-    fitting = {
-        each.id for family in review_types for each in choice.fitting(family, Purpose.REVIEW)
-    }
     templates: dict[Medium, str] = {}
     for index, one in enumerate(found):
         place = f"{field}[{index}]"
-        medium = checks.choice(one.medium, f"{place}.medium", types_pb2.Medium, is_required=True)
-        if medium != Medium.EMAIL:
-            raise InvalidField(
-                f"{place}.medium must be MEDIUM_EMAIL: there are templates for e-mails only",
-                field=f"{place}.medium",
-            )
-        if Medium.EMAIL in templates:
+        wanted = checks.choice(one.medium, f"{place}.medium", types_pb2.Medium, is_required=True)
+        medium = Medium(wanted)
+        if medium in templates:
             raise InvalidField(
                 f"{place}.medium has a template already: one for each medium",
                 field=f"{place}.medium",
             )
-        if one.template not in fitting:
-            raise InvalidField(
-                f"{place}.template is no template for what is reviewed there; it must be one of: "
-                f"{', '.join(sorted(fitting))}",
-                field=f"{place}.template",
-            )
-        templates[Medium.EMAIL] = one.template
+        _check_template(one.template, medium, review_types, own, f"{place}.template")
+        templates[medium] = one.template
     return templates
+
+
+def _check_template(
+    template: str, medium: Medium, review_types: Sequence[Family], own: OwnTemplates, field: str
+) -> None:
+    """Refuse a template that is not there, or not for what is reviewed on the platform."""
+    found = own(template) if template else None
+    if found is not None:
+        for family in review_types:
+            contents.check_own(found, medium, family, field)
+        return
+    if medium is not Medium.EMAIL:
+        raise InvalidField(
+            f"{field} must be the id of an own template for {medium.name}: those that are shipped are "
+            "for EMAIL",
+            field=field,
+        )
+    fitting = {
+        each.id for family in review_types for each in choice.fitting(family, Purpose.REVIEW)
+    }
+    if template not in fitting:
+        raise InvalidField(
+            f"{field} is no template for what is reviewed there; it must be an own one or one of: "
+            f"{', '.join(sorted(fitting))}",
+            field=field,
+        )
 
 
 def platform_to_proto(platform: Platform) -> pb2.Platform:

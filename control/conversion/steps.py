@@ -20,7 +20,7 @@ from core.registry.rule_parts import (
     Wait,
     WaitOverride,
 )
-from senders.templates import SUBJECT_VARIABLES, validate_subject
+from senders.templates import SUBJECT_VARIABLES, check_variables, validate_subject
 
 OVERRIDES_MAX = 16
 _MEDIA = "EMAIL, SMS, WHATSAPP or WEBHOOK"
@@ -156,7 +156,7 @@ def _recipient(pb: pb2.Action, field: str, frame: Frame) -> Recipient:
 
 def _preheader(text: str, field: str) -> str:
     checks.text(text, field, bounds.SUBJECT_CHARS_MAX)
-    texts.check_placeholders(text, field, SUBJECT_VARIABLES)
+    check_variables(text, field, SUBJECT_VARIABLES)
     return text
 
 

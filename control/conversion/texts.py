@@ -15,8 +15,9 @@ from core import bounds
 from core.errors import InvalidField, OutOfRange
 from core.model import Medium
 from core.registry.rule_parts import Step
-from senders.message_texts import PLACEHOLDER, VARIABLES
+from senders.message_texts import VARIABLES
 from senders.sms_text import SEGMENTS_MAX, Encoding, size_of
+from senders.templates import VARIABLE, check_variables
 from senders.whatsapp import PARAMETER_CHARS_MAX
 
 PARAMETERS_MAX: Final = 20
@@ -31,14 +32,14 @@ def body(text: str, field: str, known: Sequence[str]) -> str:
     lines = text.replace("\r\n", "\n")
     if any(checks.has_control(line) for line in lines.split("\n")):
         raise InvalidField(f"{field} is text without control characters", field=field)
-    check_placeholders(lines, field, known)
+    check_variables(lines, field, known)
     return lines
 
 
 def sms_body(text: str, field: str) -> str:
     """Return the text of an SMS, its lines ended by line feeds."""
     lines = body(text, field, VARIABLES)
-    size = size_of(PLACEHOLDER.sub("", lines))
+    size = size_of(VARIABLE.sub("", lines))
     if size.segments > SEGMENTS_MAX:
         raise OutOfRange(
             f"{field} takes {size.segments} segments of an SMS ({size.encoding.value}) before its "
@@ -67,24 +68,8 @@ def whatsapp_parameters(found: Sequence[str], medium: Medium, field: str) -> lis
     for index, text in enumerate(found):
         path = f"{field}[{index}]"
         checks.text(text, path, PARAMETER_CHARS_MAX, is_required=True)
-        check_placeholders(text, path, VARIABLES)
+        check_variables(text, path, VARIABLES)
     return list(found)
-
-
-def check_placeholders(text: str, field: str, known: Sequence[str]) -> None:
-    """Refuse a placeholder that is not among the known, and braces that are none."""
-    listed = ", ".join("{{%s}}" % name for name in known)
-    for name in PLACEHOLDER.findall(text):
-        if name not in known:
-            raise InvalidField(
-                f"{field} names the unknown variable {{{{{name[:80]}}}}}; known are {listed}",
-                field=field,
-            )
-    rest = PLACEHOLDER.sub("", text)
-    if "{{" in rest or "}}" in rest:
-        raise InvalidField(
-            f"{field} has unpaired braces; a variable is one of {listed}", field=field
-        )
 
 
 def sms_warnings(step: Step) -> list[str]:
@@ -93,7 +78,7 @@ def sms_warnings(step: Step) -> list[str]:
     for action in step.actions:
         if action.medium is not Medium.SMS:
             continue
-        size = size_of(PLACEHOLDER.sub("", action.body))
+        size = size_of(VARIABLE.sub("", action.body))
         if size.segments > 1:
             because = ", for characters outside GSM-7" if size.encoding is Encoding.UCS_2 else ""
             warnings.append(

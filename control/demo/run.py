@@ -54,7 +54,7 @@ from control.settings import (
     Unsubscribe,
 )
 from core.clock import ManualClock, monotonic_ns
-from core.model import Medium
+from core.model import Medium, WaitReason
 
 REST_DAYS_MAX: Final = 120
 """After the last event everything must have ended by then: 7 + 30 days, 5 + 7 for a reminder."""
@@ -130,7 +130,7 @@ async def _demo(
         examples = await explain(channel, purchases, told.invitation_of_line)
         sent = await sent_by_medium(channel)
         count = await _count(daemon)
-        deferrals = daemon.engine.stats.deferred_by_cap
+        deferrals = daemon.engine.stats.deferred[WaitReason.CAPPED]
         await stack.aclose()
         arrived = await sink.finish()
     return _Books(told, count, deferrals, sent, arrived, tuple(examples))

@@ -51,6 +51,7 @@ class AutomationMethods(RuleServiceBase):
             checks.text(request.display_name, "display_name", bounds.NAME_CHARS_MAX),
             who.account,
             rule_id,
+            self._own_templates(who.account),
         )
         created = await self._registry.create_rule(
             new, op_id, request.validate_only, actor=who.actor, activate_on=activate_on

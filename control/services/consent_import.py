@@ -5,11 +5,15 @@ of different partitions are written at the same time.
 
 A batch is answered before the next is read, so a client that sends more is held back by flow control.
 An item that cannot be read is answered for itself; what is repeated after a break is harmless.
+
+The audit log gets one entry for the stream, with its counts, however it ends; each line has its own in
+the consent log.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -27,6 +31,7 @@ from core.engine.consents import ConsentBook
 from core.engine.reach import Whom
 from core.errors import AfterwordError, InvalidField, OutOfRange
 from core.model import ConsentStatus, Suppression
+from core.registry.registry import Registry
 
 Context = grpc.aio.ServicerContext[Any, Any]
 WRITES_AT_ONCE = 64
@@ -43,20 +48,36 @@ class _Lines(msgspec.Struct):
 class ConsentImport:
     """The server's side of one stream."""
 
-    def __init__(self, book: ConsentBook, clock: Clock, who: Caller, context: Context) -> None:
+    def __init__(
+        self, book: ConsentBook, registry: Registry, clock: Clock, who: Caller, context: Context
+    ) -> None:
         self._book = book
+        self._registry = registry
         self._clock = clock
         self._who = who
         self._context = context
         self._room = asyncio.Semaphore(WRITES_AT_ONCE)
+        self._counts: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Serve the stream until the client has said everything."""
-        while True:
-            request = await self._context.read()
-            if not isinstance(request, pb2.ImportConsentsRequest):
-                return
-            await self._context.write(await self._answer(request))
+        try:
+            while True:
+                request = await self._context.read()
+                if not isinstance(request, pb2.ImportConsentsRequest):
+                    return
+                await self._context.write(await self._answer(request))
+        finally:
+            if self._counts:
+                await self._audit()
+
+    async def _audit(self) -> None:
+        """Note that there was an import, also one that broke off."""
+        account = self._who.account
+        await self._registry.audit(
+            account, self._who.actor, "import_consents", f"{names.account_name(account)}/contacts",
+            after=msgspec.json.encode(dict(sorted(self._counts.items()))).decode(),
+        )  # fmt: skip
 
     async def _answer(self, request: pb2.ImportConsentsRequest) -> pb2.ImportConsentsResponse:
         names.parent_account(request.parent, self._who.account)
@@ -80,6 +101,10 @@ class ConsentImport:
             known.indices.append(index)
         if not request.validate_only:
             await asyncio.gather(*[self._write(each, results) for each in contacts.values()])
+            self._counts.update(
+                "refused" if result.status.code else f"{item.WhichOneof('item')}s"
+                for item, result in zip(request.items, results, strict=True)
+            )
         return pb2.ImportConsentsResponse(results=results)
 
     def _line(self, item: pb2.ImportConsentsRequest.Item, index: int) -> tuple[Whom, ConsentLine]:

@@ -8,11 +8,11 @@ import grpc
 
 from afterword.v1 import consent_service_pb2 as pb2
 from control.conversion import consents, names, pages, wordings
+from control.public.words import known_language
 from control.services.block_methods import BlockMethods
 from control.services.consent_import import ConsentImport
 from control.services.suppression_methods import SuppressionMethods, invitations
 from control.services.updates import caller, operation
-from control.unsubscribe.words import known_language
 from core.clock import Clock
 from core.engine.consent_documents import SOURCE_API, granted_as
 from core.engine.consent_views import ConsentView
@@ -93,7 +93,7 @@ class ConsentService(SuppressionMethods, BlockMethods):
         self, request_iterator: object, context: Context
     ) -> None:
         """Import what was said elsewhere, batch by batch."""
-        await ConsentImport(self._book, self._clock, caller(), context).run()
+        await ConsentImport(self._book, self._registry, self._clock, caller(), context).run()
 
     # Read back ------------------------------------------------------------------------------------
 
@@ -181,6 +181,9 @@ class ConsentService(SuppressionMethods, BlockMethods):
             consent=consents.consent_to_proto(done.view, who.account)
         )
         if done.token and not request.validate_only:
+            await self._registry.audit(
+                who.account, who.actor, "request_consent", answer.consent.name, request_id
+            )
             answer.token, answer.link = done.token, done.link
             answer.expire_time.FromMilliseconds(done.expire_ms)
             if done.member:
@@ -205,7 +208,12 @@ class ConsentService(SuppressionMethods, BlockMethods):
             ticket, request.ip_address, request.user_agent, actor=who.actor, source=SOURCE_API,
             validate_only=request.validate_only,
         )  # fmt: skip
-        return consents.consent_to_proto(view, who.account)
+        pb = consents.consent_to_proto(view, who.account)
+        if not request.validate_only:
+            await self._registry.audit(
+                who.account, who.actor, "confirm_consent", pb.name, request.request_id
+            )
+        return pb
 
     async def _preview(
         self, account: str, whom: Whom, said: Statement, status: ConsentStatus

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+import msgspec
 
 from afterword.v1 import invitation_service_pb2 as pb2
 from control.conversion import checks, consents, names, pages, times
@@ -217,6 +218,12 @@ class InvitationService(DeadLetterMethods):
             actor=who.actor,
             validate_only=request.validate_only,
         )
+        if not request.validate_only:
+            await self._registry.audit(
+                who.account, who.actor, "resolve_invitation",
+                names.invitation_name(who.account, member), request.request_id,
+                msgspec.json.encode({"outcome": kinds.Name(request.outcome)}).decode(),
+            )  # fmt: skip
         return invitation_to_proto(await self._reader.get(who.account, member))
 
     async def Explain(self, request: pb2.ExplainRequest, context: Context) -> pb2.ExplainResponse:

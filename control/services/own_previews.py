@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import email
 from email.policy import default as modern
-from typing import Final
 
 from msgspec.structs import replace
 
 from afterword.v1 import template_service_pb2 as pb2
 from control.conversion import addresses, contents, steps
-from control.services.previews import Scene, letter_of, part_of, unsubscribe_link
+from control.services.previews import (
+    REVIEW_LINK,
+    Scene,
+    letter_of,
+    part_of,
+    sms_preview,
+    unsubscribe_link,
+    whatsapp_preview,
+)
 from core.errors import FailedPrecondition, RenderingFailed
 from core.model import CONSENT_PURPOSES, REVIEW_FAMILIES, Medium, Purpose
 from core.registry.contents import (
@@ -30,20 +37,18 @@ from senders.catalogue import choice
 from senders.catalogue.emails import KIND_BOTH
 from senders.contents import messages
 from senders.message_texts import sms_text
-from senders.sms_text import size_of
-
-_REVIEW_LINK: Final = "https://reviews.example/preview"
 
 
 def of_own(
     scene: Scene, own: ContentTemplate, rule: Rule | None, said: Action | None, *,
-    is_reminder: bool, is_combined: bool,
+    is_reminder: bool, is_combined: bool, takes_answers: bool,
 ) -> pb2.PreviewTemplateResponse:  # fmt: skip
     """Return what an own template says, by itself or as an action of a rule.
 
     Args:
         said: the action, with what it inherits; None without a rule.
         is_combined: it asks about products together with the service.
+        takes_answers: the sender of an SMS can be answered, so people are told how to stop.
     """
     family = rule.family if rule is not None else own.families[0]
     purpose = Purpose.REVIEW if family in REVIEW_FAMILIES else Purpose.TRANSACTIONAL
@@ -52,13 +57,13 @@ def of_own(
         medium=own.medium, family=family, is_follow_up=is_reminder,
         purpose=rule.purpose if rule is not None else purpose,
         kinds=KIND_BOTH if is_combined else choice.kinds_of(family), content=own,
-        template=own.id, review_url=_REVIEW_LINK if family in REVIEW_FAMILIES else "",
+        template=own.id, review_url=REVIEW_LINK if family in REVIEW_FAMILIES else "",
         subject=said.subject if said is not None else "",
         sender=said.sender if said is not None else None,
         preheader=said.preheader if said is not None else "",
     )  # fmt: skip
     try:
-        pb = _by_medium(letter, own, scene)
+        pb = _by_medium(letter, own, scene, takes_answers)
     except RenderingFailed as error:
         raise FailedPrecondition(f"the message cannot be made: {error.message}") from None
     pb.template = own.name
@@ -67,19 +72,14 @@ def of_own(
     return pb
 
 
-def _by_medium(letter: Letter, own: ContentTemplate, scene: Scene) -> pb2.PreviewTemplateResponse:
+def _by_medium(
+    letter: Letter, own: ContentTemplate, scene: Scene, takes_answers: bool
+) -> pb2.PreviewTemplateResponse:
     if own.medium is Medium.EMAIL:
         return _email(letter, own, scene)
     if own.medium is Medium.SMS:
-        text = sms_text(letter, takes_answers=True)
-        size = size_of(text)
-        return pb2.PreviewTemplateResponse(
-            text=text, sms_segments=size.segments, sms_encoding=size.encoding.value
-        )
-    call = messages.whatsapp_call(letter, own)
-    return pb2.PreviewTemplateResponse(
-        whatsapp_template=call.name, whatsapp_parameters=call.parameters
-    )
+        return sms_preview(sms_text(letter, takes_answers))
+    return whatsapp_preview(messages.whatsapp_call(letter, own))
 
 
 def _email(letter: Letter, own: ContentTemplate, scene: Scene) -> pb2.PreviewTemplateResponse:

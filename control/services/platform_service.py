@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -40,7 +41,8 @@ class PlatformService(platform_service_pb2_grpc.PlatformServiceServicer):
         who = caller()
         names.parent_account(request.parent, who.account)
         platform_id = checks.resource_id(request.platform_id, "platform_id")
-        new = platforms.platform_from_proto(request.platform, who.account, platform_id)
+        own = partial(self._registry.snapshot.template, who.account)
+        new = platforms.platform_from_proto(request.platform, who.account, platform_id, own)
         created = await self._registry.create_platform(
             new, op_id, request.validate_only, actor=who.actor
         )
@@ -87,7 +89,8 @@ class PlatformService(platform_service_pb2_grpc.PlatformServiceServicer):
                 platforms.platform_to_proto(before), request.platform, request.update_mask,
                 platforms.OUTPUT_ONLY,
             )  # fmt: skip
-            return platforms.platform_from_proto(pb, who.account, platform_id)
+            own = partial(self._registry.snapshot.template, who.account)
+            return platforms.platform_from_proto(pb, who.account, platform_id, own)
 
         async def write(new: Platform, etag: str) -> Platform:
             return await self._registry.update_platform(

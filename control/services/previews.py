@@ -16,11 +16,12 @@ from msgspec.structs import replace
 
 from afterword.v1 import template_service_pb2 as pb2
 from control.conversion import contents
-from control.unsubscribe.links import CONFIRM_PATH, PATH
+from control.public.links import CONFIRM_PATH, PATH
 from core.bounds import DAY_MS
 from core.errors import FailedPrecondition, RenderingFailed
 from core.model import (
     CONSENT_PURPOSES,
+    REVIEW_FAMILIES,
     Cart,
     Contact,
     Event,
@@ -37,14 +38,16 @@ from core.registry.rule_parts import Action, EmailSender, Recipient, Step
 from core.sending import Letter
 from senders.catalogue import choice
 from senders.catalogue.emails import KIND_BOTH, BodyUse, EmailTemplate
-from senders.message_texts import sms_text
+from senders.message_texts import sms_text, whatsapp_call
 from senders.mime import MimeRenderer
-from senders.sms_text import size_of
+from senders.sms_text import SEGMENTS_MAX, size_of
 from senders.templates import language_for
+from senders.whatsapp import TemplateCall, parameter_of
 
 _DELIVERY_ID: Final = "preview"
 _BASE: Final = "https://mail.shop.example"
 _ADDRESS: Final = "maria@example.com"
+REVIEW_LINK: Final = "https://reviews.example/preview"
 _OWN_TEXT: Final = "Here stands the text of the action."
 
 
@@ -123,16 +126,59 @@ def of_sms(
         letter_of(scene),
         medium=Medium.SMS, family=rule.family, is_follow_up=step.id != rule.steps[0].id,
         text=said.body, kinds=KIND_BOTH if is_combined else choice.kinds_of(rule.family),
-        purpose=rule.purpose,
+        purpose=rule.purpose, review_url=REVIEW_LINK if rule.family in REVIEW_FAMILIES else "",
     )  # fmt: skip
     try:
-        text = sms_text(letter, takes_answers)
+        pb = sms_preview(sms_text(letter, takes_answers))
     except RenderingFailed as error:
         raise FailedPrecondition(f"the SMS cannot be made: {error.message}") from None
+    pb.language = language_for(letter.locale, letter.channel.locale)
+    return pb
+
+
+def sms_preview(text: str) -> pb2.PreviewTemplateResponse:
+    """Return the text of an SMS and what it takes.
+
+    Raises:
+        RenderingFailed: providers do not take it.
+    """
     size = size_of(text)
+    if not 1 <= size.segments <= SEGMENTS_MAX:
+        raise RenderingFailed(
+            f"it has {size.segments} segments; a text message has 1 to {SEGMENTS_MAX}"
+        )
     return pb2.PreviewTemplateResponse(
-        text=text, language=language_for(letter.locale, letter.channel.locale),
-        sms_segments=size.segments, sms_encoding=size.encoding.value,
+        text=text, sms_segments=size.segments, sms_encoding=size.encoding.value
+    )
+
+
+def of_whatsapp(
+    scene: Scene, rule: Rule, step: Step, action: Action, *, is_combined: bool
+) -> pb2.PreviewTemplateResponse:
+    """Return which approved template a step of a rule calls by WhatsApp, and what fills it (C23)."""
+    said = as_said(rule, step.id, action)
+    letter = replace(
+        letter_of(scene),
+        medium=Medium.WHATSAPP, family=rule.family, is_follow_up=step.id != rule.steps[0].id,
+        kinds=KIND_BOTH if is_combined else choice.kinds_of(rule.family), purpose=rule.purpose,
+        template=said.template, parameters=tuple(said.whatsapp_parameters),
+        review_url=REVIEW_LINK if rule.family in REVIEW_FAMILIES else "",
+    )  # fmt: skip
+    try:
+        return whatsapp_preview(whatsapp_call(letter))
+    except RenderingFailed as error:
+        raise FailedPrecondition(f"the WhatsApp message cannot be made: {error.message}") from None
+
+
+def whatsapp_preview(call: TemplateCall) -> pb2.PreviewTemplateResponse:
+    """Return the call of an approved template as the provider gets it.
+
+    Raises:
+        RenderingFailed: the provider does not take it.
+    """
+    return pb2.PreviewTemplateResponse(
+        whatsapp_template=call.name, whatsapp_language=call.language, language=call.language,
+        whatsapp_parameters=[parameter_of(text) for text in call.parameters],
     )  # fmt: skip
 
 

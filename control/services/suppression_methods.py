@@ -131,9 +131,16 @@ class SuppressionMethods(consent_service_pb2_grpc.ConsentServiceServicer):
         )  # fmt: skip
         if done.written is None:
             return pb2.ReceiveMessageResponse(action=pb2.ReceiveMessageResponse.ACTION_NONE)
+        contacts = [names.contact_name(who.account, key) for key in done.written.contact_keys]
+        if not request.validate_only:
+            # For each, because each is asked about by itself.
+            for name in contacts:
+                await self._registry.audit(
+                    who.account, who.actor, "receive_message", name, request.request_id
+                )
         return pb2.ReceiveMessageResponse(
             action=pb2.ReceiveMessageResponse.ACTION_UNSUBSCRIBED,
-            contacts=[names.contact_name(who.account, key) for key in done.written.contact_keys],
+            contacts=contacts,
             ended_invitations=invitations(who.account, done.written.ended),
             in_flight_invitations=invitations(who.account, done.written.in_flight),
             may_confirm=done.may_confirm,

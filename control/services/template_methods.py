@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class TemplateMethods(template_service_pb2_grpc.TemplateServiceServicer):
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._reading = asyncio.Lock()
+        """Held by the one template that is read at a time: more would take the time of messages."""
 
     async def CreateTemplate(
         self, request: pb2.CreateTemplateRequest, context: Context
@@ -37,7 +40,7 @@ class TemplateMethods(template_service_pb2_grpc.TemplateServiceServicer):
         who = caller()
         names.parent_account(request.parent, who.account)
         template_id = checks.resource_id(request.template_id, "template_id")
-        new = templates.template_from_proto(request.template, who.account, template_id)
+        new = await self._read(request.template, who.account, template_id)
         created = await self._registry.create_template(
             new, op_id, request.validate_only, actor=who.actor
         )
@@ -55,19 +58,18 @@ class TemplateMethods(template_service_pb2_grpc.TemplateServiceServicer):
         def present() -> ContentTemplate:
             return found(self._registry.snapshot.template(who.account, template_id), name)
 
-        def changed(before: ContentTemplate) -> ContentTemplate:
+        async def write(before: ContentTemplate, etag: str) -> ContentTemplate:
             pb = masks.merged(
                 templates.template_to_proto(before), request.template, request.update_mask,
                 templates.OUTPUT_ONLY,
             )  # fmt: skip
-            return templates.template_from_proto(pb, who.account, template_id)
-
-        async def write(new: ContentTemplate, etag: str) -> ContentTemplate:
+            new = await self._read(pb, who.account, template_id)
             return await self._registry.update_template(
                 new, etag, op_id, request.validate_only, actor=who.actor
             )
 
-        written = await update(self._registry, request.template.etag, present, changed, write)
+        etag = request.template.etag
+        written = await update(self._registry, etag, present, lambda before: before, write)
         return templates.template_to_proto(written)
 
     async def DeleteTemplate(self, request: pb2.DeleteTemplateRequest, context: Context) -> Empty:
@@ -94,6 +96,12 @@ class TemplateMethods(template_service_pb2_grpc.TemplateServiceServicer):
             request,
         )
         return pb2.ListTemplateRevisionsResponse(templates=shown, next_page_token=token)
+
+    async def _read(self, pb: pb2.Template, account: str, template_id: str) -> ContentTemplate:
+        """Return a template that is right. A large one takes a second to read and try out, so that is
+        done beside what sends messages."""
+        async with self._reading:
+            return await asyncio.to_thread(templates.template_from_proto, pb, account, template_id)
 
     def own_templates(
         self, request: pb2.ListTemplatesRequest

@@ -119,11 +119,11 @@ class TemplateService(TemplateMethods):
         own = self._own_preview(request, scene)
         if own is not None:
             return own
-        if medium == Medium.SMS:
-            return self._of_sms(request, scene)
+        if medium in (Medium.SMS, Medium.WHATSAPP):
+            return self._of_text(request, scene, Medium(medium))
         if medium not in (0, Medium.EMAIL):
             raise InvalidField(
-                "medium must be EMAIL or SMS: there are previews of those", field="medium"
+                "medium must be EMAIL, SMS or WHATSAPP: there are previews of those", field="medium"
             )
         template = _email_template(request.template) if request.template else None
         if not request.rule:
@@ -141,22 +141,31 @@ class TemplateService(TemplateMethods):
             )
         return previews.of_rule(scene, rule, step, action, is_combined=request.combined)
 
-    def _of_sms(
-        self, request: pb2.PreviewTemplateRequest, scene: Scene
+    def _of_text(
+        self, request: pb2.PreviewTemplateRequest, scene: Scene, medium: Medium
     ) -> pb2.PreviewTemplateResponse:
+        """Return the preview of an SMS or WhatsApp message that a rule has the text of."""
         if not request.rule:
             checks.missing(
-                "rule", '"accounts/{account}/rules/{rule}": an SMS has the text of a rule'
+                "rule", '"accounts/{account}/rules/{rule}": such a message has the text of a rule'
             )
         if request.template:
-            raise InvalidField("template must be empty: an SMS has none", field="template")
+            raise InvalidField(
+                "template must be empty or an own one: those that are shipped are for EMAIL",
+                field="template",
+            )
         rule = self._rule(request.rule)
-        step, action = _action_of(rule, request.step, Medium.SMS)
-        sender = self._registry.snapshot.sender_of(scene.channel, Medium.SMS)
-        takes_answers = sender is None or takes_answers_at(sender.origin)
+        step, action = _action_of(rule, request.step, medium)
+        if medium is Medium.WHATSAPP:
+            return previews.of_whatsapp(scene, rule, step, action, is_combined=request.combined)
         return previews.of_sms(
-            scene, rule, step, action, is_combined=request.combined, takes_answers=takes_answers
-        )
+            scene, rule, step, action, is_combined=request.combined,
+            takes_answers=self._takes_answers(scene),
+        )  # fmt: skip
+
+    def _takes_answers(self, scene: Scene) -> bool:
+        sender = self._registry.snapshot.sender_of(scene.channel, Medium.SMS)
+        return sender is None or takes_answers_at(sender.origin)
 
     def _of_template(
         self, request: pb2.PreviewTemplateRequest, template: EmailTemplate | None, scene: Scene
@@ -195,8 +204,9 @@ class TemplateService(TemplateMethods):
             raise InvalidField("step needs a rule; leave it out", field="step")
         is_reminder = rule is not None and step is not None and step.id != rule.steps[0].id
         return own_previews.of_own(
-            scene, own, rule, said, is_reminder=is_reminder, is_combined=request.combined
-        )
+            scene, own, rule, said, is_reminder=is_reminder, is_combined=request.combined,
+            takes_answers=self._takes_answers(scene),
+        )  # fmt: skip
 
     def _own(self, template: str, revision: int = 0) -> ContentTemplate | None:
         account, snapshot = caller().account, self._registry.snapshot
@@ -223,13 +233,15 @@ class TemplateService(TemplateMethods):
 
     async def _scene(self, request: pb2.PreviewTemplateRequest) -> Scene:
         rule = self._rule(request.rule) if request.rule else None
-        channel = self._channel(request, rule)
+        kept = await self._event_of(request) if request.invitation else None
+        channel = self._channel(request, rule, kept)
         now_ms = self._clock.now_ms()
-        event = previews.sample_event(channel, now_ms)
-        if request.HasField("event"):
+        if kept is not None:
+            event = kept
+        elif request.HasField("event"):
             event = _event(request.event, channel, now_ms)
-        if request.invitation:
-            event = await self._event_of(request)
+        else:
+            event = previews.sample_event(channel, now_ms)
         locale = checks.locale(request.locale, "locale") if request.locale else ""
         locale = locale or event.locale or event.contact.locale
         return Scene(channel, event, locale, now_ms, self._public_url)
@@ -246,12 +258,24 @@ class TemplateService(TemplateMethods):
         member = names.member(request.invitation, account, "invitation")
         return await self._reader.event_of(account, member)
 
-    def _channel(self, request: pb2.PreviewTemplateRequest, rule: Rule | None) -> Channel:
+    def _channel(
+        self, request: pb2.PreviewTemplateRequest, rule: Rule | None, kept: Event | None
+    ) -> Channel:
+        """Return the shop that writes.
+
+        Args:
+            kept: the event of an invitation.
+        """
         account, snapshot = caller().account, self._registry.snapshot
         for name, field in ((request.channel, "channel"), (request.event.channel, "event.channel")):
             if name:
                 channel_id = names.channel_id(name, account, field)
                 return found(snapshot.channel(account, channel_id), name)
+        if kept is not None:
+            channel_id = names.channel_id(kept.channel, account, "invitation")
+            channel = snapshot.channel(account, channel_id)
+            if channel is not None:
+                return channel
         for activation in snapshot.activations_of(rule) if rule is not None else ():
             channel = snapshot.channel(account, activation.channel)
             if activation.state is ActivationState.ACTIVE and channel is not None:

@@ -54,15 +54,25 @@ class SuppressionView(msgspec.Struct):
 
 
 class Said:
-    """What the log says of each entry: the newest line that wrote it."""
+    """What the log says of each entry: the newest line that wrote it.
 
-    def __init__(self, log: Sequence[LoggedLine]) -> None:
-        self._documents = {
-            (line.scope, line.purpose, line.medium, line.scope_key, line.status, line.time_ms): (
-                line.document
-            )
-            for line in log
-        }
+    Args:
+        log: all of it, or its newest part, oldest first.
+    """
+
+    def __init__(self, log: Sequence[LoggedLine] = ()) -> None:
+        self._documents: dict[tuple[object, ...], bytes] = {}
+        self.add_older(log)
+
+    def add_older(self, log: Sequence[LoggedLine]) -> None:
+        """Add the part of the log before what is here, oldest first."""
+        for line in reversed(log):
+            key = (line.scope, line.purpose, line.medium, line.scope_key, line.status, line.time_ms)
+            self._documents.setdefault(key, line.document)
+
+    def knows(self, entry: ConsentEntry) -> bool:
+        """Return whether the line of an entry is here."""
+        return (*place_of(entry), entry.status, entry.time_ms) in self._documents
 
     def of(self, entry: ConsentEntry) -> ConsentDocument | None:
         """Return the evidence of an entry, None if none is kept."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from core.antispam.consent import is_evidence, is_suppression
 from core.clock import Clock
 from core.contact_ports import ConsentLine, LoggedLine
 from core.engine import consent_views
@@ -34,8 +35,10 @@ from core.records import NO_KEY, ConsentEntry
 from core.registry.registry import Registry
 
 PHONE_MEDIA = (int(Medium.SMS), int(Medium.WHATSAPP))
-LOG_READ_MAX = 1_000
+LOG_READ_MIN, LOG_READ_MAX = 100, 1_000
+"""Lines of the log that one call reads."""
 
+_UNSUBSCRIBING = (ConsentStatus.WITHDRAWN, Suppression.UNSUBSCRIBED)
 _FORBIDDING = frozenset({ConsentStatus.WITHDRAWN, ConsentStatus.LIFTED, *Suppression})
 
 
@@ -143,12 +146,17 @@ class ConsentBook:
         Raises:
             NotFound: a channel does not exist.
         """
-        lines = [
-            self.line(account, status, each)
-            for each in said
-            for status in (ConsentStatus.WITHDRAWN, Suppression.UNSUBSCRIBED)
-        ]
+        lines = [self.line(account, status, each) for each in said for status in _UNSUBSCRIBING]
         return await self.write(account, whom, lines)
+
+    async def is_unsubscribed(self, account: str, whom: Whom, said: Sequence[Statement]) -> bool:
+        """Return whether unsubscribing would change nothing: it was done, and nothing was said since."""
+        key = await self.reach.contact_key(account, whom)
+        record = await self._store.contact(self._partition(key), key)
+        entries = record.consents if record is not None else ()
+        return all(
+            _is_last_word(entries, each, self.scope(account, each.channel_name)) for each in said
+        )
 
     async def suppress(
         self, account: str, whom: Whom, said: Statement, kind: int
@@ -240,30 +248,55 @@ class ConsentBook:
         Raises:
             NotFound: nothing is known of it.
         """
-        for view in await self.list(account, contact_key):
-            if _is_of(view, line):
-                return view
-        raise NotFound("no such consent", field="name")
+        entries, count = await self._table(contact_key)
+        here = [each for each in entries if _is_of(each, line)]
+        views = await self._views(contact_key, here, count)
+        if not views:
+            raise NotFound("no such consent", field="name")
+        return views[0]
 
     async def suppressions(self, contact_key: bytes) -> list[SuppressionView]:
         """Return why the contact is not written to, by scope, purpose, medium and kind."""
-        entries, log = await self.state(contact_key)
+        entries, count = await self._table(contact_key)
+        told = [each for each in entries if is_suppression(each.status)]
+        said = await self._said(contact_key, told, count)
         channels = self._registry.snapshot.channel_by_number
-        return consent_views.suppressions(contact_key, entries, Said(log), channels)
+        return consent_views.suppressions(contact_key, told, said, channels)
 
     async def state(
         self, contact_key: bytes
     ) -> tuple[Sequence[ConsentEntry], Sequence[LoggedLine]]:
         """Return the contact's table and the whole log behind it."""
-        record = await self._store.contact(self._partition(contact_key), contact_key)
-        if record is None or not (record.consents or record.consent_lines):
-            return [], []
+        entries, count = await self._table(contact_key)
         log: list[LoggedLine] = []
-        while True:
+        while count:
             more = await self.history(contact_key, log[-1].number if log else 0, LOG_READ_MAX)
             log += more
             if len(more) < LOG_READ_MAX:
-                return record.consents, log
+                break
+        return entries, log
+
+    async def _table(self, contact_key: bytes) -> tuple[Sequence[ConsentEntry], int]:
+        """Return the contact's table, and how many lines the log behind it has."""
+        record = await self._store.contact(self._partition(contact_key), contact_key)
+        return ((), 0) if record is None else (record.consents, record.consent_lines)
+
+    async def _said(self, contact_key: bytes, entries: Sequence[ConsentEntry], count: int) -> Said:
+        """Return the evidence of entries, of the log no more than its newest part that has it.
+
+        Args:
+            count: how many lines the log had when the entries were read.
+        """
+        said, end, size = Said(), count, LOG_READ_MIN
+        while end and not all(map(said.knows, entries)):
+            start = max(0, end - size)
+            lines = await self.history(contact_key, start, end - start)
+            if not lines:
+                # Erasing drops the log from its beginning.
+                break
+            said.add_older(lines)
+            end, size = start, min(2 * size, LOG_READ_MAX)
+        return said
 
     async def history(self, contact_key: bytes, after: int, limit: int) -> Sequence[LoggedLine]:
         """Return the lines of the log with numbers above `after`, oldest first."""
@@ -275,19 +308,44 @@ class ConsentBook:
         channels = self._registry.snapshot.channel_by_number
         return consent_views.channel_name_of(scope, scope_key, channels)
 
-    async def list(self, account: str, contact_key: bytes) -> list[ConsentView]:
+    async def list(self, account: str, contact_key: bytes) -> Sequence[ConsentView]:
         """Return what the contact has agreed to, by scope, purpose and medium; [] if unknown."""
-        entries, log = await self.state(contact_key)
+        entries, count = await self._table(contact_key)
+        return await self._views(contact_key, entries, count)
+
+    async def _views(
+        self, contact_key: bytes, entries: Sequence[ConsentEntry], count: int
+    ) -> Sequence[ConsentView]:
+        told = [each for each in entries if not is_suppression(each.status)]
+        said = await self._said(contact_key, told, count)
         channels = self._registry.snapshot.channel_by_number
-        return consent_views.consents(
-            contact_key, entries, Said(log), channels, self._clock.now_ms()
-        )
+        return consent_views.consents(contact_key, told, said, channels, self._clock.now_ms())
 
 
 def borrowed(line: ConsentLine) -> bytes:
     """Return the evidence of a line for the phone's own record: it stays that of the contact."""
     document = unpacked(line.document) or ConsentDocument()
     return packed(msgspec.structs.replace(document, source=SOURCE_CONTACT))
+
+
+def _is_last_word(
+    entries: Sequence[ConsentEntry], said: Statement, place: tuple[int, bytes]
+) -> bool:
+    """Return whether a withdrawal with its suppression stands, and no answer that is not older."""
+    times = {
+        entry.status: entry.time_ms
+        for entry in entries
+        if (entry.scope, entry.scope_key) == place
+        and (entry.purpose, entry.medium) == (said.purpose, said.medium)
+    }
+    since_ms = min(times.get(each, -1) for each in _UNSUBSCRIBING)
+    return since_ms >= 0 and not any(
+        is_evidence(entry.status)
+        and entry.time_ms >= since_ms
+        and entry.purpose in (0, said.purpose)
+        and entry.medium in (0, said.medium)
+        for entry in entries
+    )
 
 
 def _by_phone(line: ConsentLine) -> Sequence[ConsentLine]:
@@ -299,7 +357,7 @@ def _by_phone(line: ConsentLine) -> Sequence[ConsentLine]:
     return [msgspec.structs.replace(line, medium=medium) for medium in PHONE_MEDIA]
 
 
-def _is_of(view: ConsentView | SuppressionView, line: ConsentLine) -> bool:
+def _is_of(view: ConsentView | SuppressionView | ConsentEntry, line: ConsentLine) -> bool:
     return (view.scope, view.scope_key, view.purpose, view.medium) == (
         line.scope, line.scope_key, line.purpose, line.medium,
     )  # fmt: skip

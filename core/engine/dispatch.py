@@ -44,12 +44,13 @@ from core.engine.ownership import Ownership
 from core.engine.patience import patiently
 from core.engine.places import Places
 from core.engine.planner import Planner
+from core.engine.puzzles import Puzzles
 from core.engine.right_of_way import PIECE, RightOfWay
 from core.engine.timers import TimerRunner
 from core.engine.volume import VolumeDesk, keep
 from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
-from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem, Lane, Source
-from core.model import Reason, State, WaitReason
+from core.gate import ClaimAction, ClaimAnswer, ClaimCode, Lane
+from core.model import WaitReason
 from core.ports import Store, Waiting
 from core.registry.registry import Registry
 from core.registry.snapshot import Snapshot
@@ -65,12 +66,6 @@ CLAIM_PATIENCE_MS = 1_800
 
 LOOKS_MAX = 3
 """How often a round judges an entry before it waits for the next look."""
-PUZZLED_MS = 15 * bounds.MINUTE_MS
-"""When an entry that could not be judged is looked at again."""
-PUZZLED_MAX = 5
-"""How often one process tries to judge an entry; then it has FAILED."""
-PUZZLES_MAX = 10_000
-"""Entries of which their number of tries is remembered."""
 
 
 class Round(msgspec.Struct):
@@ -103,8 +98,7 @@ class Dispatcher:
         self._clock = clock
         self._lease_clock = SystemClock()
         self._stats = stats
-        self._puzzles: dict[bytes, int] = {}
-        """Members that could not be judged, and how often."""
+        self._puzzles = Puzzles()
         self.on_claimed: Callable[[], None] = lambda: None
         """Called when a round has claimed and another may begin."""
         self.claiming = {False: 0, True: 0}
@@ -234,22 +228,7 @@ class Dispatcher:
             due_ms, member, where = entry
             self._stats.round_errors += 1
             _LOG.exception("invitation %s cannot be judged", member.hex())
-            return Ready(due_ms, where, self._puzzled(member, where[1], now_ms), waiting)
-
-    def _puzzled(self, member: bytes, source: Source, now_ms: int) -> ClaimItem:
-        """Let an entry that cannot be judged wait, and end it after a few tries."""
-        looks = self._puzzles[member] = self._puzzles.get(member, 0) + 1
-        if looks > PUZZLED_MAX:
-            return ClaimItem(
-                member, source, ClaimAction.END, False, (), int(State.FAILED),
-                int(Reason.INTERNAL_ERROR),
-            )  # fmt: skip
-        if len(self._puzzles) > PUZZLES_MAX:
-            del self._puzzles[next(iter(self._puzzles))]
-        return ClaimItem(
-            member, source, ClaimAction.DEFER, False, due_ms=now_ms + PUZZLED_MS,
-            wait=WaitReason.RETRY,
-        )  # fmt: skip
+            return Ready(due_ms, where, self._puzzles.item(member, where[1], now_ms), waiting)
 
     # Claim --------------------------------------------------------------------------------------
 

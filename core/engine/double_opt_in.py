@@ -14,7 +14,9 @@ than `now_ms`, which was taken before looking, and so beats the confirmation (R1
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -90,6 +92,8 @@ class DoubleOptIn:
         self._registry = registry
         self._clock = clock
         self.link_of: LinkOf = lambda token: ""
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        """Contact key to the turn of requests of that contact, while there are any."""
 
     # Asking -----------------------------------------------------------------------------------------
 
@@ -103,10 +107,20 @@ class DoubleOptIn:
             FailedPrecondition, InvalidField: a mail is wished and cannot be made.
             LimitExceeded: the contact was asked too often.
         """
-        scope, scope_key = self._consents.scope(account, asked.said.channel_name)
+        self._consents.scope(account, asked.said.channel_name)
         sender = self._sender(account, asked)
-        now_ms = self._clock.now_ms()
         contact_key = await self._consents.reach.contact_key(account, asked.whom)
+        turn = self._turns.setdefault(contact_key, asyncio.Lock())
+        async with turn:
+            return await self._request(account, contact_key, asked, sender, validate_only)
+
+    async def _request(
+        self, account: str, contact_key: bytes, asked: Request, sender: Channel | None,
+        validate_only: bool,
+    ) -> Requested:  # fmt: skip
+        """Ask a contact; requests of one contact come one after the other, so that all are counted."""
+        scope, scope_key = self._consents.scope(account, asked.said.channel_name)
+        now_ms = self._clock.now_ms()
         entries, log = await self._consents.state(contact_key)
         line = ConsentLine(
             scope, asked.said.purpose, asked.said.medium, ConsentStatus.PENDING, now_ms, scope_key,
@@ -119,7 +133,7 @@ class DoubleOptIn:
         elif _stands(entries, line, now_ms):
             return Requested(await self._consents.one(account, contact_key, line))
         else:
-            _check_not_too_often(log, line)
+            _check_not_too_often(log, line, sends=asked.sends)
         ticket = ConsentTicket(
             account, contact_key, line.purpose, line.medium, _channel_number(line), line.time_ms,
             line.expire_ms, sender.number if sender is not None else 0, asked.language,
@@ -341,18 +355,21 @@ def _stands(entries: Sequence[ConsentEntry], wanted: ConsentLine, now_ms: int) -
     return True
 
 
-def _check_not_too_often(log: Sequence[LoggedLine], wanted: ConsentLine) -> None:
+def _check_not_too_often(log: Sequence[LoggedLine], wanted: ConsentLine, *, sends: bool) -> None:
+    """Refuse a request too many, whatever it is for: whoever is written to did not choose that. A mail
+    goes to one address for all media, so these are counted together where one is to be sent."""
     most = bounds.OPT_IN_REQUESTS_PER_DAY_MAX
     recent = [
         line
         for line in log
         if line.status == ConsentStatus.PENDING
         and line.time_ms > wanted.time_ms - bounds.DAY_MS
-        and _is_same_place(line, wanted)
+        and (sends or line.medium == wanted.medium)
     ]
     if len(recent) >= most:
+        what = "to confirm consents" if sends else "to confirm consents for this medium"
         raise LimitExceeded(
-            f"the contact was asked for this {most} times in the last 24 hours; ask again later",
+            f"the contact was asked {what} {most} times in the last 24 hours; ask again later",
             field="contact",
         )
 

@@ -47,7 +47,7 @@ from core.engine.timers import TimerRunner
 from core.engine.turns import Fired
 from core.errors import StoreUnavailable
 from core.model import Medium
-from core.ports import Store
+from core.ports import CommittedPlan, Store
 from core.registry.registry import Registry
 from core.sending import Postbox
 from core.stats import Stats
@@ -104,27 +104,21 @@ class Engine:
         self._wakeup = asyncio.Event()
         self.dispatcher.on_claimed = self.dispatcher.hand_over.on_freed = self._wakeup.set
         self._stopping = asyncio.Event()
+        self._short = asyncio.Event()
+        """Set when there is something to be read ahead."""
         self._rounds: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
-        def on_near(partition: int, plan: object) -> None:
-            self.horizon.on_near(partition, plan)  # type: ignore[arg-type]
-            self._wakeup.set()
-
-        def on_timer(partition: int, member: bytes, due_ms: int) -> None:
-            self.horizon.on_timer(partition, member, due_ms)
-            self._wakeup.set()
-
         self.acceptor = Acceptor(
-            store, registry, self.identity, planner, clock, self.stats, on_near, on_timer,
-            self.pending.follow_contact,
+            store, registry, self.identity, planner, clock, self.stats, self._on_near,
+            self._on_timer, self.pending.follow_contact,
         )  # fmt: skip
         self._open_books(store, registry, clock)
         self.explainer = Explainer(
             store, registry, self.identity, self.reader, clock, self.refusals,
             Rehearsal(self.dispatcher.judge), Replanner(self.identity, held, self.acceptor.incoming),
         )  # fmt: skip
-        placement = Placement(store, self.identity, clock, self.stats, on_near)
+        placement = Placement(store, self.identity, clock, self.stats, self._on_near)
         self.by_hand = ByHand(registry, self.identity, planner, placement, self.reader, clock)
         self.opt_in = DoubleOptIn(
             ConsentTokens((store.meta.secret,)), self.consents, self.by_hand, registry, clock
@@ -157,6 +151,14 @@ class Engine:
         self.reviews = ReviewDesk(tokens, store, registry, self.feedback, clock)
         self.dispatcher.judge.review_link = self.reviews.link
         self.acceptor.reviews = self.reviews
+
+    def _on_near(self, partition: int, plan: CommittedPlan) -> None:
+        self.horizon.on_near(partition, plan)
+        self._wakeup.set()
+
+    def _on_timer(self, partition: int, member: bytes, due_ms: int) -> None:
+        self.horizon.on_timer(partition, member, due_ms)
+        self._wakeup.set()
 
     # Life ---------------------------------------------------------------------------------------
 
@@ -196,24 +198,20 @@ class Engine:
         """Fire what falls due until `stop` is called. Only for clocks that move by themselves."""
         assert not self._clock.is_virtual, "a virtual clock is moved with advance_to"
         self._loops += [
+            asyncio.create_task(self._extend_loop()),
             asyncio.create_task(self._poll_loop()),
             asyncio.create_task(self._recover_loop()),
             asyncio.create_task(self._sweep_loop()),
         ]
         while not self._stopping.is_set():
             self._wakeup.clear()
-            try:
-                target_ms = await self.step()
-            except StoreUnavailable:
-                self.stats.store_errors += 1
-                await asyncio.sleep(_RECOVER_PAUSE_S / 4)
-                continue
-            await self._clock.sleep_until_ms(target_ms, self._wakeup)
+            await self._clock.sleep_until_ms(await self.step(), self._wakeup)
 
     async def step(self) -> int:
         """Start a round of whatever is due and fits; return when to look again, epoch ms."""
         now_ms = self._clock.now_ms()
-        await self.horizon.extend(now_ms)
+        if self.horizon.is_short(now_ms):
+            self._short.set()
         self.horizon.gather(now_ms)
         claiming = self.dispatcher.claiming
         if claiming[True] < LIGHT_ROUNDS_MAX:
@@ -233,8 +231,6 @@ class Engine:
 
     def _next_look_ms(self, now_ms: int) -> int:
         """Return when there is something to do; where no more rounds may begin, one's end wakes us."""
-        if self.horizon.is_behind(now_ms):
-            return now_ms
         instants = [now_ms + bounds.SLEEP_MAX_MS]
         next_ms = self.horizon.wheel.next_due_ms()
         if next_ms is not None:
@@ -288,6 +284,18 @@ class Engine:
             return
         self.stats.round_errors += 1
         _LOG.error("%s failed", what, exc_info=error)
+
+    async def _extend_loop(self) -> None:
+        while True:
+            await self._short.wait()
+            self._short.clear()
+            try:
+                if await self.horizon.extend(self._clock.now_ms()):
+                    self._wakeup.set()
+            except Exception as error:
+                self._went_wrong("reading ahead", error)
+                await asyncio.sleep(_RECOVER_PAUSE_S / 4)
+                self._wakeup.set()
 
     async def _poll_loop(self) -> None:
         while await self._every(bounds.NEAR_POLL_MS / 1_000):

@@ -55,7 +55,7 @@ from core.model import (
 )
 from core.partitions import partition_of
 from core.ports import Store, Waiting
-from core.records import FLAG_FOLLOW_UP, NO_KEY, PlanDetail, member_of
+from core.records import FLAG_FOLLOW_UP, FLAG_HOLD_UNKNOWN, NO_KEY, PlanDetail, member_of
 from core.registry.registry import Registry
 from core.stats import Stats
 
@@ -82,7 +82,7 @@ _RESOLVED = {
 """States that say already what an operator says."""
 
 _TOO_EARLY = (FeedbackKind.DELIVERED, FeedbackKind.SOFT_BOUNCED)
-"""Says nothing of a message that is not settled yet."""
+"""Says nothing of a message that is not settled yet and may be handed over again."""
 _METHODS = {
     FeedbackKind.HARD_BOUNCED: "hard-bounce",
     FeedbackKind.COMPLAINED: "complaint",
@@ -342,7 +342,8 @@ def _objection(kind: int, waiting: Waiting) -> AfterwordError | None:
         return FailedPrecondition(
             f"it was never sent, so nothing can be heard of it; it is {state.name}", field="message"
         )
-    if not state.is_ended and kind in _TOO_EARLY:
+    is_once = state == State.IN_FLIGHT and ref.flags & FLAG_HOLD_UNKNOWN
+    if not state.is_ended and not is_once and kind in _TOO_EARLY:
         return Conflict("it is on its way: tell it again in a minute", field="message")
     return None
 

@@ -153,15 +153,30 @@ class Horizon:
         next_ms = self.wheel.next_due_ms()
         return (next_ms is not None and next_ms <= now_ms) or self.lines.has_any(now_ms)
 
-    async def extend(self, now_ms: int) -> None:
-        """Keep at least one whole slot ahead loaded, and finish what was read in part."""
-        until_ms = max((now_ms // self._width_ms + 2) * self._width_ms, self.loaded_until_ms)
-        behind = [p for p in self._ownership.owned if self._loaded_until_ms.get(p, 0) < until_ms]
-        if behind:
-            await self._load(behind, until_ms)
+    def is_short(self, now_ms: int) -> bool:
+        """Return whether `extend` would do something."""
+        return bool(self._not_loaded(self._until_ms(now_ms)) or self._run_out()) or (
+            self._behind(now_ms) is not None and self._size() < bounds.WHEEL_ENTRIES_MAX
+        )
+
+    async def extend(self, now_ms: int) -> bool:
+        """Keep at least one whole slot ahead loaded, and read on in what was read in part; True if
+        anything was found."""
+        before = self._size()
+        until_ms = self._until_ms(now_ms)
+        partitions = self._not_loaded(until_ms)
+        if partitions:
+            await self._load(partitions, until_ms)
         if self._unfinished:
-            await self._finish()
+            await self._read(self._run_out())
             await self._read_ahead(now_ms)
+        return self._size() != before
+
+    def _until_ms(self, now_ms: int) -> int:
+        return max((now_ms // self._width_ms + 2) * self._width_ms, self.loaded_until_ms)
+
+    def _not_loaded(self, until_ms: int) -> list[int]:
+        return [p for p in self._ownership.owned if self._loaded_until_ms.get(p, 0) < until_ms]
 
     def forget(self, partition: int) -> None:
         """Drop the knowledge about a partition that could not be claimed from: it is read anew once
@@ -195,6 +210,8 @@ class Horizon:
 
     async def _read(self, lanes: Iterable[Where]) -> None:
         lanes = list(lanes)
+        if not lanes:
+            return
         limit = bounds.SLOT_READ_MAX
         found = await self._store.read_lanes(lanes, self.loaded_until_ms, limit)
         for where, entries in zip(lanes, found, strict=True):
@@ -211,12 +228,12 @@ class Horizon:
         for entry in entries:
             self.insert(where[0], where[1], entry.member, entry.due_ms)
 
-    async def _finish(self) -> None:
-        """Read on in lanes whose part in the wheel has nearly run out."""
+    def _run_out(self) -> list[Where]:
+        """Return the lanes to be read on: what was read of them has nearly run out."""
+        if not self._unfinished or self._size() >= bounds.WHEEL_ENTRIES_MAX:
+            return []
         low = bounds.SLOT_READ_MAX // 4
-        ready = [where for where in self._unfinished if self._outstanding.get(where, 0) <= low]
-        if ready and self._size() < bounds.WHEEL_ENTRIES_MAX:
-            await self._read(ready)
+        return [where for where in self._unfinished if self._outstanding.get(where, 0) <= low]
 
     async def _read_ahead(self, now_ms: int) -> None:
         """Read a piece of one lane of which all that was read is due."""
@@ -237,10 +254,6 @@ class Horizon:
 
     def _behind(self, now_ms: int) -> Where | None:
         return next((w for w, due_ms in self._last_due_ms.items() if due_ms <= now_ms), None)
-
-    def is_behind(self, now_ms: int) -> bool:
-        """Return whether there is something to be read ahead."""
-        return self._behind(now_ms) is not None and self._size() < bounds.WHEEL_ENTRIES_MAX
 
     def _size(self) -> int:
         return len(self.wheel) + len(self.lines)

@@ -205,6 +205,7 @@ class ReviewDesk:
                 field="event.channel",
             )
         kind = review.kind or _only(ticket.kinds)
+        _check_kind(ticket, kind)
         _check_comment(ticket, kind, review)
         _, detail = await self._request(ticket, _TOKEN)
         completed = msgspec.structs.replace(
@@ -228,6 +229,16 @@ class ReviewDesk:
 def _only(kinds: int) -> int:
     """Return the kind of review if only one is asked for, 0 for any."""
     return 0 if kinds == _BOTH else kinds
+
+
+def _check_kind(ticket: ReviewTicket, kind: int) -> None:
+    if kind & ~ticket.kinds:
+        asked = Family(ticket.kinds).name.partition("_")[0]
+        raise InvalidField(
+            f"event.review.kind must be {asked}, which is all that the review link asks about; or leave "
+            "it out",
+            field="event.review.kind",
+        )
 
 
 def _check_comment(ticket: ReviewTicket, kind: int, review: Review) -> None:

@@ -4,7 +4,7 @@ Decides: sent, tried again and when, or ended, and whether the caps are given ba
 
     accepted    SENT, and the next step is planned from now
     rejected    NOT_DELIVERED: the recipient is refused for good
-    unknown     UNKNOWN where unknown outcomes are held (decision 8), else tried again
+    unknown     UNKNOWN where unknown outcomes are held (decision 8), else tried again while it can be
     deferred    tried again, while attempts and life last; else FAILED
     failed      FAILED
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from core.backoff import retry_ms
 from core.engine.follow_ups import next_plans
 from core.engine.planner import Planner
-from core.model import Reason, State
+from core.model import Reason, State, WaitReason
 from core.ports import Settlement
 from core.records import PlanDetail, Reference
 from core.registry.snapshot import Snapshot
@@ -65,6 +65,9 @@ class Meaning:
             due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms, letter.delivery_id)
             if attempts + 1 < ATTEMPTS_MAX and due_ms < ref.expire_ms:
                 self._stats.retried += 1
+                self._stats.deferred[WaitReason.RETRY] += 1
                 gives_back = releases and kind is Delivery.Kind.DEFERRED
                 return Settlement(member, State.SCHEDULED, Reason.NONE, due_ms, gives_back)
+        if kind is Delivery.Kind.UNKNOWN:
+            return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
         return Settlement(member, State.FAILED, Reason.PROVIDER_ERROR, 0, releases)

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from core.antispam.consent import suppression
-from core.engine.consent_documents import SOURCE_MESSAGE, ConsentDocument
+from core.contact_ports import LoggedLine
+from core.engine.consent_documents import SOURCE_MESSAGE, ConsentDocument, unpacked
 from core.engine.consents import ConsentBook, Statement, Written
 from core.engine.reach import Whom
 from core.engine.unsubscribe import ACTOR
-from core.model import CONSENT_PURPOSES, Medium, Reason
-from core.records import NO_KEY
+from core.model import CONSENT_PURPOSES, ConsentScope, ConsentStatus, Medium, Reason
+from core.records import NO_KEY, ConsentEntry
 
 METHOD: Final = "stop-word"
 
@@ -66,7 +68,7 @@ class Inbox:
 
     async def receive(
         self, account: str, phone: str, text: str, medium: int = Medium.SMS, channel_name: str = "",
-        time_ms: int = 0, *, validate_only: bool = False,
+        time_ms: int = 0, *, message_id: str = "", validate_only: bool = False,
     ) -> Received:  # fmt: skip
         """Take a message.
 
@@ -75,6 +77,8 @@ class Inbox:
             medium: by what it came.
             channel_name: whose number it was sent to; for the evidence only.
             time_ms: when it came; 0: now.
+            message_id: what is received again under the same one unsubscribes once, and not again
+                after a later consent; "": it is not known.
 
         Raises:
             NotFound: the channel does not exist.
@@ -86,7 +90,7 @@ class Inbox:
         media = [Medium.SMS] + ([Medium.WHATSAPP] if medium == Medium.WHATSAPP else [])
         document = ConsentDocument(
             collection_point=channel_name, actor=ACTOR, method=METHOD, source=SOURCE_MESSAGE,
-            reason=word,
+            reason=word, request_id=message_id,
         )  # fmt: skip
         said = [
             Statement(int(purpose), int(each), "", time_ms, document)
@@ -95,7 +99,10 @@ class Inbox:
         ]
         # By key, so that the phone's own record is the one meant, whoever it stands for.
         whom = Whom(self._consents.reach.phone_key(account, phone))
-        entries, _ = await self._consents.state(whom.key)
+        entries, log = await self._consents.state(whom.key)
+        before_ms = _when_received(log, message_id)
+        if before_ms:
+            return await self._again(account, whom, said, before_ms, word, validate_only)
         may_confirm = any(
             suppression(entries, 0, NO_KEY, each.purpose, each.medium) != Reason.UNSUBSCRIBED
             for each in said
@@ -105,3 +112,36 @@ class Inbox:
             return Received(word, Written([whom.key, *others]), may_confirm)
         written = await self._consents.unsubscribe(account, whom, said)
         return Received(word, written, may_confirm)
+
+    async def _again(
+        self, account: str, whom: Whom, said: Sequence[Statement], time_ms: int, word: str,
+        validate_only: bool,
+    ) -> Received:  # fmt: skip
+        """Write what a message said to whoever it was not written for, as of when it came first."""
+        others = await self._consents.reach.others_by_phone(account, whom, whom.key)
+        written = Written([whom.key, *others])
+        for key in written.contact_keys:
+            entries, _ = await self._consents.state(key)
+            if not validate_only and not all(_is_written(entries, each, time_ms) for each in said):
+                then = [msgspec.structs.replace(each, time_ms=time_ms) for each in said]
+                return Received(word, await self._consents.unsubscribe(account, whom, then))
+        return Received(word, written)
+
+
+def _when_received(log: Sequence[LoggedLine], message_id: str) -> int:
+    """Return when a message was received before, 0 if it was not."""
+    for line in log if message_id else ():
+        told = unpacked(line.document)
+        if told is not None and (told.method, told.request_id) == (METHOD, message_id):
+            return line.time_ms
+    return 0
+
+
+def _is_written(entries: Sequence[ConsentEntry], said: Statement, time_ms: int) -> bool:
+    return any(
+        entry.status == ConsentStatus.WITHDRAWN
+        and (entry.scope, entry.purpose, entry.medium)
+        == (ConsentScope.ACCOUNT, said.purpose, said.medium)
+        and entry.time_ms >= time_ms
+        for entry in entries
+    )

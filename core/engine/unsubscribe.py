@@ -14,7 +14,7 @@ from functools import partial
 
 from core.bounds import SECOND_MS
 from core.engine.consent_documents import SOURCE_LINK, ConsentDocument
-from core.engine.consents import ConsentBook, Statement
+from core.engine.consents import PHONE_MEDIA, ConsentBook, Statement
 from core.engine.patience import patiently
 from core.engine.reach import Whom
 from core.engine.unsubscribe_tokens import Ticket, UnsubscribeTokens
@@ -91,10 +91,18 @@ class Unsubscriber:
             for purpose in (everything if choice is Choice.EVERYTHING else [ticket.purpose])
         ]
         whom = Whom(ticket.contact_key)
-        call = partial(self._consents.unsubscribe, ticket.account, whom, said)
-        await patiently(call, self.stats, PATIENCE_MS)
+        await patiently(partial(self._say, ticket, whom, said), self.stats, PATIENCE_MS)
         if way is Way.PAGE:
             self.stats.unsubscribes_page += 1
         else:
             self.stats.unsubscribes_one_click += 1
         return choice
+
+    async def _say(self, ticket: Ticket, whom: Whom, said: list[Statement]) -> None:
+        """Write it, unless that would only make the log longer: a link can be used without end.
+
+        What holds for a phone is written for others too, which may have been left undone.
+        """
+        is_by_phone = ticket.medium in PHONE_MEDIA
+        if is_by_phone or not await self._consents.is_unsubscribed(ticket.account, whom, said):
+            await self._consents.unsubscribe(ticket.account, whom, said)

@@ -48,7 +48,7 @@ class AuditEntry(msgspec.Struct, frozen=True, array_like=True):
     before: str = ""
     """The document as JSON; "" if there was none."""
     after: str = ""
-    """The same after the change; "" if there is none any more."""
+    """The same after the change; "" if there is none any more. Of an import, its counts."""
 
 
 class FoundEntry(msgspec.Struct, frozen=True):
@@ -83,10 +83,10 @@ _DECODER: Final = msgspec.msgpack.Decoder(AuditEntry)
 
 
 def log_of(account: str, resource: str) -> str:
-    """Return in which log changes of a resource are: contacts have one of their own, so that a busy
-    shop's consents do not push out who changed its rules."""
-    is_contact = resource.startswith(f"accounts/{account}/contacts")
-    return f"{account}/contacts" if is_contact else account
+    """Return in which log changes of a resource are: contacts and their invitations have one of their
+    own, so that a busy shop's consents do not push out who changed its rules."""
+    own = (f"accounts/{account}/contacts", f"accounts/{account}/invitations")
+    return f"{account}/contacts" if resource.startswith(own) else account
 
 
 def lines(log: str, *entries: AuditEntry) -> AuditLines:
@@ -140,7 +140,7 @@ async def search(
 ) -> tuple[list[FoundEntry], str]:
     """Return entries of an account, newest first, and the id to go on before, "" at the end.
 
-    Those about contacts are found only by a prefix that says so.
+    Those about contacts and invitations are found only by a prefix that says so.
 
     Bounded work: a page may have fewer than `limit` entries, even none, and a next one.
 

@@ -16,6 +16,7 @@ import enum
 import msgspec
 
 from core.model import ActivationState, Family, Medium, Purpose
+from core.registry.branding import Branding
 from core.registry.breakers import BreakerSettings
 from core.registry.diversion_parts import Diversion, PlatformKind
 from core.registry.rule_parts import (
@@ -180,6 +181,8 @@ class Channel(Resource, kw_only=True):
     review_page_url: str = ""
     """Where reviews are written that stay here, with the placeholder of `core.engine.review_links`; "":
     whoever is asked replies to the message."""
+    branding: Branding | None = None
+    """How its e-mails look, and its imprint; None: as Afterword ships them, without one."""
 
     @property
     def name(self) -> str:

@@ -144,8 +144,9 @@ class Writer:
     # Audit log ----------------------------------------------------------------------------------
 
     async def audit(
-        self, account: str, actor: str, method: str, resource: str, request_id: str = ""
-    ) -> None:
+        self, account: str, actor: str, method: str, resource: str, request_id: str = "",
+        after: str = "",
+    ) -> None:  # fmt: skip
         """Note that somebody has done what is no configuration: erased, suppressed, granted.
 
         Args:
@@ -154,9 +155,12 @@ class Writer:
             method: what was asked, "erase_contact".
             resource: full name of what it was done to; nothing a person could be known by.
             request_id: of the request, if it had one.
+            after: what came of it, as JSON, where the name alone does not tell.
         """
         now_ms = self._clock.now_ms()
-        entry = AuditEntry(now_ms, actor, method, resource, resource, request_id=request_id)
+        entry = AuditEntry(
+            now_ms, actor, method, resource, resource, request_id=request_id, after=after
+        )
         await self._store.append_audit(audit.lines(audit.log_of(account, resource), entry))
 
     async def audit_entries(

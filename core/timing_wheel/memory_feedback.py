@@ -1,15 +1,13 @@
 """What is heard of a message after it was sent, in memory (R48, g10).
 
-Decides: which feedback moves an ended invitation to another ended state, and that each kind is heard
-once.
-Never: which suppressions follow; the caller brings them as lines.
+Decides: that each kind is heard once, and which can be meant for a message in its state.
+Never: how it moves the message (`memory_heard.py`); which suppressions follow: the caller brings them as
+lines.
 
 Units: every `*_ms` is epoch milliseconds.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 from core.bounds import DAY_MS, INVITATION_NOTES_MAX
 from core.contact_ports import (
@@ -19,21 +17,18 @@ from core.contact_ports import (
     FeedbackAnswer,
     FeedbackKind,
 )
-from core.model import Reason, State
-from core.records import FLAG_FOLLOW_UP, Reference, pack48
+from core.model import State
+from core.records import FLAG_HOLD_UNKNOWN, Reference, pack48
 from core.timing_wheel import memory_consents as consents
-from core.timing_wheel import memory_contact as contacts
 from core.timing_wheel import memory_gate as gate
+from core.timing_wheel import memory_heard as heard
+from core.timing_wheel.memory_heard import NOTE_BYTES
 from core.timing_wheel.memory_partition import Partition
 
-NOTE_BYTES = 17
 _RESOLUTIONS = frozenset({FeedbackKind.RESOLVED_SENT, FeedbackKind.RESOLVED_NOT_SENT})
-_BOUNCES = {
-    FeedbackKind.HARD_BOUNCED: Reason.INVALID_RECIPIENT,
-    FeedbackKind.SOFT_BOUNCED: Reason.TEMPORARY_RECIPIENT_ERROR,
-}
 _TOO_EARLY = frozenset({FeedbackKind.DELIVERED, FeedbackKind.SOFT_BOUNCED})
-"""Says nothing of a message that waits or is in flight; heard again once it has ended, it counts."""
+"""Says nothing of a message that waits, or is in flight and may be so again: nobody knows which attempt
+is meant. Heard again once it has ended, it counts."""
 _COUNTED = {FeedbackKind.COMPLAINED: "complained", FeedbackKind.HARD_BOUNCED: "hard_bounced"}
 
 
@@ -49,7 +44,10 @@ def record(partition: Partition, feedback: Feedback, now_ms: int) -> FeedbackAns
     what = _COUNTED.get(FeedbackKind(feedback.kind))
     if what is not None:
         partition.channels[ref.channel_number, ref.medium, now_ms // DAY_MS, what] += 1
-    ended = _move(partition, contact_key, ref, feedback, now_ms)
+    heard.mark(ref)
+    ended = heard.move(
+        partition, contact_key, ref, feedback.kind, feedback.reason, now_ms
+    )  # fmt: skip
     if feedback.kind == FeedbackKind.RESOLVED_NOT_SENT:
         gate.release(partition, contact_key, held, ref, now_ms)
     written = ConsentsWritten(())
@@ -62,58 +60,8 @@ def _is_fit(ref: Reference, kind: int) -> bool:
     """Return whether such a feedback can be meant for an invitation in its state."""
     if kind in _RESOLUTIONS:
         return ref.state == State.UNKNOWN
-    return ref.state >= State.SENT or kind not in _TOO_EARLY
-
-
-def _move(
-    partition: Partition, contact_key: bytes, ref: Reference, feedback: Feedback, now_ms: int
-) -> list[bytes]:
-    """Move the invitation; return the members of the follow-ups that end with it."""
-    was = ref.state
-    state, reason = _moved(ref, feedback)
-    if (state, reason) == (was, ref.reason):
-        return []
-    if was == State.UNKNOWN and feedback.kind != FeedbackKind.RESOLVED_NOT_SENT:
-        partition.count_sent(ref, now_ms)
-    partition.move_ended(ref, state, reason)
-    if state != State.NOT_DELIVERED:
-        return []
-    ended = partition.end_waiting(
-        contact_key,
-        partial(_follows, ref),
-        (State.CANCELLED, Reason.PARENT_NOT_DELIVERED),
-        now_ms,
-    )
-    return [contacts.member(contact_key, follower) for follower in ended]
-
-
-def _follows(ref: Reference, other: Reference) -> bool:
-    """Return whether the other is a later message of the same run."""
-    return (
-        bool(other.flags & FLAG_FOLLOW_UP)
-        and other.step > ref.step
-        and other.body_sequence == ref.body_sequence
-        and other.event_key == ref.event_key
-        and other.rule_number == ref.rule_number
-        and other.channel_number == ref.channel_number
-        and other.medium == ref.medium
-    )
-
-
-def _moved(ref: Reference, feedback: Feedback) -> tuple[int, int]:
-    """Return state and reason after the feedback; only what was handed over moves."""
-    here = (ref.state, ref.reason)
-    if ref.state not in (State.SENT, State.DELIVERED, State.UNKNOWN):
-        return here
-    if feedback.kind == FeedbackKind.RESOLVED_SENT:
-        return State.SENT, Reason.NONE
-    if feedback.kind == FeedbackKind.RESOLVED_NOT_SENT:
-        return State.NOT_DELIVERED, feedback.reason or ref.reason
-    if feedback.kind in _BOUNCES:
-        return State.NOT_DELIVERED, feedback.reason or _BOUNCES[FeedbackKind(feedback.kind)]
-    if feedback.kind == FeedbackKind.DELIVERED or ref.state == State.UNKNOWN:
-        return State.DELIVERED, Reason.NONE
-    return here
+    is_once = ref.state == State.IN_FLIGHT and ref.flags & FLAG_HOLD_UNKNOWN
+    return ref.state >= State.SENT or bool(is_once) or kind not in _TOO_EARLY
 
 
 def _is_heard(partition: Partition, feedback: Feedback) -> bool:

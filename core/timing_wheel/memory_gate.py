@@ -22,8 +22,16 @@ from core.bounds import INVITATION_NOTES_MAX
 from core.gate import ClaimAction, ClaimAnswer, ClaimCode, ClaimItem
 from core.model import Purpose, Reason, State, WaitReason
 from core.ports import SettleAnswer, Settlement
-from core.records import FLAG_FELL_BACK, FLAG_HOLD_UNKNOWN, ContactRecord, Reference, pack48
+from core.records import (
+    FLAG_FELL_BACK,
+    FLAG_HEARD,
+    FLAG_HOLD_UNKNOWN,
+    ContactRecord,
+    Reference,
+    pack48,
+)
 from core.timing_wheel import memory_contact as contacts
+from core.timing_wheel import memory_heard as heard
 from core.timing_wheel.memory_partition import Lease, Partition
 
 NOTE_CAPPED = 1
@@ -308,6 +316,7 @@ def _settle_one(
         partition.put_back(member, ref, settlement.due_ms, reason)
     else:
         partition.end(member, ref, state, reason, now_ms, settlement.content_revision)
+        heard.catch_up(partition, contact_key, ref, member, now_ms)
     woken: tuple[tuple[bytes, int], ...] = ()
     if settlement.releases_caps:
         woken = release(partition, contact_key, record, ref, now_ms)
@@ -328,8 +337,10 @@ def recover(partition: Partition, lease_now_ms: int, now_ms: int) -> list[tuple[
             found = partition.found(member)
             assert found is not None, "what is in flight is known"
             contact_key, _, ref = found
-            if ref.flags & FLAG_HOLD_UNKNOWN:
+            was_heard = ref.flags & FLAG_HEARD and not ref.reason
+            if was_heard or ref.flags & FLAG_HOLD_UNKNOWN:
                 partition.end(member, ref, State.UNKNOWN, Reason.OUTCOME_UNKNOWN, now_ms)
+                heard.catch_up(partition, contact_key, ref, member, now_ms)
                 partition.drop_idle_body(contact_key, ref.body_sequence)
             elif ref.reason:
                 partition.end(member, ref, State.CANCELLED, ref.reason, now_ms)

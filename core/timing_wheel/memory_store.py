@@ -38,7 +38,7 @@ from collections.abc import Mapping, Sequence
 from core.bounds import HOUR_MS, PARTITIONS_DEFAULT, PARTITIONS_MAX
 from core.contact_ports import ConsentLine, ConsentsWritten, LoggedLine
 from core.errors import OwnershipLost, StaleRegistry
-from core.gate import ClaimAnswer, ClaimItem, Source
+from core.gate import FIXED_LANES, ClaimAnswer, ClaimItem, Source
 from core.outcomes import Outcome
 from core.ports import (
     Commit,
@@ -235,6 +235,13 @@ class MemoryStore(MemoryPeople, Store):
     async def near_versions(self, partitions: Sequence[int]) -> dict[int, int]:
         """Return the number that rises with every entry that NEAR or DEFERRED gains."""
         return {number: self._partitions[number].near_version for number in partitions}
+
+    async def lane_sizes(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        """Return how many entries the fixed lanes have."""
+        return {
+            number: {each.lane: len(self._partitions[number].lane(each)) for each in FIXED_LANES}
+            for number in partitions
+        }
 
     async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
         """Return plan and body of each member."""

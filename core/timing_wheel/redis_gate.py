@@ -116,7 +116,8 @@ class RedisGate(RedisBase):
             keys = self._keys[p]
             names = [
                 keys.meta, keys.counters, keys.contacts, keys.bodies, keys.claims,
-                keys.claim_deadlines, keys.deferred, keys.outcomes(day),
+                keys.claim_deadlines, keys.deferred, keys.outcomes(day), keys.notes,
+                keys.traffic(day),
             ]  # fmt: skip
             sent[p] = self._send(
                 p, "recover", names,

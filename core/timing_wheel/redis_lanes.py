@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.gate import Source
+from core.gate import FIXED_LANES, Source
 from core.model import State
 from core.ports import DueEntry, Owner, OwnerState, Waiting
 from core.records import (
     find_reference,
 )
-from core.timing_wheel.redis_base import RedisBase
+from core.timing_wheel.redis_base import RedisBase, gather_lists
 
 _FACTS = bytes(6)
 
@@ -147,6 +147,21 @@ class RedisLanes(RedisBase):
             p: self._link(p).send("HGET", self._keys[p].meta, "near_version") for p in partitions
         }
         return {p: int(reply or 0) for p, reply in (await self._gather(sent)).items()}
+
+    async def lane_sizes(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        """See `Store.lane_sizes`."""
+        await self._ready()
+        sent = {
+            p: [
+                self._link(p).send("ZCARD", self._source_key(self._keys[p], source))
+                for source in FIXED_LANES
+            ]
+            for p in partitions
+        }
+        return {
+            p: {source.lane: int(size) for source, size in zip(FIXED_LANES, sizes, strict=True)}
+            for p, sizes in (await gather_lists(sent)).items()
+        }
 
     async def read(self, members: Mapping[int, Sequence[bytes]]) -> dict[int, list[Waiting | None]]:
         """See `Store.read`. What ends between the two looks is looked at once more."""

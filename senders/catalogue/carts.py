@@ -16,7 +16,7 @@ FIRST: Final[Mapping[str, Copy]] = {
         "A reminder: you left something in your cart",
         (
             "What you chose at {{shop}} is still in your cart.",
-            "Whenever you are ready, go on where you left off. If anything was unclear, simply reply "
+            "Whenever you are ready, pick up where you left off. If anything was unclear, simply reply "
             "to this message.",
         ),
         preheader="Your cart at {{shop}} is still there.",
@@ -35,7 +35,7 @@ FIRST: Final[Mapping[str, Copy]] = {
         "Te has dejado algo en el carrito",
         "Recordatorio: te has dejado algo en el carrito",
         (
-            "Lo que elegiste en {{shop}} sigue en tu carrito.",
+            "Lo que elegiste en {{shop}} sigue en el carrito.",
             "Cuando quieras, continúa donde lo dejaste. Si algo no quedó claro, responde a este "
             "mensaje.",
         ),
@@ -75,7 +75,7 @@ FIRST: Final[Mapping[str, Copy]] = {
 """The only one, or the first of two."""
 
 _LAST_SUBJECTS: Final = {
-    "en": "Your cart at {{shop}} is still waiting",
+    "en": "Your cart at {{shop}} is still waiting for you",
     "de": "Ihr Warenkorb bei {{shop}} wartet noch",
     "es": "Tu carrito en {{shop}} sigue esperando",
     "fr": "Votre panier chez {{shop}} est encore là",
@@ -93,44 +93,44 @@ def _last(language: str, preheader: str, *paragraphs: str) -> Copy:
 LAST: Final[Mapping[str, Copy]] = {
     "en": _last(
         "en",
-        "This is our last message about it.",
-        "A little while ago you filled a cart at {{shop}} and did not go on.",
+        "Is there a question we can answer? This is our last message about it.",
+        "A little while ago you filled a cart at {{shop}} but did not check out.",
         "If you have a question, simply reply to this message and we will help. If you have changed "
         "your mind, there is nothing to do: this is our last message about it.",
     ),
     "de": _last(
         "de",
-        "Dies ist unsere letzte Nachricht dazu.",
-        "vor Kurzem haben Sie bei {{shop}} einen Warenkorb gefüllt und nicht weitergemacht.",
+        "Ist noch eine Frage offen? Dies ist unsere letzte Nachricht dazu.",
+        "vor Kurzem haben Sie bei {{shop}} einen Warenkorb gefüllt, aber nicht bestellt.",
         "Wenn Sie eine Frage haben, antworten Sie einfach auf diese Nachricht, wir helfen gern. Wenn "
         "Sie es sich anders überlegt haben, müssen Sie nichts tun: Dies ist unsere letzte Nachricht "
         "dazu.",
     ),
     "es": _last(
         "es",
-        "Este es nuestro último mensaje al respecto.",
-        "Hace poco llenaste un carrito en {{shop}} y no seguiste adelante.",
+        "¿Te ha quedado alguna duda? Este es nuestro último mensaje al respecto.",
+        "Hace poco llenaste un carrito en {{shop}}, pero no terminaste la compra.",
         "Si tienes alguna duda, responde a este mensaje y te ayudaremos. Si has cambiado de idea, no "
         "tienes que hacer nada: este es nuestro último mensaje al respecto.",
     ),
     "fr": _last(
         "fr",
-        "C'est notre dernier message à ce sujet.",
-        "Il y a peu, vous avez rempli un panier chez {{shop}} sans aller plus loin.",
+        "Une question ? C'est notre dernier message à ce sujet.",
+        "Il y a peu, vous avez rempli un panier chez {{shop}} sans passer commande.",
         "Si vous avez une question, répondez à ce message et nous vous aiderons. Si vous avez changé "
         "d'avis, vous n'avez rien à faire : c'est notre dernier message à ce sujet.",
     ),
     "pl": _last(
         "pl",
-        "To nasza ostatnia wiadomość w tej sprawie.",
-        "w sklepie {{shop}} wciąż jest Twój koszyk z niedokończonych zakupów.",
+        "Masz pytanie? To nasza ostatnia wiadomość w tej sprawie.",
+        "w sklepie {{shop}} wciąż czeka koszyk z Twoich niedokończonych zakupów.",
         "Jeśli masz pytanie, odpowiedz na tę wiadomość, chętnie pomożemy. Jeśli to już nieaktualne, "
         "nie musisz nic robić: to nasza ostatnia wiadomość w tej sprawie.",
     ),
     "pt": _last(
         "pt",
-        "Esta é a nossa última mensagem sobre o assunto.",
-        "Há pouco tempo encheu um carrinho em {{shop}} e não continuou.",
+        "Ficou alguma dúvida? Esta é a nossa última mensagem sobre o assunto.",
+        "Há pouco tempo encheu um carrinho em {{shop}}, mas não concluiu a compra.",
         "Se tiver alguma dúvida, responda a esta mensagem e teremos gosto em ajudar. Se mudou de "
         "ideias, não precisa de fazer nada: esta é a nossa última mensagem sobre o assunto.",
     ),

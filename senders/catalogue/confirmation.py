@@ -13,13 +13,13 @@ import msgspec
 
 from core.model import Medium, Purpose
 from senders.languages import Copy
+from senders.typography import typeset_all
 
 MEDIA: Final[Mapping[str, str]] = {
-    Medium.EMAIL.name: "e-mail",
     Medium.SMS.name: "SMS",
     Medium.WHATSAPP.name: "WhatsApp",
 }
-"""What the media are called in every language of ours."""
+"""What media are called in every language of ours."""
 
 
 class Confirmation(msgspec.Struct, frozen=True):
@@ -30,11 +30,13 @@ class Confirmation(msgspec.Struct, frozen=True):
     """What stands before the link."""
     kinds: Mapping[str, str]
     """Name of a purpose -> what is consented to."""
+    email: str = "e-mail"
+    """What e-mail is called."""
 
     def kind(self, purpose: str, medium: str) -> str:
         """Return what is consented to, "" if there are no words for it."""
         kind = self.kinds.get(purpose, "")
-        by = MEDIA.get(medium, "")
+        by = self.email if medium == Medium.EMAIL.name else MEDIA.get(medium, "")
         return f"{kind} ({by})" if kind and by else kind
 
 
@@ -46,7 +48,7 @@ def _kinds(review: str, marketing: str, forwarding: str) -> Mapping[str, str]:
     }
 
 
-CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
+_WRITTEN: Final[Mapping[str, Confirmation]] = {
     "en": Confirmation(
         copy=Copy(
             "Please confirm your consent for {{shop}}",
@@ -56,6 +58,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
                 "If this was not you, there is nothing to do: without your confirmation it does not "
                 "count.",
             ),
+            preheader="One click is enough. If this was not you, there is nothing to do.",
         ),
         button="Confirm",
         kinds=_kinds(
@@ -64,13 +67,14 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
     ),
     "de": Confirmation(
         copy=Copy(
-            "Bitte bestätigen Sie Ihre Einwilligung für {{shop}}",
-            "Bitte bestätigen Sie Ihre Einwilligung für {{shop}}",
+            "Bitte bestätigen Sie Ihre Einwilligung bei {{shop}}",
+            "Bitte bestätigen Sie Ihre Einwilligung bei {{shop}}",
             (
-                "bitte bestätigen Sie Ihre Einwilligung für {{shop}}: {{kind}}.",
+                "bitte bestätigen Sie Ihre Einwilligung gegenüber {{shop}}: {{kind}}.",
                 "Wenn Sie das nicht waren, müssen Sie nichts tun: Ohne Ihre Bestätigung gilt sie "
                 "nicht.",
             ),
+            preheader="Ein Klick genügt. Wenn Sie das nicht waren, müssen Sie nichts tun.",
         ),
         button="Bestätigen",
         kinds=_kinds(
@@ -78,6 +82,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "Angebote und Neuigkeiten",
             "Weitergabe von Daten an eine Bewertungsplattform",
         ),
+        email="E-Mail",
     ),
     "es": Confirmation(
         copy=Copy(
@@ -87,6 +92,7 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
                 "Confirma tu consentimiento para {{shop}}: {{kind}}.",
                 "Si no has sido tú, no tienes que hacer nada: sin tu confirmación no vale.",
             ),
+            preheader="Basta con un clic. Si no has sido tú, no tienes que hacer nada.",
         ),
         button="Confirmar",
         kinds=_kinds(
@@ -94,16 +100,18 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "ofertas y novedades",
             "cesión de datos a una plataforma de opiniones",
         ),
+        email="correo electrónico",
     ),
     "fr": Confirmation(
         copy=Copy(
-            "Veuillez confirmer votre consentement pour {{shop}}",
-            "Veuillez confirmer votre consentement pour {{shop}}",
+            "Confirmez votre consentement auprès de {{shop}}",
+            "Confirmez votre consentement auprès de {{shop}}",
             (
-                "Veuillez confirmer votre consentement pour {{shop}} : {{kind}}.",
+                "Veuillez confirmer votre consentement auprès de {{shop}} : {{kind}}.",
                 "Si ce n'était pas vous, vous n'avez rien à faire : sans votre confirmation, il ne "
                 "compte pas.",
             ),
+            preheader="Un clic suffit. Si ce n'était pas vous, vous n'avez rien à faire.",
         ),
         button="Confirmer",
         kinds=_kinds(
@@ -114,13 +122,14 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
     ),
     "pl": Confirmation(
         copy=Copy(
-            "Potwierdź swoją zgodę dla {{shop}}",
-            "Potwierdź swoją zgodę dla {{shop}}",
+            "Potwierdź swoją zgodę dla sklepu {{shop}}",
+            "Potwierdź swoją zgodę dla sklepu {{shop}}",
             (
-                "potwierdź swoją zgodę dla {{shop}}: {{kind}}.",
+                "potwierdź swoją zgodę dla sklepu {{shop}}: {{kind}}.",
                 "Jeśli to nie Ty, nie musisz nic robić: bez Twojego potwierdzenia zgoda się nie "
                 "liczy.",
             ),
+            preheader="Wystarczy jedno kliknięcie. Jeśli to nie Ty, nie musisz nic robić.",
         ),
         button="Potwierdź",
         kinds=_kinds(
@@ -133,8 +142,9 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "Confirme o seu consentimento para {{shop}}",
             (
                 "Confirme o seu consentimento para {{shop}}: {{kind}}.",
-                "Se não foi você, não precisa de fazer nada: sem a sua confirmação não conta.",
+                "Se não fez este pedido, não precisa de fazer nada: sem a sua confirmação, não conta.",
             ),
+            preheader="Basta um clique. Se não fez este pedido, não precisa de fazer nada.",
         ),
         button="Confirmar",
         kinds=_kinds(
@@ -143,5 +153,9 @@ CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
             "transmissão de dados a uma plataforma de avaliações",
         ),
     ),
+}
+
+CONFIRMATIONS: Final[Mapping[str, Confirmation]] = {
+    language: typeset_all(texts, language) for language, texts in _WRITTEN.items()
 }
 """By language."""

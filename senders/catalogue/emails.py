@@ -21,6 +21,7 @@ from senders.catalogue import carts, loyalty, orders, reviews
 from senders.catalogue.confirmation import CONFIRMATIONS
 from senders.catalogue.shorter import SHORTER
 from senders.languages import LANGUAGES, Copy
+from senders.typography import typeset_all
 
 KIND_NONE: Final = 0
 KIND_BOTH: Final = KIND_SERVICE | KIND_PRODUCT
@@ -52,7 +53,7 @@ class Shows(enum.IntEnum):
     PARCEL = 4
     """Carrier, number and date of the parcel."""
     DELAY = 5
-    """The order, and the parcel without its carrier, who reads it."""
+    """The order, and the parcel as its carrier knows it, who reads it."""
 
 
 class EmailTemplate(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +87,10 @@ class EmailTemplate(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(LANGUAGES)
 
 
+def _printed(words: Mapping[str, Copy]) -> Mapping[str, Copy]:
+    return {language: typeset_all(copy, language) for language, copy in words.items()}
+
+
 def _review(
     id: str, kind: int, words: Mapping[str, Copy], display_name: str, description: str, *,
     shows: Shows = Shows.NOTHING, body: BodyUse = BodyUse.OPTIONAL,
@@ -97,7 +102,7 @@ def _review(
     }
     return EmailTemplate(
         id=id, display_name=display_name, description=description, families=families[kind],
-        purposes=(Purpose.REVIEW,), kinds=(kind,), body=body, words=words, shows=shows,
+        purposes=(Purpose.REVIEW,), kinds=(kind,), body=body, words=_printed(words), shows=shows,
         reason="review",
     )  # fmt: skip
 
@@ -108,8 +113,8 @@ def _free(
 ) -> EmailTemplate:  # fmt: skip
     return EmailTemplate(
         id=id, display_name=display_name, description=description, families=_FREE,
-        purposes=(purpose,), kinds=(KIND_NONE,), body=BodyUse.OPTIONAL, words=words, shows=shows,
-        reason=reason, has_button=has_button,
+        purposes=(purpose,), kinds=(KIND_NONE,), body=BodyUse.OPTIONAL, words=_printed(words),
+        shows=shows, reason=reason, has_button=has_button,
     )  # fmt: skip
 
 
@@ -172,13 +177,14 @@ FIRST_PURCHASE: Final = _free(
 FREQUENT_BUYER: Final = _free(
     "frequent-buyer", Purpose.MARKETING, loyalty.FREQUENT_BUYER,
     "Frequent buyer",
-    "Thanks for several purchases and says how to learn of the benefit for them.",
+    "Thanks for several purchases and offers a word about the next order. A benefit is named in a text "
+    "of your own.",
     reason="customer", has_button=False,
 )  # fmt: skip
 WIN_BACK: Final = _free(
     "win-back", Purpose.MARKETING, loyalty.WIN_BACK,
     "Win back",
-    "Tells a customer who has not bought for a long time that there is news.",
+    "Invites a customer who has not bought for a long time to have a look.",
     reason="customer", has_button=False,
 )  # fmt: skip
 WIN_BACK_LAST: Final = _free(
@@ -195,7 +201,7 @@ CARRIER_DELAY: Final = EmailTemplate(
     purposes=(Purpose.OPERATIONAL,),
     kinds=(KIND_NONE,),
     body=BodyUse.OPTIONAL,
-    words=orders.DELAY,
+    words=_printed(orders.DELAY),
     shows=Shows.DELAY,
     reason="carrier",
     is_for_carriers=True,
@@ -208,7 +214,7 @@ NOTIFICATION: Final = EmailTemplate(
     purposes=(Purpose.TRANSACTIONAL, Purpose.OPERATIONAL),
     kinds=(KIND_NONE,),
     body=BodyUse.OPTIONAL,
-    words=orders.NEWS,
+    words=_printed(orders.NEWS),
     shows=Shows.PARCEL,
     reason="order",
 )

@@ -13,7 +13,7 @@ from senders.languages import Copy
 SERVICE: Final[Mapping[str, Copy]] = {
     "en": Copy(
         "How was your order {{order}} at {{shop}}?",
-        "A reminder: how was your order {{order}} at {{shop}}?",
+        "A reminder: how was your order {{order}}?",
         (
             "Thank you for your order {{order}} at {{shop}}.",
             "Did everything go as you expected? Whatever your opinion is, we would like to hear it.",
@@ -23,7 +23,7 @@ SERVICE: Final[Mapping[str, Copy]] = {
     ),
     "de": Copy(
         "Wie war Ihre Bestellung {{order}} bei {{shop}}?",
-        "Zur Erinnerung: Wie war Ihre Bestellung {{order}} bei {{shop}}?",
+        "Zur Erinnerung: Wie war Ihre Bestellung {{order}}?",
         (
             "vielen Dank für Ihre Bestellung {{order}} bei {{shop}}.",
             "Lief alles wie erwartet? Wie auch immer Ihre Meinung ausfällt, wir möchten sie gern "
@@ -34,7 +34,7 @@ SERVICE: Final[Mapping[str, Copy]] = {
     ),
     "es": Copy(
         "¿Qué tal tu pedido {{order}} en {{shop}}?",
-        "Recordatorio: ¿qué tal tu pedido {{order}} en {{shop}}?",
+        "Recordatorio: ¿qué tal tu pedido {{order}}?",
         (
             "Gracias por tu pedido {{order}} en {{shop}}.",
             "¿Ha ido todo como esperabas? Sea cual sea tu opinión, nos gustaría conocerla.",
@@ -43,8 +43,8 @@ SERVICE: Final[Mapping[str, Copy]] = {
         reply="Solo tienes que responder a este mensaje.",
     ),
     "fr": Copy(
-        "Comment s'est passée votre commande {{order}} chez {{shop}} ?",
-        "Rappel : comment s'est passée votre commande {{order}} chez {{shop}} ?",
+        "Votre commande {{order}} chez {{shop}} : votre avis ?",
+        "Rappel : votre avis sur votre commande {{order}} ?",
         (
             "Merci pour votre commande {{order}} chez {{shop}}.",
             "Tout s'est-il passé comme prévu ? Quel que soit votre avis, nous aimerions le "
@@ -55,7 +55,7 @@ SERVICE: Final[Mapping[str, Copy]] = {
     ),
     "pl": Copy(
         "Jak oceniasz zamówienie {{order}} w sklepie {{shop}}?",
-        "Przypomnienie: jak oceniasz zamówienie {{order}} w sklepie {{shop}}?",
+        "Przypomnienie: jak oceniasz zamówienie {{order}}?",
         (
             "dziękujemy za zamówienie {{order}} w sklepie {{shop}}.",
             "Czy wszystko przebiegło zgodnie z oczekiwaniami? Chętnie poznamy Twoją opinię, "
@@ -66,9 +66,9 @@ SERVICE: Final[Mapping[str, Copy]] = {
     ),
     "pt": Copy(
         "Como correu a sua encomenda {{order}} em {{shop}}?",
-        "Lembrete: como correu a sua encomenda {{order}} em {{shop}}?",
+        "Lembrete: como correu a sua encomenda {{order}}?",
         (
-            "Obrigado pela sua encomenda {{order}} em {{shop}}.",
+            "Agradecemos a sua encomenda {{order}} em {{shop}}.",
             "Correu tudo como esperava? Seja qual for a sua opinião, gostaríamos de a conhecer.",
         ),
         preheader="Seja qual for a sua opinião, gostaríamos de a conhecer.",
@@ -80,17 +80,18 @@ SERVICE: Final[Mapping[str, Copy]] = {
 PRODUCT: Final[Mapping[str, Copy]] = {
     "en": Copy(
         "What do you think of your purchase at {{shop}}?",
-        "A reminder: what do you think of your purchase at {{shop}}?",
+        "A reminder: what do you think of your purchase?",
         (
-            "You have had some time with what you bought at {{shop}}.",
-            "What do you like, and what not? Whatever your opinion is, it helps others to choose.",
+            "It has been a little while since your purchase at {{shop}}.",
+            "What do you like, and what do you not like? Whatever your opinion is, it helps others to "
+            "choose.",
         ),
-        preheader="What do you like, and what not?",
+        preheader="What do you like, and what do you not like?",
         reply="Simply reply to this message.",
     ),
     "de": Copy(
         "Was halten Sie von Ihrem Einkauf bei {{shop}}?",
-        "Zur Erinnerung: Was halten Sie von Ihrem Einkauf bei {{shop}}?",
+        "Zur Erinnerung: Was halten Sie von Ihrem Einkauf?",
         (
             "Ihr Einkauf bei {{shop}} liegt nun ein wenig zurück.",
             "Was gefällt Ihnen, was nicht? Wie auch immer Ihre Meinung ausfällt, sie hilft anderen "
@@ -101,9 +102,9 @@ PRODUCT: Final[Mapping[str, Copy]] = {
     ),
     "es": Copy(
         "¿Qué te parece tu compra en {{shop}}?",
-        "Recordatorio: ¿qué te parece tu compra en {{shop}}?",
+        "Recordatorio: ¿qué te parece tu compra?",
         (
-            "Ya has tenido tiempo de probar lo que compraste en {{shop}}.",
+            "Ha pasado un tiempo desde tu compra en {{shop}}.",
             "¿Qué te gusta y qué no? Sea cual sea tu opinión, ayuda a otras personas a elegir.",
         ),
         preheader="¿Qué te gusta y qué no?",
@@ -111,9 +112,9 @@ PRODUCT: Final[Mapping[str, Copy]] = {
     ),
     "fr": Copy(
         "Que pensez-vous de votre achat chez {{shop}} ?",
-        "Rappel : que pensez-vous de votre achat chez {{shop}} ?",
+        "Rappel : que pensez-vous de votre achat ?",
         (
-            "Vous avez eu le temps d'essayer ce que vous avez acheté chez {{shop}}.",
+            "Quelque temps s'est écoulé depuis votre achat chez {{shop}}.",
             "Qu'est-ce qui vous plaît, qu'est-ce qui vous déplaît ? Quel que soit votre avis, il "
             "aide d'autres personnes à choisir.",
         ),
@@ -122,7 +123,7 @@ PRODUCT: Final[Mapping[str, Copy]] = {
     ),
     "pl": Copy(
         "Co sądzisz o swoich zakupach w sklepie {{shop}}?",
-        "Przypomnienie: co sądzisz o swoich zakupach w sklepie {{shop}}?",
+        "Przypomnienie: co sądzisz o swoich zakupach?",
         (
             "od Twoich zakupów w sklepie {{shop}} minęło już trochę czasu.",
             "Co Ci się podoba, a co nie? Twoja opinia, jakakolwiek jest, pomoże innym w wyborze.",
@@ -132,9 +133,9 @@ PRODUCT: Final[Mapping[str, Copy]] = {
     ),
     "pt": Copy(
         "O que acha da sua compra em {{shop}}?",
-        "Lembrete: o que acha da sua compra em {{shop}}?",
+        "Lembrete: o que acha da sua compra?",
         (
-            "Já teve tempo de experimentar o que comprou em {{shop}}.",
+            "Já passou algum tempo desde a sua compra em {{shop}}.",
             "De que gosta e de que não gosta? Seja qual for a sua opinião, ajuda outras pessoas a "
             "escolher.",
         ),
@@ -204,7 +205,7 @@ COMBINED: Final[Mapping[str, Copy]] = {
         SERVICE["pt"].subject,
         SERVICE["pt"].reminder_subject,
         (
-            "Obrigado pela sua encomenda {{order}} em {{shop}}.",
+            "Agradecemos a sua encomenda {{order}} em {{shop}}.",
             "Como correu a encomenda e o que acha do que comprou? Seja qual for a sua opinião, é "
             "útil para nós e ajuda outras pessoas a escolher.",
         ),

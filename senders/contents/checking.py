@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from liquid.ast import Node
 from liquid.builtin.expressions import FilteredExpression, LoopExpression, Path
-from liquid.builtin.tags.assign_tag import AssignNode
+from liquid.builtin.expressions.arguments import KeywordArgument
+from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.tags.for_tag import BreakNode, ContinueNode, ForNode
 from liquid.exceptions import LiquidError
 from liquid.expression import Expression
@@ -24,7 +25,7 @@ from liquid.template import BoundTemplate
 
 from core import bounds
 from core.errors import InvalidField
-from senders.contents.filters import FILTERS
+from senders.contents.filters import ARGUMENTS, FILTERS
 from senders.contents.sandbox import HTML, PLAIN, TAGS, children_of
 from senders.contents.schema import (
     ANY,
@@ -158,8 +159,9 @@ class _Checker:
     def check(self, nodes: Iterable[Node]) -> None:
         """Refuse what is not known."""
         listed = list(nodes)
-        # What is assigned anywhere is known everywhere: a loop may read what its last round has made.
-        self._scopes.insert(0, dict.fromkeys(_assigned(listed), ANY))
+        # What is assigned anywhere is known everywhere, and may be anything: a loop may read what its
+        # last round has made.
+        self._scopes.append(dict.fromkeys(assigned(listed), ANY))
         for node in listed:
             self._node(node)
 
@@ -168,8 +170,6 @@ class _Checker:
             raise Mistake(self._source, node.token.start_index, "this is for loops only")
         for expression in node.expressions():
             self._expression(expression)
-        if isinstance(node, AssignNode):
-            self._scopes[0] = {**self._scopes[0], str(node.name): ANY}
         is_loop = isinstance(node, ForNode)
         self._scopes.append(self._of_loop(node) if isinstance(node, ForNode) else {})
         self._loops += is_loop
@@ -191,13 +191,24 @@ class _Checker:
             self._shape(expression)
         elif isinstance(expression, FilteredExpression):
             for used in expression.filters or ():
-                if used.name not in FILTERS:
-                    raise self._unknown("filter", used.name, FILTERS, used.token.start_index)
+                self._filter(used)
         elif type(expression).__name__ == "RangeLiteral" and not is_looped:
             raise Mistake(self._source, expression.token.start_index, "a range is for loops only")
         for child in expression.children():
             looped = isinstance(expression, LoopExpression) and child is expression.iterable
             self._expression(child, is_looped=looped)
+
+    def _filter(self, used: Filter) -> None:
+        at, name = used.token.start_index, used.name
+        if name not in FILTERS:
+            raise self._unknown("filter", name, FILTERS, at)
+        least, most = ARGUMENTS[name]
+        named = [one.name for one in used.args if isinstance(one, KeywordArgument)]
+        if named and (name, named) != ("default", ["allow_false"]):
+            raise Mistake(self._source, at, f"{name} has no argument {named[0][:40]!r}")
+        if not least <= len(used.args) - len(named) <= most:
+            right = str(least) if least == most else f"{least} to {most}"
+            raise Mistake(self._source, at, f"{name} takes {right} arguments behind its colon")
 
     def _shape(self, path: Path) -> Shape:
         """Return what a path leads to."""
@@ -230,11 +241,12 @@ class _Checker:
         )
 
 
-def _assigned(nodes: Iterable[Node]) -> Iterator[str]:
+def assigned(nodes: Iterable[Node]) -> Iterator[str]:
+    """Return the names that a template gives values to."""
     for node in nodes:
         for name in node.template_scope():
             yield str(name)
-        yield from _assigned(children_of(node))
+        yield from assigned(children_of(node))
 
 
 def roots_of(template: BoundTemplate) -> frozenset[str]:

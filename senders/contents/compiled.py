@@ -9,7 +9,7 @@ Never: whether a template is right; what is compiled here was checked when it wa
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from liquid import Markup
@@ -99,7 +99,9 @@ class Program:
                 if isinstance(piece, str):
                     filled.append(piece)
                 elif isinstance(piece, tuple):
-                    filled.append(self._looked_up(piece, values))
+                    found = self._looked_up(piece, values)
+                    budget.write(found)
+                    filled.append(found)
                 else:
                     if context is None:
                         context = Context(self._template, values, budget, locale)
@@ -141,8 +143,10 @@ def _pieces(nodes: Sequence[Node]) -> list[_Piece]:
             pieces.append(_Run(tuple(waiting)))
             waiting.clear()
 
+    # What a template assigns stands for its own value, whatever else has the name.
+    own = frozenset(checking.assigned(nodes))
     for node in nodes:
-        plain = _plain_piece(node)
+        plain = _plain_piece(node, own)
         if plain is None:
             waiting.append(node)
         else:
@@ -152,8 +156,12 @@ def _pieces(nodes: Sequence[Node]) -> list[_Piece]:
     return pieces
 
 
-def _plain_piece(node: Node) -> str | tuple[str, ...] | None:
-    """Return the text or path of a node that needs no library, else None."""
+def _plain_piece(node: Node, own: Collection[str]) -> str | tuple[str, ...] | None:
+    """Return the text or path of a node that needs no library, else None.
+
+    Args:
+        own: names that the template assigns.
+    """
     if isinstance(node, ContentNode):
         return node.text
     if not isinstance(node, OutputNode) or not isinstance(node.expression, FilteredExpression):
@@ -164,6 +172,8 @@ def _plain_piece(node: Node) -> str | tuple[str, ...] | None:
     names = tuple(path.path)
     if names and names[0] in INTERNAL:
         return (str(names[0]),)
+    if names and names[0] in own:
+        return None
     shape: Shape | None = VARIABLES.get(str(names[0])) if names else None
     for name in names[1:]:
         if not isinstance(shape, Fields) or not isinstance(name, str):

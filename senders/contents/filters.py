@@ -4,6 +4,8 @@ Decides: which there are, and that none makes more than it may: what goes in and
 bounded, and paid for by its length.
 Never: what a message costs in all (`sandbox.py`).
 
+What is nil is empty text, whatever a filter does with it: nobody is greeted as "None".
+
 Those that take text apart by a pattern, that remove the protection of escaping or that look things up
 are left out.
 """
@@ -12,15 +14,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import wraps
+from inspect import Parameter, signature
+from itertools import takewhile
 from typing import Any, Final
 
 from liquid.builtin.filters import array, misc, string
 from liquid.builtin.filters import math as numbers
 from liquid.exceptions import FilterArgumentError
-from liquid.filter import with_context
+from liquid.filter import flatten, with_context
+from liquid.undefined import is_undefined
 
 from core import bounds
 from senders.contents import formats
@@ -75,7 +80,39 @@ def _bounded(function: Filter) -> Filter:
     return bounded
 
 
-# --- text that could grow -----------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------
+
+
+def shown(value: object) -> object:
+    """Return a value as texts have it: nil is empty, and a whole number has no decimals."""
+    if isinstance(value, str | Price):
+        return value
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) <= NUMBER_MAX:
+        return str(int(value))
+    return [shown(one) for one in value] if isinstance(value, list) else value
+
+
+def _textual(function: Filter) -> Filter:
+    """Return a filter of the library that meets texts only."""
+
+    @wraps(function)
+    def told(value: object, *args: object, **named: object) -> object:
+        return function(shown(value), *map(shown, args), **named)
+
+    return told
+
+
+def _cut(function: Filter) -> Filter:
+    """Return a filter of the library that takes how much; from what is nil on, it takes its own."""
+
+    @wraps(function)
+    def cut(value: object, *args: object) -> object:
+        given = takewhile(lambda one: one is not None and not is_undefined(one), args)
+        return function(shown(value), *map(shown, given))
+
+    return cut
 
 
 def _replace(value: Any, old: Any, new: Any = "") -> str:
@@ -92,7 +129,7 @@ def _remove(value: Any, old: Any) -> str:
 
 
 def _join(value: Any, separator: Any = " ", *, environment: Any) -> object:
-    parts = list(value) if isinstance(value, list | tuple) else [value]
+    parts = [shown(one) for one in value] if isinstance(value, list | tuple) else [shown(value)]
     between = _text(separator)
     if len(parts) * len(between) > bounds.TEMPLATE_VALUE_CHARS_MAX:
         raise FilterArgumentError("join would make too long a text", token=None)
@@ -109,9 +146,45 @@ def _split(value: Any, separator: Any) -> list[str]:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else str(value)
+    told = shown(value)
+    return told if isinstance(told, str) else str(told)
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def _sort(value: Any, key: object = None) -> list[object]:
+    """Return a list in order: numbers, then texts, then what is not known."""
+
+    def place(one: object) -> tuple[int, float, str]:
+        found = one.get(str(key)) if key and isinstance(one, dict) else None if key else one
+        if found is None:
+            return 2, 0.0, ""
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return 0, found, ""
+        return 1, 0.0, _text(found)
+
+    return sorted(_listed(value), key=place)
+
+
+def _sum(value: Any, key: object = None) -> float:
+    parts = _listed(value)
+    if key is not None:
+        parts = [one.get(str(key)) for one in parts if isinstance(one, dict)]
+    total = sum((_decimal(one) for one in parts), Decimal())
+    return int(total) if total == total.to_integral_value() else float(total)
+
+
+def _listed(value: object) -> list[object]:
+    return flatten(value) if isinstance(value, list | tuple) else [value]
+
+
+def _decimal(value: object) -> Decimal:
+    try:
+        number = Decimal(str(float(value))) if isinstance(value, float) else Decimal(_text(value))
+    except InvalidOperation:
+        return Decimal()
+    return number if number.is_finite() and abs(number) <= NUMBER_MAX else Decimal()
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -123,7 +196,9 @@ def _number(function: Filter) -> Filter:
     @wraps(function)
     def counted(value: object, *args: object) -> object:
         try:
-            answer = function(value, *args)
+            answer = function(
+                *(float(one) if isinstance(one, Price) else one for one in (value, *args))
+            )
         except (ArithmeticError, ValueError) as error:
             raise FilterArgumentError("this cannot be calculated", token=None) from error
         return float(answer) if isinstance(answer, Decimal) else answer
@@ -175,10 +250,10 @@ def _moment(value: object, context: Any) -> Moment | None:
         # A civil date is that day everywhere.
         read = read.replace(tzinfo=UTC)
         zone = ""
-    try:
-        return Moment(int(read.timestamp() * 1_000), zone, context.locale)
-    except (OverflowError, ValueError):
+    if not 1 < read.year < MAXYEAR:
+        # A zone may move it out of what there are dates for.
         return None
+    return Moment(int(read.timestamp() * 1_000), zone, context.locale)
 
 
 for _function in (_money, _date_local, _time_local):
@@ -187,47 +262,62 @@ for _function in (_money, _date_local, _time_local):
 
 _FUNCTIONS: Final[Mapping[str, Any]] = {
     "abs": _number(numbers.abs_),
-    "append": string.append,
+    "append": _textual(string.append),
     "at_least": _number(numbers.at_least),
     "at_most": _number(numbers.at_most),
-    "capitalize": string.capitalize,
+    "capitalize": _textual(string.capitalize),
     "ceil": _number(numbers.ceil),
     "date_local": _date_local,
     "default": misc.default,
     "divided_by": _number(numbers.divided_by),
-    "downcase": string.downcase,
-    "escape": string.escape,
+    "downcase": _textual(string.downcase),
+    "escape": _textual(string.escape),
     "first": array.first,
     "floor": _number(numbers.floor),
     "join": _join,
     "last": array.last,
-    "lstrip": string.lstrip,
+    "lstrip": _textual(string.lstrip),
     "map": array.map_,
     "minus": _number(numbers.minus),
     "modulo": _number(numbers.modulo),
     "money": _money,
-    "newline_to_br": string.newline_to_br,
+    "newline_to_br": _textual(string.newline_to_br),
     "plus": _number(numbers.plus),
-    "prepend": string.prepend,
+    "prepend": _textual(string.prepend),
     "remove": _remove,
     "replace": _replace,
     "reverse": array.reverse,
     "round": _number(numbers.round_),
-    "rstrip": string.rstrip,
+    "rstrip": _textual(string.rstrip),
     "size": misc.size,
-    "slice": string.slice_,
-    "sort": array.sort,
+    "slice": _cut(string.slice_),
+    "sort": _sort,
     "split": _split,
-    "strip": string.strip,
-    "sum": _number(array.sum_),
+    "strip": _textual(string.strip),
+    "sum": _sum,
     "time_local": _time_local,
     "times": _number(numbers.times),
-    "truncate": string.truncate,
-    "truncatewords": string.truncatewords,
-    "upcase": string.upcase,
-    "url_encode": string.url_encode,
+    "truncate": _cut(string.truncate),
+    "truncatewords": _cut(string.truncatewords),
+    "upcase": _textual(string.upcase),
+    "url_encode": _textual(string.url_encode),
     "where": array.where,
 }
+
+
+def _arguments(function: Filter) -> tuple[int, int]:
+    """Return how many arguments a filter takes beside its value, at least and at most."""
+    places = [
+        each for each in signature(function).parameters.values()
+        if each.kind is Parameter.POSITIONAL_OR_KEYWORD
+    ][1:]  # fmt: skip
+    return sum(each.default is Parameter.empty for each in places), len(places)
+
+
+ARGUMENTS: Final[Mapping[str, tuple[int, int]]] = {
+    name: _arguments(function) for name, function in _FUNCTIONS.items()
+}
+"""How many arguments each takes, at least and at most."""
 
 FILTERS: Final[Mapping[str, Filter]] = {
     name: _bounded(function) for name, function in _FUNCTIONS.items()

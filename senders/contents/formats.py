@@ -20,10 +20,14 @@ STYLES: Final = ("short", "medium", "long", "full")
 FALLBACK: Final = "en"
 
 
-class Price:
-    """An amount of money; by itself it is written with its currency."""
+class Price(float):
+    """An amount of money: a number to reckon with; by itself it is written with its currency."""
 
     __slots__ = ("_shown", "amount", "currency")
+
+    def __new__(cls, amount: Decimal, currency: str, locale: str) -> Price:
+        """Return the number."""
+        return super().__new__(cls, amount)
 
     def __init__(self, amount: Decimal, currency: str, locale: str) -> None:
         self.amount = amount

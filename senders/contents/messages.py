@@ -31,6 +31,7 @@ from core.registry.contents import (
 from core.registry.rule_parts import EmailSender
 from core.sending import Letter
 from senders import mime, templates
+from senders.contents import checking
 from senders.contents.compiled import Program
 from senders.contents.plain_text import text_of
 from senders.contents.sandbox import Budget
@@ -41,8 +42,9 @@ from senders.whatsapp import TemplateCall
 CACHE_SIZE: Final = 1_024
 """Texts of templates in use, one locale of a revision each."""
 
-_BODY: Final = re.compile(r"<body[^>{]*>", re.IGNORECASE)
-_BODY_END: Final = re.compile(r"</body\s*>", re.IGNORECASE)
+# Neither goes over the same characters twice: pages come from outside.
+_BODY: Final = re.compile(r"<body(?:[^<>{]|\{\{[^{}]*+\}\})*+>", re.IGNORECASE)
+_BODY_END: Final = re.compile(r"</body\s*+>", re.IGNORECASE)
 _HIDDEN: Final = '<div style="display:none;max-height:0;overflow:hidden">'
 
 
@@ -206,7 +208,7 @@ def page_source(source: str) -> str:
     opened = _BODY.search(source)
     at = opened.end() if opened is not None else 0
     page = f"{source[:at]}{{{{ _preheader }}}}{source[at:]}"
-    if "unsubscribe_url" in source:
+    if _shows_link(source):
         return page
     ends = list(_BODY_END.finditer(page))
     end = ends[-1].start() if ends else len(page)
@@ -217,7 +219,18 @@ def text_source(parts: EmailParts) -> str:
     """Return the plain part, made from the page if there is none."""
     source = parts.text or text_of(parts.html)
     source = source if source.endswith("\n") else f"{source}\n"
-    return source if "unsubscribe_url" in source else f"{source}{{{{ _unsubscribe }}}}"
+    return source if _shows_link(source) else f"{source}{{{{ _unsubscribe }}}}"
+
+
+def _shows_link(source: str) -> bool:
+    """Return whether a template shows the way to unsubscribe itself; a comment about it is no link."""
+    if "unsubscribe_url" not in source:
+        return False
+    try:
+        return "unsubscribe_url" in checking.roots_of(checking.read(source, is_html=False))
+    except checking.Mistake:
+        # It cannot be compiled either, which says so better.
+        return False
 
 
 def _hidden(preheader: str) -> Markup:

@@ -21,7 +21,7 @@ from liquid.ast import Node
 from liquid.builtin.content import Literal
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.illegal import Illegal
-from liquid.builtin.output import Output
+from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.assign_tag import AssignTag
 from liquid.builtin.tags.capture_tag import CaptureTag
 from liquid.builtin.tags.case_tag import CaseTag
@@ -33,10 +33,11 @@ from liquid.builtin.tags.unless_tag import UnlessTag
 from liquid.context import RenderContext
 from liquid.exceptions import ResourceLimitError
 from liquid.expression import Expression
+from liquid.stringify import to_liquid_string
 from liquid.template import BoundTemplate
 
 from core import bounds
-from senders.contents.filters import FILTERS
+from senders.contents.filters import FILTERS, shown
 
 TAGS: Final = (
     "if", "elsif", "else", "endif", "unless", "endunless", "case", "when", "endcase", "for", "break",
@@ -183,6 +184,21 @@ class _BoundedForTag(ForTag):
     node_class = _BoundedFor
 
 
+class _Shown(OutputNode):
+    """An output; a list shows its values, and nil as nothing."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Write the value."""
+        value = shown(self.expression.evaluate(context))
+        return buffer.write(to_liquid_string(value, context.autoescape))
+
+
+class _ShownOutput(Output):
+    node_class = _Shown
+
+
 class Sandbox(Environment):
     """The library's engine with the tags and filters that templates may use, and no files."""
 
@@ -194,7 +210,7 @@ class Sandbox(Environment):
         """Register them."""
         del extra
         for tag in (
-            Literal, Output, AssignTag, CaptureTag, CaseTag, CommentTag, _BoundedForTag, BreakTag,
+            Literal, _ShownOutput, AssignTag, CaptureTag, CaseTag, CommentTag, _BoundedForTag, BreakTag,
             ContinueTag, IfTag, Illegal, InlineCommentTag, UnlessTag,
         ):  # fmt: skip
             self.add_tag(tag)

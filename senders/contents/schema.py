@@ -60,7 +60,10 @@ VARIABLES: Final[Mapping[str, Shape]] = Fields(
         carrier=TEXT, method=TEXT, tracking_number=TEXT, tracking_url=TEXT, promised=TIME,
         delivered=TIME,
     ),
-    shop=Fields(name=TEXT, id=TEXT, country=TEXT),
+    shop=Fields(
+        name=TEXT, id=TEXT, country=TEXT, url=TEXT, logo_url=TEXT, accent_color=TEXT,
+        support_email=TEXT, imprint=ListOf(TEXT),
+    ),
     event=Fields(type=TEXT, occurred=TIME),
     attributes=ANY,
     review_url=TEXT,

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from core.bounds import DAY_MS
+from core.errors import RenderingFailed
 from core.model import (
     Address,
     Cart,
@@ -24,11 +27,13 @@ from core.model import (
     Purpose,
     Shipment,
 )
+from core.registry.branding import Branding
 from core.registry.contents import ContentTemplate
 from core.registry.resources import Channel
 from core.registry.rule_parts import EmailSender
 from core.sending import Letter
 from senders.contents import messages
+from senders.sms_text import SEGMENTS_MAX, size_of
 
 ITEM_COUNT: Final = 20
 _LINK: Final = "https://shop.example/unsubscribe"
@@ -47,16 +52,27 @@ def try_out(template: ContentTemplate) -> None:
             if template.medium is Medium.EMAIL:
                 messages.Mail(unsubscribe_url=lambda _: _LINK).render(letter)
             elif template.medium is Medium.SMS:
-                messages.sms_text(letter, template)
+                _check_size(messages.sms_text(letter, template), content.locale, event)
             else:
                 messages.whatsapp_call(letter, template)
+
+
+def _check_size(text: str, locale: str, event: Event) -> None:
+    """Refuse a text message that is too long whatever happened; an order of ours may be a large one."""
+    size = size_of(text)
+    if event is _EMPTY and size.segments > SEGMENTS_MAX:
+        raise RenderingFailed(
+            f"the text in {locale} takes {size.segments} segments of an SMS ({size.encoding.value}) "
+            f"before anything is filled; at most {SEGMENTS_MAX}"
+        )
 
 
 def _letter(template: ContentTemplate, event: Event, locale: str) -> Letter:
     return Letter(
         delivery_id="trial", medium=template.medium, address="maria@example.com",
         family=(template.families or (Family.NOTIFICATION,))[0], is_follow_up=False, locale=locale,
-        subject="", body=event, channel=_SHOP, attempts=0, send_ms=_NOW_MS,
+        subject="", body=event, channel=_BRANDED if event is _FULL else _SHOP, attempts=0,
+        send_ms=_NOW_MS,
         purpose=Purpose.REVIEW, review_url="https://reviews.example/1", content=template,
     )  # fmt: skip
 
@@ -64,6 +80,14 @@ def _letter(template: ContentTemplate, event: Event, locale: str) -> Letter:
 _SHOP: Final = Channel(
     account="trial", id="shop", display_name="Your shop", time_zone="Europe/Berlin", locale="en",
     email_sender=EmailSender("hello@shop.example"),
+)  # fmt: skip
+_BRANDED: Final = msgspec.structs.replace(
+    _SHOP,
+    branding=Branding(
+        logo_url="https://shop.example/logo.png", accent_color="#2b5fd9",
+        shop_url="https://shop.example/", imprint="Your shop\nStreet 1, Town",
+        support_email="help@shop.example",
+    ),
 )  # fmt: skip
 _ITEMS: Final = [
     Item(

@@ -15,6 +15,7 @@ from core import bounds
 from core.errors import RenderingFailed
 from core.model import Item, Money
 from core.records import KIND_PRODUCT, KIND_SERVICE
+from core.registry.branding import Branding
 from core.sending import Letter
 from senders import templates
 from senders.catalogue import choice
@@ -155,7 +156,13 @@ def _shipment(scene: Scene) -> dict[str, Any] | None:
 def _shop(scene: Scene) -> dict[str, Any]:
     channel = scene.letter.channel
     name = line(channel.display_name) or channel.id
-    return {"name": name, "id": channel.id, "country": line(channel.country)}
+    own = channel.branding or Branding()
+    return {
+        "name": name, "id": channel.id, "country": line(channel.country),
+        "url": address(own.shop_url), "logo_url": address(own.logo_url),
+        "accent_color": own.accent_color or None, "support_email": line(own.support_email),
+        "imprint": [line(each) for each in own.imprint_lines] if own.imprint.strip() else None,
+    }  # fmt: skip
 
 
 def _event(scene: Scene) -> dict[str, Any]:

@@ -165,6 +165,104 @@ async def test_what_comes_before_the_outcome_may_be_said_again(
     assert (await hear(hands, member, kind)).is_new
 
 
+@pytest.mark.parametrize(
+    ("kind", "settled", "expected"),
+    [
+        (FeedbackKind.HARD_BOUNCED, State.SENT, BOUNCED),
+        (FeedbackKind.HARD_BOUNCED, State.UNKNOWN, BOUNCED),
+        (FeedbackKind.HARD_BOUNCED, State.FAILED, (State.FAILED, Reason.PROVIDER_ERROR)),
+        *((kind, State.SENT, SENT) for kind in STAYS),
+        *((kind, State.UNKNOWN, ARRIVED) for kind in STAYS),
+    ],
+)
+async def test_what_was_heard_in_flight_is_not_undone_by_the_outcome(
+    hands: Hands, kind: FeedbackKind, settled: State, expected: tuple[int, int]
+) -> None:
+    """R48: as if it had been heard afterwards; it is heard once, so nobody says it again."""
+    member = (await hands.plan()).member
+    token = await hands.take(item(member))
+    assert await hear(hands, member, kind) == FeedbackAnswer(State.IN_FLIGHT, True)
+    await hands.settle(token, member, settled, now_ms=LATER, reason=ENDED[settled])
+    assert await hands.state(member) == expected
+    assert await hear(hands, member, kind) == FeedbackAnswer(expected[0])
+    counters = await hands.counters()
+    assert counters.ended == {expected: 1}
+    assert counters.rules.get((1, RuleCount.SENT), 0) == (settled != State.FAILED)
+    assert len(await hands.outcomes()) == 1
+
+
+@pytest.mark.parametrize("settled", [State.SENT, State.UNKNOWN, None])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(FeedbackKind.DELIVERED, ARRIVED), (FeedbackKind.SOFT_BOUNCED, NOT_NOW)],
+)
+async def test_of_what_is_handed_over_once_all_is_heard_at_once(
+    hands: Hands, kind: FeedbackKind, expected: tuple[int, int], settled: State | None
+) -> None:
+    """E17, R48: it can only be said of this attempt; providers are quick, and may say it but once."""
+    member = (await hands.plan(flags=FLAG_HOLD_UNKNOWN)).member
+    assert await hear(hands, member, kind) == FeedbackAnswer(State.SCHEDULED)
+    token = await hands.take(item(member))
+    assert await hear(hands, member, kind) == FeedbackAnswer(State.IN_FLIGHT, True)
+    if settled is None:
+        await hands.recover()
+    else:
+        await hands.settle(token, member, settled, reason=ENDED[settled])
+    assert await hands.state(member) == expected
+
+
+@pytest.mark.parametrize("is_bounced", [True, False])
+async def test_no_reminder_follows_what_bounced_in_flight(hands: Hands, is_bounced: bool) -> None:
+    """d5, R48: and the event is forgotten with it."""
+    member = (await hands.plan()).member
+    token = await hands.take(item(member))
+    kind = FeedbackKind.HARD_BOUNCED if is_bounced else FeedbackKind.OPENED
+    await hear(hands, member, kind)
+    reminder = plan(step=1, flags=FLAG_FOLLOW_UP, due_ms=NOW + DAY_MS)
+    answer = await hands.settle(token, member, State.SENT, next_plans=(reminder,))
+    (follower,) = answer.next_plans
+    wanted = (State.CANCELLED, Reason.PARENT_NOT_DELIVERED)
+    assert await hands.state(follower.member) == (
+        wanted if is_bounced else (State.SCHEDULED, Reason.NONE)
+    )
+    assert bool(await hands.body(member)) is not is_bounced
+    counters = await hands.counters()
+    assert (counters.scheduled, counters.in_flight) == (not is_bounced, 0)
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_HOLD_UNKNOWN])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(FeedbackKind.HARD_BOUNCED, BOUNCED), *((kind, ARRIVED) for kind in STAYS)],
+)
+async def test_what_was_heard_of_is_not_sent_again_by_whoever_takes_it_over(
+    hands: Hands, kind: FeedbackKind, expected: tuple[int, int], flags: int
+) -> None:
+    """E2, E17, R48: its daemon died after handing it over, as what was heard of it shows."""
+    member = (await hands.plan(flags=flags)).member
+    await hands.take(item(member))
+    await hear(hands, member, kind)
+    (taken_back,) = await hands.recover()
+    assert taken_back[:2] == (member, expected[0])
+    assert await hands.state(member) == expected
+    counters = await hands.counters()
+    assert (counters.scheduled, counters.in_flight, counters.ended) == (0, 0, {expected: 1})
+    assert (await counts(hands))[1, Medium.EMAIL]["sent"] == 1
+    assert await hands.body(member) == b""
+    assert len(await hands.lane(DEFERRED)) == 0
+
+
+async def test_what_is_tried_again_remembers_what_was_heard(hands: Hands) -> None:
+    """R48: of whichever attempt it was said."""
+    member = (await hands.plan()).member
+    token = await hands.take(item(member))
+    await hear(hands, member, FeedbackKind.HARD_BOUNCED)
+    await hands.settle(token, member, State.SCHEDULED, due_ms=LATER)
+    token = await hands.take(item(member, source=DEFERRED), now_ms=LATER)
+    await hands.settle(token, member, State.SENT, now_ms=LATER)
+    assert await hands.state(member) == BOUNCED
+
+
 async def test_nothing_is_heard_of_an_invitation_that_is_not_there(hands: Hands) -> None:
     nobody = contact_key("nobody") + bytes(8)
     lines = (line(Suppression.COMPLAINED),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.bounds import HOUR_MS
-from core.gate import ClaimAction, Source
+from core.gate import ClaimAction, Lane, Source
 from core.model import ConsentScope, Reason, State, WaitReason
 from core.ports import DueEntry, Store
 from core.records import member_of
@@ -18,6 +18,7 @@ from tests.conformance.kit import (
     item,
     key,
     plan,
+    timer,
 )
 
 SLOT = NOW // HOUR_MS
@@ -121,6 +122,23 @@ async def test_a_dropped_slot_may_fill_again(hands: Hands) -> None:
     second = await hands.plan()
     assert await slots(hands) == [SLOT]
     assert await hands.lane(far(NOW)) == [DueEntry(second.member, NOW)]
+
+
+async def test_sizes_of_the_fixed_lanes(hands: Hands) -> None:
+    """Slots are none; what has ended counts until it is looked at."""
+    none = dict.fromkeys((Lane.NEAR, Lane.DEFERRED, Lane.PARKED, Lane.TIMERS), 0)
+    await hands.plan(due_ms=NOW + HOUR_MS)
+    assert await hands.store.lane_sizes([0, 1]) == {0: none, 1: none}
+    await hands.open_until(NOW + 1)
+    members = [(await hands.plan(due_ms=NOW)).member for _ in range(4)]
+    await hands.commit(timers=(timer(),))
+    later = item(members[0], NEAR, action=ClaimAction.DEFER, due_ms=NOW + 5, wait=1)
+    await hands.claim(later, item(members[1], NEAR, action=ClaimAction.PARK))
+    await hands.cancel([members[2]], State.CANCELLED, Reason.BY_CLIENT)
+    sizes = {Lane.NEAR: 2, Lane.DEFERRED: 1, Lane.PARKED: 1, Lane.TIMERS: 1}
+    assert await hands.store.lane_sizes([0, 1]) == {0: sizes, 1: none}
+    await hands.claim(item(members[2], NEAR))
+    assert (await hands.store.lane_sizes([0]))[0][Lane.NEAR] == 1
 
 
 async def test_the_version_rises_whenever_a_fixed_lane_gains(hands: Hands) -> None:

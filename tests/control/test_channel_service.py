@@ -110,6 +110,12 @@ async def test_a_channel_is_created_read_changed_and_deleted(shop: Shop) -> None
             {"email_sender": pb2.EmailSender(address="a@b.c", reply_to="nobody")},
             "channel.email_sender.reply_to",
         ),
+        ({"branding": pb2.Branding(logo_url="http://a.example/")}, "channel.branding.logo_url"),
+        ({"branding": pb2.Branding(shop_url="javascript:alert(1)")}, "channel.branding.shop_url"),
+        ({"branding": pb2.Branding(accent_color="red")}, "channel.branding.accent_color"),
+        ({"branding": pb2.Branding(imprint="a\r\nb")}, "channel.branding.imprint"),
+        ({"branding": pb2.Branding(imprint="a\n" * 13)}, "channel.branding.imprint"),
+        ({"branding": pb2.Branding(support_email="nobody")}, "channel.branding.support_email"),
     ],
 )
 async def test_a_bad_channel_is_refused_by_field(
@@ -119,6 +125,23 @@ async def test_a_bad_channel_is_refused_by_field(
         await shop.channels.CreateChannel(create(channel_pb(**fields)))
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refusal.field == field
+
+
+async def test_branding_is_kept_changed_in_part_and_taken_away(shop: Shop) -> None:
+    own = pb2.Branding(
+        logo_url="https://shop.example/logo.png", accent_color="#2b5fd9", imprint="Shop\nTown\n",
+        shop_url="https://shop.example/", support_email="help@shop.example",
+    )  # fmt: skip
+    created = await shop.channels.CreateChannel(create(channel_pb(branding=own)))
+    assert created.branding == own
+    changed = await shop.channels.UpdateChannel(
+        update(created.name, ["branding.imprint"], branding=pb2.Branding(imprint="Other"))
+    )
+    assert changed.branding.imprint == "Other"
+    assert changed.branding.logo_url == own.logo_url
+    bare = await shop.channels.UpdateChannel(update(created.name, ["branding"]))
+    assert not bare.HasField("branding")
+    assert bare.email_sender == created.email_sender
 
 
 async def test_hours_holidays_and_the_past_are_kept_and_changed(shop: Shop) -> None:

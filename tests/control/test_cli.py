@@ -674,6 +674,28 @@ def test_channels_have_hours_holidays_and_switches(cli: Cli, tmp_path: Path) -> 
     assert changed.json["timeZone"] == "Europe/Berlin"
 
 
+def test_channels_have_a_look_of_their_own(cli: Cli) -> None:
+    made = cli(
+        "channels", "create", "looks", "--time-zone", "Europe/Berlin", "--locale", "de_DE",
+        "--logo-url", "https://shop.example/logo.png", "--accent-color", "#2b5fd9",
+        "--shop-url", "https://shop.example/", "--support-email", "hilfe@shop.example",
+        "--imprint", "Shop GmbH", "--imprint", "Marktstr. 7, Berlin",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    for line in ("https://shop.example/logo.png", "#2b5fd9", "hilfe@shop.example", "Shop GmbH"):
+        assert line in made.out
+    changed = cli("channels", "update", "looks", "--imprint", "none", "--logo-url", "", "--json")
+    assert changed.json["branding"] == {
+        "accentColor": "#2b5fd9",
+        "shopUrl": "https://shop.example/",
+        "supportEmail": "hilfe@shop.example",
+    }
+    wrong = cli("channels", "update", "looks", "--accent-color", "red")
+    assert wrong.code != 0
+    assert "channel.branding.accent_color" in wrong.err
+    assert "#2b5fd9" in wrong.err
+
+
 # --- files of events -----------------------------------------------------------------------------
 
 

@@ -22,8 +22,8 @@ from afterword.v1 import (
     types_pb2,
 )
 from afterword.v1 import consent_service_pb2 as pb2
-from control.unsubscribe.confirm_words import CONFIRM_WORDS
-from control.unsubscribe.words import WORDS
+from control.public.confirm_words import CONFIRM_WORDS
+from control.public.words import WORDS
 from core.engine.consent_tokens import ConsentTokens
 from senders.catalogue.confirmation import CONFIRMATIONS
 from senders.languages import LANGUAGES
@@ -116,10 +116,10 @@ async def test_from_the_form_to_the_first_message(post: Post) -> None:
     (mail,) = post.mails_to(email)
     plain = cast(EmailMessage, mail.get_body(("plain",))).get_content()
     markup = cast(EmailMessage, mail.get_body(("html",))).get_content()
-    assert mail["Subject"] == "Bitte bestätigen Sie Ihre Einwilligung für Käse & Co"
+    assert mail["Subject"] == "Bitte bestätigen Sie Ihre Einwilligung bei Käse & Co"
     assert answer.link in plain
     assert re.search(f'<a href="{re.escape(answer.link)}"[^>]*>Bestätigen</a>', markup)
-    assert "Bitten um eine Bewertung (e-mail)" in plain
+    assert "Bitten um eine Bewertung (E-Mail)" in plain
     assert "maria" not in plain, "no address"
     assert not {"Cheap", "watches"} & set(re.findall(r"\w+", mail.as_string())), "and no name"
     for header in ("List-Unsubscribe", "List-Id"):

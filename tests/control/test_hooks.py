@@ -10,8 +10,10 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import html
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -38,14 +40,21 @@ from afterword.v1 import (
     sender_service_pb2_grpc,
     types_pb2,
 )
+from control.cli.main import main
 from control.daemon import Daemon
-from control.hooks.desk import BODY_BYTES_MAX, HookDesk, hook_url
 from control.pace import Pace
+from control.public.clicks import ReviewClicks
+from control.public.hooks.desk import BODY_BYTES_MAX, HookDesk, hook_url
+from control.public.request import Request
 from control.settings import Allow, Public, SecretOptions, Unsubscribe
-from control.unsubscribe.request import Request
 from core.bounds import DAY_MS
 from core.clock import ManualClock
+from core.gate import ClaimCode
+from core.model import State
+from core.partitions import partition_of
+from core.ports import Settlement
 from senders.credentials import Secrets
+from tests.conformance.kit import far, item
 from tests.control.kit import (
     NOW_MS,
     PARENT,
@@ -65,6 +74,7 @@ TOKEN, APP_SECRET, VERIFY = "twilio-auth-token", "meta-app-secret", "v3rify"
 KEY = b"0123456789abcdef0123456789abcdef"
 NUMBER_ID = "106540352242922"
 FORM = "application/x-www-form-urlencoded"
+FAR_FUTURE_MS = 2**47
 Invitation = invitation_service_pb2.Invitation
 SECRETS = {
     "twilio": TOKEN, "hook-chat": APP_SECRET, "hook-chat-verify": VERIFY, "chat": "access-token",
@@ -458,6 +468,26 @@ async def test_stop_by_text_message_withdraws(town: Town) -> None:
     assert (await town.invitation(waiting)).reason == Invitation.REASON_UNSUBSCRIBED
 
 
+async def test_a_stop_that_somebody_repeats_withdraws_once(town: Town) -> None:
+    """g7: the form has no time, so a call that was kept could end a later consent."""
+    phone, url = a_phone(), f"{BASE}/hooks/default/sms/twilio"
+    stop = {"MessageSid": f"SM{phone[1:]}", "From": phone, "Body": "STOP"}
+    assert (await town.twilio(url, **stop)).status == 200
+    await town.week()
+    review, sms = types_pb2.PURPOSE_REVIEW, types_pb2.MEDIUM_SMS
+    await town.consents.GrantConsent(
+        consent_service_pb2.GrantConsentRequest(
+            parent=PARENT, purpose=review, medium=sms, collection_point="https://shop.example/",
+            contact=consent_service_pb2.ContactSelector(contact=event_pb2.Contact(phone=phone)),
+        )
+    )  # fmt: skip
+    assert await town.withdrawn(phone) == {(types_pb2.PURPOSE_MARKETING, sms)}
+    assert (await town.twilio(url, **stop)).status == 200
+    assert (review, sms) not in await town.withdrawn(phone)
+    assert (await town.twilio(url, **stop | {"MessageSid": f"SN{phone[1:]}"})).status == 200
+    assert (review, sms) in await town.withdrawn(phone)
+
+
 async def test_stop_by_whatsapp_withdraws_both(town: Town) -> None:
     """g7, g9."""
     phone = a_phone()
@@ -482,6 +512,9 @@ async def test_the_handshake_of_whatsapp(town: Town) -> None:
     assert (await town.ask("GET", path + urlencode(query))).status == 403
     assert (await town.ask("GET", path)).status == 403
     assert (await town.ask("GET", f"/hooks/default/sms/twilio?{urlencode(query)}")).status == 405
+    for hook, allowed in (("chat/whatsapp", "GET, POST"), ("sms/twilio", "POST")):
+        reply = await town.ask("HEAD", f"/hooks/default/{hook}")
+        assert (reply.status, reply.headers["allow"]) == (405, allowed)
 
 
 async def test_a_status_of_whatsapp_moves_its_message(town: Town) -> None:
@@ -514,6 +547,31 @@ async def test_a_bounce_by_e_mail_suppresses(town: Town) -> None:
     assert json.loads(reply.text) == {"taken": 1, "again": 0, "unknown": 0, "ignored": 0}
     assert (await town.invitation(name)).reason == Invitation.REASON_INVALID_RECIPIENT
     assert (await town.invitation(waiting)).reason == Invitation.REASON_SUPPRESSED
+
+
+async def test_an_early_word_about_an_e_mail_waits_for_its_outcome(town: Town) -> None:
+    """R48: it may be handed over again, so nobody knows of which attempt it is said; then come again."""
+    store, folder = town.daemon.engine.store, Path(town.daemon.settings.secrets.dir)
+    desk = desk_of(town, folder, early_pauses_s=(0.05, 0.05))
+    (name,) = await town.order(await town.shop(types_pb2.MEDIUM_EMAIL), email="eva@example.com")
+    member = bytes.fromhex(delivery_of(name))
+    partition = partition_of(member[:8], store.meta.partition_count)
+    (waiting,) = (await store.read({partition: [member]}))[partition]
+    assert waiting is not None
+    now_ms = waiting.reference.due_ms
+    token = os.urandom(16)
+    (claimed,) = await store.claim(
+        partition, town.daemon.engine.ownership.owned[partition], token,
+        [item(member, far(now_ms))], now_ms, FAR_FUTURE_MS, town.daemon.registry.snapshot.revision,
+    )  # fmt: skip
+    assert claimed.code == ClaimCode.CLAIMED
+    call = relayed({"delivery_id": delivery_of(name), "kind": "delivered"})
+    assert (await desk.answer(call, "default/relay/email")).status == 503
+    again = asyncio.create_task(desk.answer(call, "default/relay/email"))
+    await asyncio.sleep(0.02)
+    await store.settle(partition, token, [Settlement(member, State.SENT)], now_ms)
+    assert (await again).status == 200
+    assert (await town.invitation(name)).state == Invitation.STATE_DELIVERED
 
 
 async def test_a_complaint_suppresses_what_needs_a_consent(town: Town) -> None:
@@ -583,6 +641,18 @@ async def test_a_hook_without_its_secret_takes_nothing(
     assert "secret:hook-nothing" in caplog.text
     assert (await town.ask("POST", "/hooks/another/nothing/email", b"{}")).status == 401
     assert (await town.ask("POST", f"/hooks/default/{'x' * 63}/email", b"{}")).status == 401
+
+
+async def test_strangers_cannot_fill_the_log(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody has signed anything: once a minute is told what lacks a secret."""
+    clock = ManualClock(NOW_MS)
+    desk = desk_of(town, Path(town.daemon.settings.secrets.dir), clock=clock)
+    for minute in (1, 2):
+        clock.move_to_ms(NOW_MS + minute * 60_000)
+        for number in range(20):
+            place = f"default/nothing{number}/email"
+            assert (await desk.answer(Request("POST", f"/hooks/{place}", {}), place)).status == 401
+        assert caplog.text.count("cannot be checked") == minute
 
 
 async def test_what_cannot_be_understood_is_garbage(town: Town) -> None:
@@ -675,6 +745,19 @@ async def link_of(town: Town, name: str) -> str:
     raise AssertionError("no such mail")
 
 
+def led_to(reply: Reply) -> str:
+    """Return where the page of a review link goes on by itself; its link leads there too."""
+    (target,) = re.findall('<meta http-equiv="refresh" content="0; url=([^"]*)">', reply.text)
+    assert re.findall('<a href="([^"]*)">', reply.text) == [target]
+    assert (reply.status, "location" in reply.headers) == (200, False)
+    return html.unescape(target)
+
+
+async def click(town: Town, path: str, body: bytes = b"clicked=yes", **headers: str) -> Reply:
+    """Tell what the script of the page tells."""
+    return await town.ask("POST", path, body, Content_Type=f"{FORM};charset=UTF-8", **headers)
+
+
 async def resolved(town: Town, token: str) -> review_service_pb2.ResolveReviewLinkResponse:
     stub = review_service_pb2_grpc.ReviewServiceStub(town.channel)
     request = review_service_pb2.ResolveReviewLinkRequest(parent=PARENT, token=token)
@@ -690,10 +773,11 @@ async def test_a_review_link_from_the_mail_to_the_review(town: Town) -> None:
     await town.rules.UpdateRule(rule_service_pb2.UpdateRuleRequest(rule=rule))
     name, email = await town.mail(channel)
     path = await link_of(town, name)
-    clicked = await town.ask("GET", path)
+    opened = await town.ask("GET", path)
     token = path.removeprefix("/post/r/")
-    assert (clicked.status, clicked.headers["location"]) == (302, PAGE.replace("{{token}}", token))
-    assert clicked.headers["referrer-policy"] == "no-referrer"
+    assert led_to(opened) == PAGE.replace("{{token}}", token)
+    assert opened.headers["referrer-policy"] == "no-referrer"
+    assert (await click(town, path)).text == "noted\n"
     found = await resolved(town, token)
     assert (found.invitation, found.channel, found.platform) == (name, channel, "")
     assert (found.questionnaire, found.items) == ("questionnaires/extended", [])
@@ -772,22 +856,70 @@ async def reminders(town: Town, name: str) -> list[tuple[int, int]]:
 
 
 async def test_a_click_leads_to_the_platform_and_ends_the_reminder(town: Town) -> None:
-    """R47; HEAD and browsers that fetch ahead count for nothing."""
+    """R47: once its page was seen."""
     name, _ = await town.mail(await divided(town))
     path = await link_of(town, name)
-    target = "https://stars.example/shop?s=Shop"
-    for method, headers in (
-        ("HEAD", {}), ("GET", {"Purpose": "prefetch"}), ("GET", {"Sec-Purpose": "prefetch;prerender"}),
-        ("GET", {"X-Moz": "prefetch"}), ("GET", {"X-Purpose": "preview"}),
-    ):  # fmt: skip
-        reply = await exchange(town.address, method, path, headers)
-        assert (reply.status, reply.headers["location"]) == (302, target)
-    assert not (await town.invitation(name)).HasField("click_time")
-    assert await reminders(town, name) == [(Invitation.STATE_SCHEDULED, 0)]
-    assert (await town.ask("GET", path)).headers["location"] == target
+    assert led_to(await town.ask("GET", path)) == "https://stars.example/shop?s=Shop"
+    before = town.daemon.engine.stats.review_clicks
+    assert (await click(town, path)).status == 200
+    assert town.daemon.engine.stats.review_clicks == before + 1
     assert (await town.invitation(name)).HasField("click_time")
     wanted = [(Invitation.STATE_CANCELLED, Invitation.REASON_REVIEWED)]
     assert await reminders(town, name) == wanted
+
+
+async def test_looking_at_a_review_link_is_no_click(town: Town) -> None:
+    """R47: programs that look for bad links open all of them, and cost nobody a reminder."""
+    name, _ = await town.mail(await divided(town))
+    path = await link_of(town, name)
+    page = await town.ask("GET", path, User_Agent="Mozilla/5.0 (Windows NT 10.0; Win64; x64)")
+    for _ in range(3):
+        assert (await town.ask("GET", path)).text == page.text
+        headed = await town.ask("HEAD", path)
+        assert (headed.status, headed.headers, headed.text) == (200, page.headers, "")
+    await town.ask("GET", f"{path}?clicked=yes", b"clicked=yes", Content_Type=FORM)
+    for body in (b"", b"clicked=no", b"List-Unsubscribe=One-Click", b"clicked=yes&clicked=yes"):
+        assert (await click(town, path, body)).text == page.text
+    assert (await town.ask("POST", path, b"clicked=yes")).text == page.text, "no form"
+    for ahead in (
+        {"Purpose": "prefetch"}, {"Sec_Purpose": "prefetch;prerender"}, {"X_Moz": "prefetch"},
+        {"X_Purpose": "preview"}, {"Sec_Purpose": "Prefetch;Anonymous"},
+    ):  # fmt: skip
+        assert (await click(town, path, **ahead)).text == page.text
+    assert not (await town.invitation(name)).HasField("click_time")
+    assert await reminders(town, name) == [(Invitation.STATE_SCHEDULED, 0)]
+
+
+async def test_the_page_of_a_review_link_runs_its_own_script_alone(town: Town) -> None:
+    """Nothing is loaded; the script is named by its hash, and may tell nobody but us."""
+    name, _ = await town.mail(await divided(town))
+    page = await town.ask("GET", await link_of(town, name), Accept_Language="de")
+    (script,) = re.findall("<script>(.*)</script>", page.text)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", f"script-src 'sha256-{digest}'", "connect-src 'self'"} <= set(
+        policy
+    )
+    assert not re.search(r"\bsrc=|\bon\w+=|<iframe|<img|<form", page.text)
+    assert page.text.index(script) > 0
+    assert "Weiter zur Bewertung" in page.text
+    assert page.headers["content-language"] == "de"
+
+
+async def test_a_click_that_cannot_be_noted_leads_on(town: Town) -> None:
+    """The page needs no store where the configuration says everything; the click is lost."""
+    channel = await town.shop(types_pb2.MEDIUM_EMAIL, reminds=True, review_page_url=PAGE)
+    name, _ = await town.mail(channel)
+    path = await link_of(town, name)
+    engine = town.daemon.engine
+    clicks = ReviewClicks(engine.reviews, engine.stats, lambda: False)
+    token = path.removeprefix("/post/r/")
+    told = Request("POST", path, {"content-type": FORM}, b"clicked=yes")
+    answer = await clicks.answer(told, token)
+    assert (answer.status, answer.header) == (503, "Retry-After: 30\r\n")
+    answer = await clicks.answer(replace(told, method="GET"), token)
+    assert (answer.status, token in answer.body) == (200, True)
+    assert not (await town.invitation(name)).HasField("click_time")
 
 
 async def test_nothing_of_the_request_says_where_a_click_leads(town: Town) -> None:
@@ -801,13 +933,49 @@ async def test_nothing_of_the_request_says_where_a_click_leads(town: Town) -> No
         (path, {"Referer": "https://evil.example/", "X-Original-URL": "https://evil.example/"}),
     ):
         reply = await exchange(town.address, "GET", asked, headers)
-        assert reply.headers["location"] == "https://stars.example/shop?s=Shop"
+        assert led_to(reply) == "https://stars.example/shop?s=Shop"
+        assert "evil" not in reply.text
     further = f"{path}/https://evil.example/"
     for wrong in (f"{path}x", path[:-1], further, "/post/r/", "/r//evil.example"):
         reply = await town.ask("GET", wrong)
-        assert (reply.status, "location" in reply.headers) == (404, False)
-    assert (await town.ask("POST", path, b"x=1")).status == 405
+        assert (reply.status, "refresh" in reply.text) == (404, False)
+        assert (await click(town, wrong)).status == 404
+    assert (await town.ask("PUT", path, b"x=1")).status == 405
     assert urlsplit(path).path == path
+
+
+async def test_a_link_is_resolved_by_hand(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """A21, B36: by the token or the whole link; goods as long as a message about the order waits."""
+    channel = await town.create_channel(review_page_url=PAGE)
+    previous = rule_service_pb2.Wait(days=5, base=rule_service_pb2.Wait.BASE_PREVIOUS_STEP_SENT)
+    await town.create_rule(
+        channel, family=rule_service_pb2.Rule.FAMILY_PRODUCT_REVIEW,
+        steps=[step_pb(), step_pb("again", wait=previous)],
+    )  # fmt: skip
+    event = event_pb(channel)
+    event.order.items.add(sku="mug", name="A mug", quantity=1)
+    event.occur_time.FromMilliseconds(town.clock.now_ms())
+    answer = await town.events.Publish(event_service_pb2.PublishRequest(event=event))
+    (name,) = answer.result.invitations
+    await town.week()
+    link = BASE + (await link_of(town, name)).removeprefix("/post")
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        at = ("--address", town.daemon.grpc_address, "reviews", "resolve", *arguments)
+        code = await asyncio.to_thread(main, at)
+        return (code, *capsys.readouterr())
+
+    code, shown, _ = await run(link)
+    assert code == 0
+    for told in (name, channel, event.order.reference, "product", "mug A mug", "product-rating"):
+        assert told in shown
+    code, as_json, _ = await run(link.rpartition("/")[2], "--json")
+    assert (code, json.loads(as_json)["items"][0]["sku"]) == (0, "mug")
+    await town.week()
+    code, shown, _ = await run(f"{link}?utm_source=mail")
+    assert (code, "goods" in shown, "forgotten" in shown) == (0, True, True)
+    code, _, complaint = await run(link[:-1])
+    assert (code, "token" in complaint) == (1, True)
 
 
 async def test_a_link_is_no_link_of_another_kind(town: Town) -> None:

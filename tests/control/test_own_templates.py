@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from afterword.v1 import (
+    channel_service_pb2,
     event_pb2,
     event_service_pb2,
     invitation_service_pb2,
+    platform_service_pb2,
     rule_service_pb2,
+    sender_service_pb2,
     types_pb2,
 )
 from afterword.v1 import template_service_pb2 as pb2
@@ -313,6 +317,87 @@ async def test_an_sms_tells_what_it_takes(shop: Shop) -> None:
         pb2.PreviewTemplateRequest(template=created.name, locale="pl_PL")
     )
     assert (preview.sms_segments, preview.sms_encoding) == (2, "UCS-2")
+    long = pb2.TemplateContent(locale="en", sms=pb2.SmsContent(text="Long. " * 300))
+    with refused() as refusal:
+        await stub.CreateTemplate(create(kind=pb2.Template.KIND_SMS, contents=[long]))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "takes 12 segments" in refusal.problem.message
+    many = "{% for item in order.items %}{{ item.name }} {% endfor %}"
+    long = pb2.TemplateContent(locale="en", sms=pb2.SmsContent(text=many))
+    created = await stub.CreateTemplate(create(kind=pb2.Template.KIND_SMS, contents=[long]))
+    event = event_pb("")
+    for number in range(20):
+        event.order.items.add(name=f"{number} " + "a long name" * 15)
+    with refused() as refusal:
+        await stub.PreviewTemplate(pb2.PreviewTemplateRequest(template=created.name, event=event))
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION, "it could not be sent either"
+    assert "a text message has 1 to 10" in refusal.problem.message
+
+
+async def test_a_rule_previews_the_approved_template_that_it_calls(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C23: name, language and parameters in their order, as the provider gets them."""
+    stub, medium = templates_of(shop), types_pb2.MEDIUM_WHATSAPP
+    channel = await shop.create_channel(locale="es")
+    action = {"whatsapp_parameters": ["{{first_name}}   &", "{{order}}", "{{products}}"]}
+    steps = [
+        naming("order_review", medium, **action),
+        naming("order_review", medium, **action),
+    ]
+    steps[1].id, steps[1].actions[0].template = "again", "order_review/pt_BR"
+    steps[1].wait.base = rule_service_pb2.Wait.BASE_PREVIOUS_STEP_SENT
+    rule = await shop.create_rule(steps=steps)
+
+    async def preview(**fields: Any) -> pb2.PreviewTemplateResponse:
+        request = pb2.PreviewTemplateRequest(rule=rule, medium=medium, channel=channel, **fields)
+        return await stub.PreviewTemplate(request)
+
+    told = await preview()
+    assert (told.whatsapp_template, told.whatsapp_language) == ("order_review", "es")
+    assert told.whatsapp_parameters == ["Maria &", "100-2345", "Mug, Teapot"]
+    assert told.text + told.html + told.subject == "", "there is no other text"
+    assert (await preview(locale="pt_BR")).whatsapp_language == "pt_BR"
+    assert (await preview(step="again", locale="de")).whatsapp_language == "pt_BR"
+    with refused() as refusal:
+        await preview(event=event_pb2.Event(contact=event_pb2.Contact(email="a@b.example")))
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "a parameter of the template is empty" in refusal.problem.message
+    with refused() as refusal:
+        await preview(template="templates/plain")
+    assert refusal.field == "template"
+    assert await cli(
+        shop, "templates", "preview", "--rule", rule, "--medium", "whatsapp", "--channel", channel
+    ) == 0  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "order_review es" in shown
+    assert "Maria & | 100-2345 | Mug, Teapot" in shown
+
+
+async def test_a_preview_tells_how_to_stop_only_where_somebody_listens(shop: Shop) -> None:
+    """C23, g7: as the message itself: a sender that is a name cannot be answered."""
+    stub = templates_of(shop)
+    contents = [pb2.TemplateContent(locale="en", sms=pb2.SmsContent(text="Hi"))]
+    created = await stub.CreateTemplate(create(kind=pb2.Template.KIND_SMS, contents=contents))
+    told = []
+    for origin in ("+4930901820", "SHOP"):
+        sender = await shop.senders.CreateSender(
+            sender_service_pb2.CreateSenderRequest(
+                parent=PARENT, sender_id=unique("sms"),
+                sender=sender_service_pb2.Sender(
+                    kind=sender_service_pb2.Sender.KIND_SMS_TWILIO, provider_account="AC12ab",
+                    origin=origin, credential="secret:twilio",
+                ),
+            )
+        )  # fmt: skip
+        used = channel_service_pb2.Channel.MediumSender(
+            medium=types_pb2.MEDIUM_SMS, sender=sender.name
+        )
+        channel = await shop.create_channel(senders=[used])
+        request = pb2.PreviewTemplateRequest(template=created.name, channel=channel, locale="en")
+        told.append((await stub.PreviewTemplate(request)).text)
+    assert told[0].startswith("Hi ")
+    assert told[1] == "Hi"
 
 
 async def test_a_whatsapp_template_fills_its_parameters(shop: Shop) -> None:
@@ -333,6 +418,121 @@ async def test_a_whatsapp_template_fills_its_parameters(shop: Shop) -> None:
     assert refusal.field.endswith("whatsapp.template_name")
 
 
+@pytest.mark.parametrize("medium", [types_pb2.MEDIUM_EMAIL, types_pb2.MEDIUM_SMS])
+async def test_a_platform_names_an_own_template_as_rules_do(
+    shop: Shop, medium: types_pb2.Medium.ValueType
+) -> None:
+    """A29, C21: over any medium, and only one for all that is reviewed there."""
+    stub, is_mail = templates_of(shop), medium == types_pb2.MEDIUM_EMAIL
+    sms = pb2.TemplateContent(locale="en", sms=pb2.SmsContent(text="Hi"))
+    kind = pb2.Template.KIND_EMAIL if is_mail else pb2.Template.KIND_SMS
+    created = await stub.CreateTemplate(create(kind=kind, contents=[mail() if is_mail else sms]))
+    template_id = created.name.rpartition("/")[2]
+    of_platform = platform_service_pb2.Platform
+
+    def platform(types: list[Any], over: int, template: str) -> Any:
+        named = of_platform.MediumTemplate(
+            medium=types_pb2.Medium.ValueType(over), template=template
+        )
+        return platform_service_pb2.CreatePlatformRequest(
+            parent=PARENT, platform_id=unique("trust"),
+            platform=of_platform(
+                kind=of_platform.KIND_TRUSTPILOT, review_types=types, templates=[named],
+                review_url="https://reviews.example/shop?order={{order_reference}}",
+            ),
+        )  # fmt: skip
+
+    service = invitation_service_pb2.Invitation.REVIEW_TYPE_SERVICE
+    product = invitation_service_pb2.Invitation.REVIEW_TYPE_PRODUCT
+    for wrong, says in (
+        (platform([service, product], medium, template_id), "not for PRODUCT_REVIEW"),
+        (platform([service], types_pb2.MEDIUM_WHATSAPP, template_id), "not for WHATSAPP"),
+        (platform([service], types_pb2.MEDIUM_SMS, "plain"), "an own template for SMS"),
+    ):
+        with refused() as refusal:
+            await shop.platforms.CreatePlatform(wrong)
+        assert refusal.field == "platform.templates[0].template"
+        assert says in refusal.problem.message
+    named = await shop.platforms.CreatePlatform(platform([service], medium, template_id))
+    assert named.templates[0].template == template_id
+    wanted = pb2.Template(name=created.name, families=[RULE.FAMILY_NOTIFICATION])
+    with refused() as refusal:
+        await stub.UpdateTemplate(pb2.UpdateTemplateRequest(template=wanted))
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert named.name in refusal.problem.message
+    with refused() as refusal:
+        await stub.DeleteTemplate(pb2.DeleteTemplateRequest(name=created.name))
+    assert named.name in refusal.problem.message
+
+
+async def test_a_rule_from_an_automation_names_an_own_template(shop: Shop) -> None:
+    """D4, C21: as any rule may."""
+    stub = templates_of(shop)
+    created = await stub.CreateTemplate(create(families=[RULE.FAMILY_AUTOMATION]))
+    template_id = created.name.rpartition("/")[2]
+
+    def request(**parameters: str) -> rule_service_pb2.CreateRuleFromAutomationRequest:
+        return rule_service_pb2.CreateRuleFromAutomationRequest(
+            parent=PARENT, rule_id=unique("rule"), automation="automations/abandoned-cart",
+            parameters=parameters,
+        )  # fmt: skip
+
+    rule = await shop.rules.CreateRuleFromAutomation(request(template=template_id))
+    assert rule.steps[0].actions[0].template == template_id
+    preview = await stub.PreviewTemplate(pb2.PreviewTemplateRequest(rule=rule.name))
+    assert (preview.template, preview.subject) == (created.name, "Order 100-2345")
+    with refused() as refusal:
+        await shop.rules.CreateRuleFromAutomation(request(template=template_id, body="My text"))
+    assert "says everything" in refusal.problem.message
+    other = await stub.CreateTemplate(create())
+    for wrong in ("nobodys", other.name.rpartition("/")[2]):
+        with refused() as refusal:
+            await shop.rules.CreateRuleFromAutomation(request(template=wrong))
+        assert refusal.field == "parameters[template]"
+
+
+async def test_a_new_template_takes_nobody_over_that_it_does_not_fit(shop: Shop) -> None:
+    """C21: an own template goes before a shipped one of its id, so it must fit those who name that."""
+    stub = templates_of(shop)
+    rule = await shop.create_rule(
+        family=RULE.FAMILY_NOTIFICATION, purpose=types_pb2.PURPOSE_TRANSACTIONAL,
+        steps=[naming("plain", subject="Mine", body="My own words.")],
+    )  # fmt: skip
+    every = [REVIEW, RULE.FAMILY_NOTIFICATION, RULE.FAMILY_AUTOMATION, RULE.FAMILY_PRODUCT_REVIEW]
+    for families, says in (
+        ([REVIEW], "would not be among its families"),
+        (every, "with a text of their own"),
+    ):
+        with refused() as refusal:
+            await stub.CreateTemplate(create("plain", families=families))
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert says in refusal.problem.message
+        assert rule in refusal.problem.message
+
+
+async def test_a_large_template_is_read_while_messages_go_on(shop: Shop) -> None:
+    """D1: all locales of a large template take a second to read and try out. Nothing waits for it."""
+    codes = (
+        "de en fr es it nl pl pt da sv fi cs sk hu ro bg el hr sl et lv lt nb tr uk ru ja ko zh ar"
+    )
+    html = "{{ contact.first_name | upcase }}" * 60
+    request = create(contents=[mail(code, html=html) for code in codes.split()])
+    stub = templates_of(shop)
+    longest_s = 0.0
+    saving = asyncio.ensure_future(stub.CreateTemplate(request))
+    started = last = time.perf_counter()
+    while not saving.done():
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        longest_s, last = max(longest_s, now - last), now
+    created = await saving
+    assert longest_s < max(0.3 * (last - started), 0.1), (longest_s, last - started)
+    request = pb2.UpdateTemplateRequest(
+        template=pb2.Template(name=created.name, contents=[mail("de")])
+    )
+    assert (await stub.UpdateTemplate(request)).revision == 2
+
+
 # --- sent -----------------------------------------------------------------------------------------
 
 
@@ -349,7 +549,11 @@ async def test_a_message_says_the_newest_revision_and_its_reminder_the_same(shop
         "reminder",
         wait=rule_service_pb2.Wait(days=5, base=rule_service_pb2.Wait.BASE_PREVIOUS_STEP_SENT),
     )
-    channel = await shop.create_channel()
+    channel = await shop.create_channel(
+        email_sender=channel_service_pb2.EmailSender(
+            address="other@shop.example", display_name="The other shop"
+        )
+    )
     await shop.create_rule(channel, steps=[naming(created.name), reminder])
     event = event_pb(channel)
     answer = await shop.events.Publish(event_service_pb2.PublishRequest(event=event))
@@ -366,6 +570,7 @@ async def test_a_message_says_the_newest_revision_and_its_reminder_the_same(shop
         pb2.PreviewTemplateRequest(template=created.name, invitation=answer.result.invitations[0])
     )
     assert preview.subject == "First"
+    assert preview.sender == "The other shop <other@shop.example>", "as its own shop writes"
     await edit("Second")
     await pass_days(shop, 8)
     await edit("Third")
@@ -378,6 +583,37 @@ async def test_a_message_says_the_newest_revision_and_its_reminder_the_same(shop
         invitation_service_pb2.GetInvitationRequest(name=name)
     )
     assert (told.template, told.template_revision) == (created.name, 2)
+
+
+async def test_a_template_stays_as_long_as_reminders_repeat_it(shop: Shop) -> None:
+    """B19, D1: the rule says something else by now, the reminder of what it sent repeats that."""
+    stub = templates_of(shop)
+    created = await stub.CreateTemplate(create(contents=[mail("es", subject="First")]))
+    reminder = step_pb(
+        "reminder",
+        wait=rule_service_pb2.Wait(days=5, base=rule_service_pb2.Wait.BASE_PREVIOUS_STEP_SENT),
+    )
+    channel = await shop.create_channel()
+    rule = await shop.create_rule(channel, steps=[naming(created.name), reminder])
+    event = event_pb(channel)
+    event.occur_time.seconds = shop.clock.now_ms() // 1_000
+    await shop.events.Publish(event_service_pb2.PublishRequest(event=event))
+    before = len(shop.outbox.letters)
+    await pass_days(shop, 8)
+    steps = [naming("standard-service-review"), reminder]
+    await shop.rules.UpdateRule(
+        rule_service_pb2.UpdateRuleRequest(rule=RULE(name=rule, steps=steps))
+    )
+    with refused() as refusal:
+        await stub.DeleteTemplate(pb2.DeleteTemplateRequest(name=created.name))
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "reminders of what was sent may repeat it" in refusal.problem.message
+    await pass_days(shop, 20)
+    letters = shop.outbox.letters[before:]
+    subjects = [Mail().render(letter).split(b"Subject: ")[1][:5] for letter in letters]
+    assert subjects == [b"First", b"First"]
+    await pass_days(shop, 400)
+    await stub.DeleteTemplate(pb2.DeleteTemplateRequest(name=created.name))
 
 
 # --- command line ---------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ async def test_a_platform_is_created_read_changed_and_deleted(shop: Shop) -> Non
         ({"needs_data_forwarding": False}, "platform.review_url", "{{order_reference}}"),
         (
             {"templates": [pb2.Platform.MediumTemplate(medium=types_pb2.MEDIUM_SMS, template="x")]},
-            "platform.templates[0].medium", "MEDIUM_EMAIL",
+            "platform.templates[0].template", "own template for SMS",
         ),
         (
             {"templates": [

@@ -14,8 +14,9 @@ from core.model import Contact, Event, Medium, Order
 from core.registry.memory_store import MemoryRegistryStore
 from core.registry.registry import Registry
 from core.registry.rule_parts import Action, Step, Wait
-from core.sending import Delivery, Letter
+from core.sending import Delivery, Letter, Transport
 from core.timing_wheel.memory_store import MemoryStore
+from senders.paced import PacedTransport
 from senders.postbox import Postbox
 from tests.support.rules import free_rule
 from tests.support.shop import ACCOUNT, new_channel
@@ -36,6 +37,7 @@ class Gate:
             self.opened.set()
         self.letters: list[Letter] = []
         self.late_ms: list[int] = []
+        self.taken_ms: list[int] = []
         self.most = 0
         self.clock = SystemClock()
 
@@ -48,6 +50,7 @@ class Gate:
     async def send(self, letters: Sequence[tuple[Letter, bytes]]) -> list[Delivery]:
         self._under_way += len(letters)
         self.most = max(self.most, self._under_way)
+        self.taken_ms += [self.clock.now_ms()] * len(letters)
         await self.opened.wait()
         for letter, _ in letters:
             self.letters.append(letter)
@@ -60,7 +63,9 @@ class Gate:
 
 
 @asynccontextmanager
-async def engine_with(transports: dict[Medium, Gate]) -> AsyncIterator[Engine]:
+async def engine_with(
+    transports: dict[Medium, Gate], email_per_second: float = 0
+) -> AsyncIterator[Engine]:
     """Run an engine with a shop that writes an e-mail and an SMS for each checkout."""
     clock = SystemClock()
     store = MemoryStore.create(partition_count=8, is_virtual=False)
@@ -73,7 +78,10 @@ async def engine_with(transports: dict[Medium, Gate]) -> AsyncIterator[Engine]:
     rule = await registry.create_rule(free_rule("tell", steps=steps))
     for id in ("madrid", "lyon"):
         await registry.activate(ACCOUNT, rule.id, id, "test")
-    engine = Engine(store, registry, Postbox(dict(transports)), clock)
+    ways: dict[int, Transport] = {**transports}
+    if email_per_second:
+        ways[Medium.EMAIL] = PacedTransport(ways[Medium.EMAIL], email_per_second)
+    engine = Engine(store, registry, Postbox(ways), clock)
     await engine.start()
     running = asyncio.create_task(engine.run())
     try:
@@ -145,3 +153,22 @@ async def test_a_few_do_not_wait_behind_a_heap_for_a_narrow_sender() -> None:
         before = sum(letter.channel.id == "madrid" for letter in narrow.letters)
         assert before <= 8 + 64, "those that had places, and as many as have turns meanwhile"
         await until(lambda: len(narrow.letters) == 610)
+
+
+async def test_the_daemon_s_own_way_out_keeps_its_pace_and_uses_it() -> None:
+    """R12: no more is claimed than may go, and nothing that waits uses up an attempt."""
+    per_second, burst, count = 200, 20, 500
+    paced, alive = Gate(64, is_open=True), Gate(64, is_open=True)
+    transports = {Medium.EMAIL: paced, Medium.SMS: alive}
+    async with engine_with(transports, per_second) as engine:
+        await publish(engine, "madrid", 0, count, 300)
+        await until(lambda: len(alive.letters) == count)
+        assert len(paced.letters) < count, "the other way does not wait for it"
+        await until(lambda: len(paced.letters) == count)
+        taken = paced.taken_ms
+        for first in range(0, count, 7):
+            for last in range(first, count, 13):
+                span_ms = taken[last] - taken[first] + 1
+                assert last - first + 1 <= per_second * span_ms / 1_000 + burst + 1
+        assert taken[-1] - taken[0] < 2 * count * 1_000 / per_second
+        assert engine.stats.retried == 0

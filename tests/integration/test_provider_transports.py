@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -186,7 +188,15 @@ async def test_what_is_no_phone_number_is_never_sent(kind: SenderKind, address: 
         (sms_error(401, 20003), DEFERRED, False),
         (sms_error(403, 20005), DEFERRED, False),
         (sms_error(404, 20404), DEFERRED, False),
+        (sms_error(400, 21212), DEFERRED, False),
         (sms_error(400, 21606), DEFERRED, False),
+        (sms_error(400, 21704), DEFERRED, False),
+        (sms_error(400, 21705), DEFERRED, False),
+        (sms_error(400, 21401), FAILED, False),
+        (Reply(404, b"<html>Not found</html>"), DEFERRED, False),
+        (Reply(405), DEFERRED, False),
+        (Reply(408), DEFERRED, False),
+        (Reply(425), DEFERRED, False),
         (sms_error(429, 20429), DEFERRED, False),
         (sms_error(400, 21611), DEFERRED, False),
         (sms_error(503, 20503), DEFERRED, False),
@@ -214,7 +224,12 @@ async def test_answers_to_text_messages(reply: Reply, kind: Delivery.Kind, is_ba
         (whatsapp_error(400, 131050), REJECTED, False),
         (whatsapp_error(404, 132001), FAILED, False),
         (whatsapp_error(400, 100), FAILED, False),
+        (whatsapp_error(400, 33), DEFERRED, False),
         (whatsapp_error(401, 190), DEFERRED, False),
+        (whatsapp_error(400, 299), DEFERRED, False),
+        (reply_of(400, {"error": {"code": 100, "error_subcode": 33}}), DEFERRED, False),
+        (Reply(404, b"<html>Not found</html>"), DEFERRED, False),
+        (Reply(408), DEFERRED, False),
         (whatsapp_error(400, 131049), DEFERRED, False),
         (whatsapp_error(400, 130429), DEFERRED, False),
         (whatsapp_error(400, 131056), DEFERRED, False),
@@ -300,16 +315,28 @@ async def test_an_answer_of_ten_megabytes_is_not_read_to_its_end() -> None:
         ("99999999999999999999", DAY_MS, DAY_MS),
         ("-5", 15_000, 30_000),
         ("soon", 15_000, 30_000),
+        ("Thu Oct  9 09:00:00 2025", 400_000, 400_000),
+        ("Thu, 09 Oct 2025 09:00:00 -0000", 400_000, 400_000),
+        ("Thursday, 09-Oct-25 09:00:00 GMT", 400_000, 400_000),
         ("Thu, 09 Oct 1900 99:00:00 GMT", 15_000, 30_000),
     ],
 )
-async def test_deferred_until_the_provider_says(asked: str, least_ms: int, most_ms: int) -> None:
-    """The answer comes 400 seconds before the date; what asks for more than a day gets a day."""
+async def test_deferred_until_the_provider_says(
+    asked: str, least_ms: int, most_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer comes 400 seconds before the date, in all three forms of RFC 9110 and wherever the
+    daemon is; what asks for more than a day gets a day."""
     assert SEND_MS == 1_760_000_000_000
-    for kind in KINDS:
-        delivery = await one_answer(kind, Reply(429, headers={"retry-after": asked}))
-        assert delivery.kind is DEFERRED
-        assert least_ms <= delivery.retry_after_ms <= most_ms
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        for kind in KINDS:
+            delivery = await one_answer(kind, Reply(429, headers={"retry-after": asked}))
+            assert delivery.kind is DEFERRED
+            assert least_ms <= delivery.retry_after_ms <= most_ms
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 async def test_g9_the_pauses_of_the_limit_on_one_person_grow_from_hours() -> None:
@@ -351,6 +378,65 @@ async def test_trouble_of_the_provider_rests_the_transport_and_one_letter_tries_
         ticks.ns += 60_000_000_000
         await post(transport, letter_for(SMS, 3))
         assert transport.free() == 32
+        await transport.close()
+
+
+async def test_what_was_called_before_the_trouble_says_nothing_of_what_is_after_it() -> None:
+    """A call that was slow may neither end the rest, nor count as another trouble."""
+    replies = {
+        "1": Reply(503), "2": sms_error(400, 21610), "3": Reply(503), "4": sms_error(400, 21610)
+    }  # fmt: skip
+
+    def decide(call: Call) -> Reply:
+        name = call.fields["Body"]
+        return msgspec.structs.replace(replies[name], delay_ms=100 * (int(name) - 1))
+
+    ticks = Ticks()
+    async with open_sink(decide=decide) as sink:
+        transport = transport_to(sink, SMS, now_ns=ticks)
+        sending = [
+            asyncio.create_task(post(transport, letter_for(SMS, text=name))) for name in replies
+        ]
+        await sending[0]
+        assert transport.free() == 0
+        ticks.ns += 1_000_000_000
+        for task in sending[1:]:
+            await task
+        assert transport.free() == 1, "one letter sees whether it is over"
+        await post(transport, letter_for(SMS, text="2"))
+        assert transport.free() == 32
+        await transport.close()
+
+
+@pytest.mark.parametrize(("asked", "rest_s"), [("30", 30), ("86400", 60), ("0", 1)])
+async def test_the_transport_rests_as_long_as_the_provider_asks(asked: str, rest_s: int) -> None:
+    """A minute at most: no answer may shut a sender for a day."""
+    ticks = Ticks()
+    async with open_sink(decide=lambda _: sms_error(429, 20429, retry_after=asked)) as sink:
+        transport = transport_to(sink, SMS, now_ns=ticks)
+        await post(transport, letter_for(SMS))
+        ticks.ns += (rest_s - 1) * 1_000_000_000
+        assert transport.free() == 0
+        ticks.ns += 1_000_000_000
+        assert transport.free() == 1
+        await transport.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "reply", [Reply(manner=Manner.NEVER), Reply(manner=Manner.DROP), Reply(200, b"<html>")]
+)
+async def test_r48_a_provider_that_gives_no_answer_is_not_fed_with_what_is_due(
+    kind: SenderKind, reply: Reply
+) -> None:
+    """R48: what is held comes back by hand only, so one message at a time is put at risk."""
+    if kind is WEBHOOK and reply.manner is Manner.WHOLE:
+        return
+    async with open_sink(decide=lambda _: reply) as sink:
+        transport = transport_to(sink, kind, timeout_ms=200)
+        (delivery,) = await post(transport, letter_for(kind))
+        assert delivery.kind is UNKNOWN
+        assert transport.free() == 0
         await transport.close()
 
 

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -20,9 +20,14 @@ import aiosmtplib
 import pytest
 import uvloop
 
+from core.bounds import HOUR_MS
+from core.engine.settlement import ATTEMPTS_MAX
 from core.errors import InvalidField
+from core.registry.senders import Sender, SenderKind
 from core.sending import Delivery, Letter
 from senders import backoff
+from senders.credentials import Secrets
+from senders.making import TransportMaker
 from senders.smtp import SmtpTransport, Tls
 from senders.smtp_sink import Answer, Behaviour, SmtpSink
 from tests.letters import make_channel, make_letter
@@ -349,6 +354,60 @@ async def test_a_refused_connection_defers_for_longer_each_time(open_both: Open)
     assert transport.free() == 16
 
 
+async def test_an_outage_of_minutes_does_not_use_up_the_attempts_of_a_letter() -> None:
+    """At first a letter comes back as soon as the server may; put off again, by its own attempts."""
+    for number in range(5):
+        transport = SmtpTransport("127.0.0.1", 1)
+        waits_ms = []
+        for attempts in range(ATTEMPTS_MAX - 1):
+            letter = make_letter(number, attempts=attempts)
+            (delivery,) = await transport.send([(letter, b"x\r\n")])
+            assert delivery.kind is Kind.DEFERRED
+            waits_ms.append(delivery.retry_after_ms)
+            transport._connect_from = 0.0
+        assert waits_ms[0] <= 2 * backoff.RECONNECT_FIRST_MS
+        assert sum(waits_ms) > 6 * HOUR_MS
+        await transport.close()
+
+
+async def test_an_address_that_is_down_leads_to_the_next_one(open_both: Open) -> None:
+    asked: list[str] = []
+
+    async def addresses_of(host: str) -> Sequence[str]:
+        asked.append(host)
+        return ["127.0.0.2", "127.0.0.1"]
+
+    transport, sink = await open_both(addresses_of=addresses_of, host="mail.shop.example")
+    assert kinds(await transport.send(letters(1, transport))) == [Kind.ACCEPTED]
+    assert asked == ["mail.shop.example"]
+    await sink.close()
+    await asyncio.sleep(0.05)
+    (delivery,) = await transport.send(letters(1, transport))
+    assert (delivery.kind, delivery.detail) == (Kind.DEFERRED, "connect: ECONNREFUSED")
+
+
+@pytest.mark.parametrize(
+    "found", [["127.0.0.1"], ["::ffff:127.0.0.1", "10.0.0.1"], ["fec0::1"], []]
+)
+async def test_p25_mail_servers_of_accounts_are_public_ones(found: list[str]) -> None:
+    """P25: what is connected to is the address that was looked at, whatever the name leads to."""
+
+    async def resolve(_: str) -> Sequence[str]:
+        return found
+
+    async with foreign_server(b"220 x\r\n") as port:
+        maker = TransportMaker(Secrets(environment={}), resolve=resolve)
+        for host in ("mail.shop.example", "127.0.0.1", "127.1"):
+            sender = Sender(
+                account="acme", id="relay", kind=SenderKind.SMTP, endpoint=f"smtp://{host}:{port}"
+            )
+            transport = maker.make(sender)
+            letter = make_letter()
+            (delivery,) = await transport.send([(letter, transport.prepare(letter))])
+            assert (delivery.kind, delivery.detail) == (Kind.DEFERRED, "connect: no public address")
+            await transport.close()
+
+
 async def test_a_restarted_server_is_found_again_without_loss(open_both: Open) -> None:
     transport, sink = await open_both()
     assert kinds(await transport.send(letters(4, transport))) == [Kind.ACCEPTED] * 4
@@ -449,6 +508,7 @@ async def test_login_under_tls(
     transport, sink = await open_both(
         mood, tls=tls, context=client, user="u", password=password, host="localhost"
     )
+    assert password not in repr(vars(transport))
     deliveries = await transport.send(letters(20, transport))
     if password == "wrong":
         assert kinds(deliveries) == [Kind.DEFERRED] * 20
@@ -468,6 +528,16 @@ async def test_a_stranger_s_certificate_gets_no_letter(
     (delivery,) = await transport.send(letters(1, transport))
     assert delivery.kind is Kind.DEFERRED
     assert delivery.detail == "TLS: CERTIFICATE_VERIFY_FAILED"
+
+
+async def test_the_authorities_of_the_system_are_read_once_for_all_senders() -> None:
+    """They take a megabyte and 40 ms: a thousand senders would stop the daemon."""
+    first, second = (SmtpTransport("127.0.0.1", 1, tls=Tls.STARTTLS) for _ in range(2))
+    context = first._server.context
+    assert context is second._server.context
+    assert context is not None
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
 
 
 async def test_a_server_without_starttls_gets_no_letter(open_both: Open) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from core.bounds import DAY_MS
 from core.model import Cart, Contact, Event, Item, Medium, Money, Order, Purpose, Shipment
+from core.registry.branding import Branding
 from core.registry.resources import Channel
 from core.registry.rule_parts import EmailSender
 from core.sending import Letter
@@ -20,6 +21,15 @@ UNSUBSCRIBE_URL: Final = "https://mail.kaesehaus.example/u/k3jd92ms0a"
 CONFIRM_URL: Final = "https://mail.kaesehaus.example/c/8sk2la01xz"
 CART_URL: Final = "https://kaesehaus.example/cart/c-204"
 TRACKING_URL: Final = "https://track.example/?no=JD014600003828&lang=x"
+LOGO_URL: Final = "https://kaesehaus.example/logo.svg"
+BRANDING: Final = Branding(
+    logo_url=LOGO_URL,
+    accent_color="#f2b705",
+    shop_url="https://kaesehaus.example/",
+    imprint="Käsehaus GmbH\nMarktstraße 7, 10115 Berlin, Deutschland\n"
+    "Amtsgericht Charlottenburg, HRB 12345\nUSt-IdNr. DE123456789",
+    support_email="hilfe@kaesehaus.example",
+)
 OWN_TEXT: Final = (
     "your tasting box {{order}} is packed, {{first_name}}.\n\n"
     "Keep the soft cheeses cool & let them breathe for an hour before you serve them."

@@ -17,6 +17,7 @@ import tempfile
 from email.policy import default as modern
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -39,6 +40,12 @@ PICTURES: Final = (
     "https://pictures.example/1.svg", "https://pictures.example/2.svg",
     "https://pictures.example/3.svg",
 )  # fmt: skip
+LOGO: Final = "data:image/svg+xml," + quote(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 172 48' width='172' height='48'>"
+    "<path d='M4 38 L26 8 L48 38 Z' fill='#f2b705'/><circle cx='22' cy='31' r='3' fill='#fff'/>"
+    "<circle cx='32' cy='33' r='2' fill='#fff'/><text x='58' y='33' font-family='Georgia, serif' "
+    "font-size='28' fill='#3b2f1e'>Käsehaus</text></svg>"
+)
 DRAWN: Final = (
     gallery.picture("#fdf0d0", "<circle cx='36' cy='38' r='22' fill='#e9a820'/>"
                     "<circle cx='29' cy='33' r='4' fill='#f6c95c'/>"
@@ -59,6 +66,8 @@ class Shot(msgspec.Struct, frozen=True):
     is_dark: bool = False
     has_pictures: bool = False
     has_review_link: bool = True
+    is_branded: bool = True
+    """The shop has set its branding."""
 
     @property
     def name(self) -> str:
@@ -69,16 +78,16 @@ class Shot(msgspec.Struct, frozen=True):
 
 CHOSEN: Final = (
     Shot("standard-service-review", "en", WIDE),
-    Shot("standard-service-review", "de", NARROW, has_review_link=False),
+    Shot("standard-service-review", "de", NARROW, has_review_link=False, is_branded=False),
     Shot("standard-product-review", "de", WIDE, has_pictures=True),
     Shot("standard-product-review", "fr", NARROW, is_dark=True, has_pictures=True),
     Shot("combined-review", "es", NARROW, has_pictures=True),
     Shot("abandoned-cart", "en", NARROW, has_pictures=True),
     Shot("abandoned-cart", "en", WIDE, is_dark=True, has_pictures=True),
     Shot("abandoned-cart-last", "pl", NARROW),
-    Shot("payment-received", "fr", NARROW),
+    Shot("payment-received", "fr", NARROW, is_branded=False),
     Shot("order-shipped", "de", WIDE),
-    Shot("order-shipped", "pt", NARROW, is_dark=True),
+    Shot("order-shipped", "pt", NARROW, is_dark=True, is_branded=False),
     Shot("first-purchase-thanks", "es", NARROW),
     Shot("frequent-buyer", "pl", NARROW),
     Shot("win-back", "pt", NARROW),
@@ -91,8 +100,9 @@ def page(shot: Shot) -> str:
     """Return the HTML part of a message, as a mail program would show it."""
     template = EMAIL_TEMPLATES[shot.template]
     letter = gallery.letter(
-        template, shot.language, images=PICTURES if shot.has_pictures else ("", "", "")
-    )
+        template, shot.language, images=PICTURES if shot.has_pictures else ("", "", ""),
+        channel=gallery.channel(branding=gallery.BRANDING if shot.is_branded else None),
+    )  # fmt: skip
     if not shot.has_review_link:
         letter.review_url = ""
 
@@ -105,6 +115,7 @@ def page(shot: Shot) -> str:
     made = str(part.get_content())
     for address, drawn in zip(PICTURES, DRAWN, strict=True):
         made = made.replace(address, drawn)
+    made = made.replace(gallery.LOGO_URL, LOGO)
     if shot.is_dark:
         # What a reader with a dark screen gets, without one.
         made = made.replace("@media (prefers-color-scheme: dark)", "@media all")

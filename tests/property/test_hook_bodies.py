@@ -9,8 +9,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.hooks import plain, twilio, whatsapp
-from control.hooks.heard import Garbage, Heard
+from control.public.hooks import plain, twilio, whatsapp
+from control.public.hooks.heard import Garbage, Heard
 from core.contact_ports import FeedbackKind
 from core.engine.stop_words import stop_word
 

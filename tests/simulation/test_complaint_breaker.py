@@ -124,6 +124,7 @@ async def test_it_can_be_switched_off_and_on(store: Store) -> None:
         assert tripped(shop) == [Medium.EMAIL]
         await buy(shop, "ana")
         assert await stand(shop, "ana") == HELD
+        assert shop.engine.stats.deferred == {WaitReason.COMPLAINTS: 1}
         await shop.registry.update_channel(new_channel("madrid", complaint_breaker=off))
         await shop.engine.advance_to(shop.clock.now_ms())
         assert await stand(shop, "ana") == SENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from core.model import (
     State,
     Suppression,
 )
+from core.partitions import partition_of
 from core.ports import Store
 from core.registry.blocks import Block, BlockKind
 from core.registry.rule_parts import Action, Step, Wait
@@ -294,6 +296,45 @@ async def test_g7_a_stop_word_ends_what_waits_for_the_phone(
         assert [letter.medium for letter in shop.post.letters] == [EMAIL, SMS][: 2 - ended]
 
 
+async def test_g7_a_stop_word_that_is_told_again_unsubscribes_once(store: Store) -> None:
+    """g7, R17: known by its id, so that what was said since stands; another message is another word."""
+    async with open_shop(store) as shop:
+        key = await identified(shop)
+        book, inbox = shop.engine.consents, shop.engine.inbox
+        for _ in range(2):
+            done = await inbox.receive(ACCOUNT, PHONE, "stop", SMS, message_id="SM1")
+            assert done.written is not None
+            assert len(done.written.contact_keys) == 2
+        phone_key = done.written.contact_keys[0]
+        assert len(await book.history(phone_key, 0, 99)) == 4, "told once, kept once"
+        await shop.until("2026-03-02 12:00")
+        await book.grant(ACCOUNT, BY_EMAIL, said(medium=SMS, document=PROOF))
+        again = await inbox.receive(ACCOUNT, PHONE, "stop", SMS, message_id="SM1")
+        assert (again.word, again.may_confirm) == ("stop", False)
+        review = [view for view in await book.list(ACCOUNT, key) if view.purpose == REVIEW]
+        assert [view.status for view in review] == [ConsentStatus.CONFIRMED]
+        await inbox.receive(ACCOUNT, PHONE, "stop", SMS, message_id="SM2")
+        review = [view for view in await book.list(ACCOUNT, key) if view.purpose == REVIEW]
+        assert [view.status for view in review] == [ConsentStatus.WITHDRAWN]
+
+
+async def test_g7_a_stop_word_that_was_written_in_part_is_finished(store: Store) -> None:
+    """g7, R4: the daemon died between the phone and who has it; the provider comes again."""
+    async with open_shop(store) as shop:
+        key = await identified(shop)
+        book, inbox = shop.engine.consents, shop.engine.inbox
+        document = ConsentDocument(method="stop-word", request_id="SM1")
+        told = said(medium=SMS, document=document)
+        phone_key = book.reach.phone_key(ACCOUNT, PHONE)
+        lines = [book.line(ACCOUNT, ConsentStatus.WITHDRAWN, told)]
+        partition = partition_of(phone_key, store.meta.partition_count)
+        await store.write_consents(partition, phone_key, lines, shop.clock.now_ms())
+        await inbox.receive(ACCOUNT, PHONE, "stop", SMS, message_id="SM1", validate_only=True)
+        assert await book.suppressions(key) == []
+        await inbox.receive(ACCOUNT, PHONE, "stop", SMS, message_id="SM1")
+        assert {view.purpose for view in await book.suppressions(key)} == {REVIEW, MARKETING}
+
+
 async def test_who_stops_by_e_mail_has_stopped_for_their_phone(store: Store) -> None:
     """R4: a withdrawal of SMS by e-mail reaches the phone's own record, and the household; one of
     e-mail does not."""
@@ -338,11 +379,12 @@ async def test_a_grant_by_phone_is_for_whom_it_stands_for(store: Store) -> None:
 
 
 async def asked(
-    shop: Shop, *, days: int = 7, purpose: int = REVIEW, channel: str = "", **fields: object
-) -> Requested:
-    statement = said(purpose, EMAIL, channel_name=channel, document=PROOF)
+    shop: Shop, *, days: int = 7, purpose: int = REVIEW, medium: int = EMAIL, channel: str = "",
+    validate_only: bool = False, **fields: object,
+) -> Requested:  # fmt: skip
+    statement = said(purpose, medium, channel_name=channel, document=PROOF)
     request = Request(BY_EMAIL, statement, days * DAY_MS, "es", **fields)  # type: ignore[arg-type]
-    return await shop.engine.opt_in.request(ACCOUNT, request)
+    return await shop.engine.opt_in.request(ACCOUNT, request, validate_only=validate_only)
 
 
 async def confirm(shop: Shop, token: str) -> int:
@@ -487,9 +529,42 @@ async def test_forms_cannot_be_used_to_pester(store: Store) -> None:
             await shop.until(f"2026-03-01 {10 + hour}:00")
         with pytest.raises(LimitExceeded):
             await asked(shop)
-        await asked(shop, purpose=MARKETING)
         await shop.until("2026-03-02 09:00")
         await asked(shop)
+
+
+async def test_no_choice_of_scopes_pesters_more(store: Store) -> None:
+    """g3: whoever is written to has chosen neither purpose nor channel; a medium of its own has its own
+    five, but mails go to one address."""
+    async with open_shop(store) as shop:
+        shop.engine.opt_in.link_of = lambda token: f"https://mail.shop.example/c/{token}"
+        forms = ["", *[await shop.add_channel(f"form-{number}") for number in range(3)]]
+        places = [(purpose, form) for purpose in (REVIEW, MARKETING) for form in forms]
+        for purpose, form in places[:5]:
+            await asked(shop, purpose=purpose, channel=form)
+        for purpose, form in places:
+            for validate_only in (True, False):
+                with pytest.raises(LimitExceeded, match="for this medium 5 times"):
+                    await asked(shop, purpose=purpose, channel=form, validate_only=validate_only)
+        key = await shop.engine.consents.reach.contact_key(ACCOUNT, BY_EMAIL)
+        assert len(await shop.engine.consents.history(key, 0, 100)) == 5, "a refusal writes nothing"
+        await asked(shop, medium=SMS)
+        with pytest.raises(LimitExceeded, match="5 times"):
+            await asked(shop, medium=SMS, sends=True, sender_name=MADRID)
+        await shop.until("2026-03-02 09:00")
+        await asked(shop, medium=SMS, sends=True, sender_name=MADRID)
+
+
+async def test_requests_of_one_instant_are_all_counted(store: Store) -> None:
+    """g3: a form that is sent a hundred times at once."""
+    async with open_shop(store) as shop:
+        answers = await asyncio.gather(
+            *(asked(shop, purpose=(REVIEW, MARKETING)[n % 2]) for n in range(20)),
+            return_exceptions=True,
+        )
+        refused = [answer for answer in answers if isinstance(answer, LimitExceeded)]
+        assert (len(refused), len(answers)) == (15, 20)
+        assert sum(isinstance(answer, Requested) for answer in answers) == 5
 
 
 async def test_the_same_request_is_made_once(store: Store) -> None:
@@ -578,3 +653,45 @@ async def test_r12_what_was_claimed_is_named(store: Store, monkeypatch: pytest.M
         assert {letter.delivery_id for letter in shop.post.letters} == {
             member.hex() for member in flying
         }, "and nothing else has gone out, no reminder either"
+
+
+# --- reading back ---------------------------------------------------------------------------------
+
+
+async def test_evidence_is_looked_for_from_the_newest_line_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log grows with every statement that is repeated; what stands is read without all of it."""
+    async with open_shop(store) as shop:
+        book = shop.engine.consents
+        old = ConsentDocument(collection_point="the first form")
+        await book.grant(ACCOUNT, BY_EMAIL, said(MARKETING, document=old))
+        lines = [
+            book.line(
+                ACCOUNT, ConsentStatus.CONFIRMED, said(document=ConsentDocument(method=f"{n}"))
+            )
+            for n in range(2_500)
+        ]
+        for at in range(0, len(lines), 100):
+            await book.write(ACCOUNT, BY_EMAIL, lines[at : at + 100])
+        key = await book.reach.contact_key(ACCOUNT, BY_EMAIL)
+        read = 0
+        consent_log = store.consent_log
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal read
+            found = await consent_log(*args, **kwargs)
+            read += len(found)
+            return found
+
+        monkeypatch.setattr(store, "consent_log", counted)
+        view = await book.one(ACCOUNT, key, lines[0])
+        assert (view.proof and view.proof.method, read) == ("2499", 100), "of several the newest"
+        await book.suppress(ACCOUNT, BY_EMAIL, said(document=old), Suppression.BLOCKED)
+        assert read == 200
+        # What was said long ago is found as well, each line read once.
+        read = 0
+        views = {view.purpose: view for view in await book.list(ACCOUNT, key)}
+        told = views[MARKETING].proof
+        assert told is not None
+        assert (told.collection_point, read) == ("the first form", 2_502)

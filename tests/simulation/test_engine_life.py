@@ -10,6 +10,7 @@ from core import bounds
 from core.engine.consents import Statement
 from core.engine.explain_parts import DUE_GATES, STAGES, Gate
 from core.engine.reach import Whom
+from core.engine.settlement import ATTEMPTS_MAX
 from core.errors import EventIdReused, FailedPrecondition, InvalidField, NotFound
 from core.model import (
     ConsentStatus,
@@ -279,6 +280,17 @@ async def test_r48_a_held_unknown_outcome_ends_and_plans_no_reminder(store: Stor
     """B17."""
     async with open_shop(store, holds_unknown=True) as shop:
         shop.post.answers[ANA] = [UNKNOWN]
+        await shop.publish(shop.event())
+        await shop.until("2026-04-30 00:00")
+        assert await shop.ends() == {(State.UNKNOWN, Reason.OUTCOME_UNKNOWN): 1}
+
+
+async def test_r48_an_unknown_outcome_that_cannot_be_tried_again_is_no_failure(
+    store: Store,
+) -> None:
+    """R48: it may have arrived: "not sent" would be wrong, and a dead letter could be replayed."""
+    async with open_shop(store) as shop:
+        shop.post.answers[ANA] = [UNKNOWN] * ATTEMPTS_MAX
         await shop.publish(shop.event())
         await shop.until("2026-04-30 00:00")
         assert await shop.ends() == {(State.UNKNOWN, Reason.OUTCOME_UNKNOWN): 1}

@@ -201,6 +201,7 @@ async def test_lag_into_the_night_waits_for_the_morning(store: Store) -> None:
         assert shop.mails() == []
         view = await shop.engine.reader.get(ACCOUNT, answer.members[0])
         assert view.reference.wait == WaitReason.QUIET_HOURS
+        assert shop.engine.stats.deferred == {WaitReason.QUIET_HOURS: 1}
         await shop.until("2026-03-04 00:00")
         assert [at for at, *_ in shop.mails()] == ["2026-03-03 05:00"]
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from core.bounds import DAY_MS, MINUTE_MS
 from core.engine.dead_letters import DeadLetter
-from core.engine.dispatch import PUZZLED_MAX
 from core.engine.engine import Engine
+from core.engine.puzzles import TRIES_MAX
 from core.errors import FailedPrecondition, InvalidField
 from core.model import Medium, Purpose, Reason, State
 from core.ports import Store
@@ -124,7 +124,7 @@ async def test_what_can_never_be_judged_fails_in_the_end(
         await shop.publish(shop.event(order="1"), shop.event(order="2", email="poison@s.example"))
         await shop.until("2026-03-02 09:00")
         assert await shop.ends() == {SENT: 1, (State.FAILED, Reason.INTERNAL_ERROR): 1}
-        assert PUZZLED_MAX < looks <= PUZZLED_MAX + 2
+        assert TRIES_MAX < looks <= TRIES_MAX + 2
         assert [letter.view.detail.order_reference for letter in await dead(shop)] == ["2"]
 
 

@@ -139,6 +139,17 @@ async def test_a_combined_request_may_want_a_text_about_products_only(store: Sto
         await shop.publish(written(shop, token, id="review-2", review=about_goods))
 
 
+async def test_a_review_is_about_what_its_link_asks(store: Store) -> None:
+    """B36, R38: another kind would end the wrong reminder, and need no text."""
+    rule = review_rule(review=STRICT)
+    async with open_shop(store, rule=rule, review_page_url=PAGE) as shop:
+        token = token_of(await sent(shop))
+        error = await refused(shop, written(shop, token, review={"kind": Family.PRODUCT_REVIEW}))
+        assert (isinstance(error, InvalidField), error.field) == (True, "event.review.kind")
+        assert "SERVICE" in error.message
+        assert (await states(shop))[1][0] == State.SCHEDULED
+
+
 async def test_what_went_back_is_not_to_be_reviewed(store: Store) -> None:
     """R39."""
     async with open_shop(store, rules=combined(), review_page_url=PAGE) as shop:

@@ -61,7 +61,7 @@ async def test_what_finds_no_room_waits_and_goes_when_there_is_some(store: Store
         await shop.engine.advance_to(shop.clock.now_ms())
         assert len(shop.post.sent) == 3
         assert await waiting(shop, 8) == [(WaitReason.VOLUME, 0)] * 5
-        assert shop.engine.stats.deferred_by_volume == 5
+        assert shop.engine.stats.deferred[WaitReason.VOLUME] == 5
         await shop.until("2026-03-02 09:00")
         assert await shop.ends() == {SENT: 8}
         assert most_in_a_window([at for at, *_ in shop.post.sent], HOUR_MS) == 3

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from control.hooks import plain, twilio, whatsapp
-from control.hooks.heard import ITEMS_MAX, Garbage, Heard
+from control.public.hooks import plain, twilio, whatsapp
+from control.public.hooks.heard import ITEMS_MAX, Garbage, Heard
 from core.contact_ports import FeedbackKind as Kind
 from core.errors import InvalidField
 from core.model import Medium
@@ -126,7 +126,8 @@ def test_a_status_of_another_message_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("fields", "phone", "text", "medium"),
     [
-        ({"From": "+34600000001", "Body": " Stop! "}, "+34600000001", " Stop! ", Medium.SMS),
+        ({"From": "+34600000001", "Body": " Stop! ", "MessageSid": "SM1"}, "+34600000001", " Stop! ",
+         Medium.SMS),
         ({"From": "whatsapp:+34600000001", "Body": "x"}, "+34600000001", "x", Medium.WHATSAPP),
         ({"From": "+34600000001", "Body": "no más", "OptOutType": "STOP"}, "+34600000001", "STOP",
          Medium.SMS),
@@ -141,6 +142,7 @@ def test_what_somebody_wrote_by_twilio(
     heard = twilio.heard({}, [*fields.items(), ("SmsStatus", "received")])
     (message,) = heard.messages
     assert (message.phone, message.text, message.medium) == (phone, text, medium)
+    assert message.id == fields.get("MessageSid", "")
 
 
 def test_a_short_code_is_nobody() -> None:
@@ -245,6 +247,7 @@ def test_what_somebody_wrote_by_whatsapp(message: dict[str, Any]) -> None:
     (found,) = whatsapp.heard(call({"messages": [told]}), NUMBER).messages
     assert (found.phone, found.text) == ("+34600000001", "STOP")
     assert (found.medium, found.time_ms) == (Medium.WHATSAPP, 1_750_000_000_000)
+    assert found.id == "wamid.2"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"entry": {}}', b"\xff", b"[" * 5_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from core.model import Family, Medium
 from core.registry.contents import Content, ContentTemplate, SmsParts, content_for
 from senders.contents.formats import Moment, money
+from senders.contents.messages import page_source
 from senders.contents.plain_text import text_of
 
 DAY_MS = 86_400_000
@@ -19,6 +21,12 @@ DAY_MS = 86_400_000
     [
         ("<p>One</p><p>Two</p>", "One\n\nTwo\n"),
         ("a<br>b<div>c</div>", "a\nb\nc\n"),
+        ("a<br/>b<BR />c", "a\nb\nc\n"),
+        ("<head><title>x</title><body>the head need not be ended", "the head need not be ended\n"),
+        ("<style>a > b {}</STYLE >y<script>if (a<b) '</p>'</script>z", "yz\n"),
+        ("a<!-- x > y --> b<!doctype html> c < d", "a b c < d\n"),
+        ("<IMG ALT='a > b' src=x><a HREF=https://x.example>y</a>", "a > by: https://x.example\n"),
+        ("what does not <b end='", "what does not\n"),
         ('<a href="https://x.example/{{ id }}">Go {{ a }}</a>',
          "Go {{ a }}: https://x.example/{{ id }}\n"),
         ('<a href="https://x.example">https://x.example</a>', "https://x.example\n"),
@@ -34,6 +42,32 @@ DAY_MS = 86_400_000
 def test_a_page_becomes_text(html: str, text: str) -> None:
     """A20."""
     assert text_of(html).lstrip() == text.lstrip()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "<!", "</a", "</", "<?", "<a ", "<a a=", "<a a a=b ", "<a b='", "<svg/", "<body", "<td> ",
+     "<b> ", "<p> \t", "&", "&#", "<![CDATA[", "<script>", "<style></style", "<title></x>",
+     "<div style='display:none'>", "<body {{ locale }} "],
+)  # fmt: skip
+def test_no_page_takes_long_to_read(piece: str) -> None:
+    """C23: pages come from outside and are read where every message waits. A parser that looks for the
+    end of an element again and again takes minutes for one of these."""
+    page = (piece * 100_000)[:99_000]
+    started = time.perf_counter()
+    text_of(page)
+    text_of(page[:50_000] + "</title>" * 6_000)
+    page_source(page)
+    # It takes 0.1 s at most; wide, because whoever measures here shares the machine with others.
+    assert time.perf_counter() - started < 1.5
+
+
+def test_the_preheader_stands_in_the_body_whatever_its_attributes() -> None:
+    for opening in ("<body>", '<BODY class="a" style="x">', '<body lang="{{ locale }}">'):
+        page = f"<!doctype html><html>{opening}<p>Hi</p></body></html>"
+        source = page_source(page)
+        assert f"{opening}{{{{ _preheader }}}}<p>" in source
+        assert "</p>{{ _unsubscribe }}</body>" in source
 
 
 def test_money_and_dates_are_written_by_locale() -> None:

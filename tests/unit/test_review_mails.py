@@ -31,7 +31,7 @@ def parts(letter: Letter) -> dict[str, str]:
 def test_a28_the_link_stands_in_text_and_markup(language: str) -> None:
     """A28."""
     found, label = parts(letter(language)), LANGUAGES[language].review
-    assert f"{label}:\n{URL}\n" in found["plain"].replace("\r\n", "\n")
+    assert f"{label}{LANGUAGES[language].colon}\n{URL}\n" in found["plain"].replace("\r\n", "\n")
     assert f'<a href="{URL.replace("&", "&amp;")}"' in found["html"]
     assert LANGUAGES[language].tracking not in found["plain"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
+from email import message_from_bytes
+from email.policy import default as modern
 
 import pytest
 
 from core import bounds
 from core.errors import InvalidField, RenderingFailed
-from core.model import Event, Family, Medium
+from core.model import Event, Family, Medium, Money
 from core.registry.contents import Content, ContentTemplate, EmailParts
 from senders.contents import checking, trial
 from senders.contents.compiled import Program
@@ -160,6 +162,120 @@ def test_values_are_escaped_in_pages_and_nowhere_else() -> None:
     ):  # fmt: skip
         assert "<i>" not in filled(source, event), source
         assert "<p>" not in filled(source, event), source
+
+
+@pytest.mark.parametrize(
+    ("source", "right"),
+    [
+        ("{{ 'Dear ' | append: contact.last_name }}!", "Dear !"),
+        ("{{ 'you' | prepend: contact.last_name }}", "you"),
+        ("{{ contact.last_name | slice: 0, 2 }}|{{ contact.last_name | reverse }}", "|"),
+        ("{{ 'a long text' | truncate: 6, contact.last_name }}", "a l..."),
+        ("{{ 'two words' | truncatewords: attributes.nothing }}", "two words"),
+        ("{{ order.items | map: 'brand' }}", ""),
+        ("{{ order.items | map: 'brand' | join: ',' }}", ","),
+        ("{{ attributes.mixed }}|{{ attributes.mixed | join: ' ' }}", "a2true|a 2 true "),
+        ("{{ attributes.mixed | sort | join: ' ' }}", "2 a true "),
+        ("{{ order.items | sort: 'brand' | size }}", "2"),
+        ("{{ attributes.whole }} {{ attributes.whole | append: 'x' }}", "250 250x"),
+        ("{{ attributes.whole | times: 2 }} {{ attributes.half | plus: 1 }}", "500 3.5"),
+        ("{{ true | append: false }}", "truefalse"),
+        ("{{ attributes.early | date_local }}|{{ attributes.late | time_local }}",
+         "0001-01-01T00:00:00+23:00|9999-12-31T23:59:59-23:00"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_empty_whatever_is_done_with_it(source: str, right: str) -> None:
+    """C26: nobody is greeted as "None", and no message fails because of what an event does not have.
+    Whole numbers of events have no decimals."""
+    event = make_event(first_name="Ana", items=("Mug", "Pot"))
+    event.contact.last_name = ""
+    event.attributes = {
+        "whole": 250.0, "half": 2.5, "mixed": ["a", 2.0, True, None],
+        "early": "0001-01-01T00:00:00+23:00", "late": "9999-12-31T23:59:59-23:00",
+    }  # fmt: skip
+    assert filled(source, event, is_html=False) == right
+
+
+def test_amounts_are_numbers_to_reckon_with() -> None:
+    """C26."""
+    event = make_event(items=("Mug", "Pot"))
+    assert event.order is not None
+    event.order.total = Money("EUR", 54, 500_000_000)
+    for item, units in zip(event.order.items, (30, 4), strict=True):
+        item.price = Money("EUR", units)
+    for source, right in (
+        ("{% if order.total > 50 %}free{% endif %}", "free"),
+        ("{{ order.total | minus: 4.5 }}", "50"),
+        ("{{ order.items | sort: 'price' | map: 'name' | join: ' ' }}", "Pot Mug"),
+        ("{{ order.items | sum: 'price' | money: 'EUR' }}", "34,00\xa0€"),
+        ("{{ order.total }} {{ order.total.amount }} {{ order.total.currency }}",
+         "54,50\xa0€ 54.5 EUR"),
+    ):  # fmt: skip
+        assert (
+            filled(source, event, is_html=False)
+            .replace("€\xa034,00", "34,00\xa0€")
+            .replace("€\xa054,50", "54,50\xa0€")
+            == right
+        )
+
+
+def test_what_a_template_assigns_stands_for_its_own_value() -> None:
+    """C21: also where the name is that of a variable, and in an output without filters."""
+    for source, right in (
+        ("{% assign review_url = 'https://x.example/?utm=1' %}{{ review_url }}",
+         "https://x.example/?utm=1"),
+        ("{% capture locale %}<i>{% endcapture %}{{ locale }}", "<i>"),
+        ("{{ locale }}{% if locale %}{% assign locale = 'fr' %}{% endif %} {{ locale }}", "de-AT fr"),
+        ("{% assign shop = 'x,y' | split: ',' %}{{ shop[1] }}", "y"),
+    ):  # fmt: skip
+        assert filled(source) == right
+
+
+def test_plain_outputs_are_paid_for_too() -> None:
+    """D1: what needs no library writes into the same message."""
+    event = make_event(first_name="x" * 60_000)
+    with pytest.raises(RenderingFailed, match="too long"):
+        filled("{{ contact.first_name }}" * 10, event)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("{{ 'a' | upcase: 1 }}", "column 10: upcase takes 0 arguments"),
+        ("{{ 5 | modulo }}", "modulo takes 1 arguments"),
+        ("{% if is_reminder %}{{ 5 | replace: 1, 2, 3 }}{% endif %}", "replace takes 1 to 2"),
+        ("{{ 'a' | truncate: length: 5 }}", "truncate has no argument 'length'"),
+    ],
+)
+def test_a_filter_that_cannot_run_is_refused_even_where_it_is_not_tried_out(
+    source: str, says: str
+) -> None:
+    """C23: a branch for reminders would fail weeks later."""
+    with pytest.raises(InvalidField, match=says):
+        checking.parsed(source, field="html", is_html=True, chars_max=100_000)
+    assert filled("{{ is_reminder | default: 'x', allow_false: true }}") == "false"
+
+
+def test_a_comment_about_the_link_is_no_way_to_unsubscribe() -> None:
+    """g2: the line is left out only where the template shows the link itself."""
+    for html, count in (
+        ("<p>Hi</p>{% comment %}no unsubscribe_url here{% endcomment %}", 1),
+        ("<p>Hi unsubscribe_url</p>", 1),
+        ("<p><a href='{{ unsubscribe_url }}'>Stop</a></p>", 1),
+    ):
+        parts = EmailParts(subject="Hi", html=html)
+        template = ContentTemplate(
+            account="acme", id="t", medium=Medium.EMAIL, families=(Family.NOTIFICATION,),
+            contents=(Content("de", parts),), default_locale="de",
+        )  # fmt: skip
+        raw = Mail(unsubscribe_url=lambda _: "https://u.example/1").render(
+            make_letter(content=template)
+        )
+        message = message_from_bytes(raw, policy=modern)
+        for subtype in ("plain", "html"):
+            part = message.get_body((subtype,))
+            assert part is not None
+            assert str(part.get_content()).count("https://u.example/1") == count, (html, subtype)
 
 
 def test_a_message_whose_template_costs_too_much_fails_and_says_why() -> None:

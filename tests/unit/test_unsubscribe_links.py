@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from control.unsubscribe.links import UnsubscribeLinks
+from control.public.links import UnsubscribeLinks
 from core.engine.unsubscribe_tokens import UnsubscribeTokens
 from core.model import Medium, Purpose
 from tests.letters import make_channel, make_letter

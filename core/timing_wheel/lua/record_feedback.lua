@@ -14,12 +14,9 @@
 -- @include ../../antispam/lua/consent
 -- @include ../../antispam/lua/consent_log
 -- @include release
+-- @include heard
 -- @bound INVITATION_NOTES_MAX
-local DELIVERED, NOT_DELIVERED = 4, 5
-local HEARD_DELIVERED, HARD_BOUNCED, SOFT_BOUNCED, COMPLAINED = 1, 2, 3, 4
-local RESOLVED_SENT, RESOLVED_NOT_SENT = 9, 10
-local INVALID_RECIPIENT, TEMPORARY_RECIPIENT_ERROR, PARENT_NOT_DELIVERED = 97, 98, 42
-local NOTE, NOTE_FEEDBACK, FLAG_FOLLOW_UP = 17, 16, 2
+local COMPLAINED, FLAG_HOLD_UNKNOWN = 4, 1
 local now_ms, items = tonumber(ARGV[1]), ARGV[3]
 local out = {lines = {}, bodies = {}, deferred = {}}
 local notes, noted, heard = {}, {}, {}
@@ -44,52 +41,12 @@ local function note(member, kind, time)
   noted[member] = true
 end
 
--- Whether such a feedback can be meant for an invitation in this state.
-local function is_fit(state, kind)
+-- Whether such a feedback can be meant for an invitation in this state. Of one that may be in flight again
+-- nobody knows which attempt is meant.
+local function is_fit(state, flags, kind)
   if kind == RESOLVED_SENT or kind == RESOLVED_NOT_SENT then return state == UNKNOWN end
+  if state == IN_FLIGHT and flags % 2 == FLAG_HOLD_UNKNOWN then return true end
   return state >= SENT or (kind ~= HEARD_DELIVERED and kind ~= SOFT_BOUNCED)
-end
-
--- State and reason after the feedback; only what was handed over moves.
-local function moved(state, reason, kind, why)
-  if state ~= SENT and state ~= DELIVERED and state ~= UNKNOWN then return state, reason end
-  if kind == RESOLVED_SENT then return SENT, 0 end
-  if kind == RESOLVED_NOT_SENT then return NOT_DELIVERED, why > 0 and why or reason end
-  if kind == HARD_BOUNCED then return NOT_DELIVERED, why > 0 and why or INVALID_RECIPIENT end
-  if kind == SOFT_BOUNCED then return NOT_DELIVERED, why > 0 and why or TEMPORARY_RECIPIENT_ERROR end
-  if kind == HEARD_DELIVERED or state == UNKNOWN then return DELIVERED, 0 end
-  return state, reason
-end
-
--- Ends the later messages of the same run that wait.
-local function end_followers(rec, contact, at, ended)
-  local refs = rec.refs
-  local step, medium = byte(refs, at + 9, at + 10)
-  local from, run, body =
-    sub(refs, at + 14, at + 19), sub(refs, at + 40, at + 47), sub(refs, at + 64, at + 69)
-  for one = 1, #refs, REF do
-    if byte(refs, one + 6) == SCHEDULED and byte(refs, one + 9) > step
-      and byte(refs, one + 13) % (2 * FLAG_FOLLOW_UP) >= FLAG_FOLLOW_UP
-      and byte(refs, one + 10) == medium and sub(refs, one + 14, one + 19) == from
-      and sub(refs, one + 40, one + 47) == run and sub(refs, one + 64, one + 69) == body then
-      local member =
-        member_of(contact, (unpack_('<I6', refs, one)), (unpack_('<H', refs, one + 14)))
-      end_ref(rec, contact, one, CANCELLED, PARENT_NOT_DELIVERED, now_ms, out, member)
-      ended[#ended + 1] = member
-    end
-  end
-end
-
-local function move(rec, contact, at, kind, why, ended)
-  local was, reason = byte(rec.refs, at + 6, at + 7)
-  local state, to = moved(was, reason, kind, why)
-  if state == was and to == reason then return end
-  if was == UNKNOWN and kind ~= RESOLVED_NOT_SENT then count_sent(rec.refs, at) end
-  count('s:' .. was .. ':' .. reason, -1)
-  count_end(state, to)
-  rec.refs = sub(rec.refs, 1, at + 5) .. char(state, to) .. sub(rec.refs, at + 8)
-  rec.dirty = true
-  if state == NOT_DELIVERED then end_followers(rec, contact, at, ended) end
 end
 
 local function count_heard(refs, at, kind)
@@ -107,12 +64,13 @@ end
 local function hear(rec, contact, member, kind, why, time, lines, from)
   local at = rec and find_ref(rec, member)
   if not at then return answer(0, 0, {}, {}) end
-  local state = byte(rec.refs, at + 6)
-  if is_heard(member, kind) or not is_fit(state, kind) then return answer(state, 0, {}, {}) end
+  local state, flags = byte(rec.refs, at + 6), byte(rec.refs, at + 13)
+  if is_heard(member, kind) or not is_fit(state, flags, kind) then return answer(state, 0, {}, {}) end
   note(member, kind, time)
   count_heard(rec.refs, at, kind)
   local ended, flying = {}, {}
-  move(rec, contact, at, kind, why, ended)
+  mark_heard(rec, at)
+  move_heard(rec, contact, at, kind, why, now_ms, out, ended)
   if kind == RESOLVED_NOT_SENT then
     release_caps(rec, contact, at, member, now_ms, KEYS[7], out)
   end

@@ -1,15 +1,18 @@
 #!lua flags=
 -- Purpose: take back claims whose lease has run out. What may be sent twice waits again, what may
---   not (flag HOLD_UNKNOWN) ends UNKNOWN. Runs all the time, not only after a restart.
+--   not (flag HOLD_UNKNOWN) ends UNKNOWN, and so does what was heard of: then as what was heard says
+--   (R48). Runs all the time, not only after a restart.
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] bodies hash         KEYS[5] claims hash       KEYS[6] claim-deadlines zset
--- KEYS[7] deferred zset       KEYS[8] outcomes string of today
+-- KEYS[7] deferred zset       KEYS[8] outcomes string of today              KEYS[9] notes hash
+-- KEYS[10] traffic hash of today
 -- ARGV[1] now, epoch ms (business clock)                ARGV[2] lease clock now, ms
 -- ARGV[3] owner epoch         ARGV[4] owner nonce 8     ARGV[5] most claims taken back per call
 -- Returns: {0, answers} with 23 bytes an entry (member 16, state B, due I6), or {1} another owner
 -- Atomicity: a claim is taken back whole.
 -- Cost: O(entries of the claims + references of their contacts)
 -- @include record
+-- @include heard
 local OUTCOME_UNKNOWN, RETRY_WAIT, HOLD_UNKNOWN = 101, 2, 1
 local now_ms = tonumber(ARGV[1])
 local owner = redis.call('HMGET', KEYS[1], 'epoch', 'nonce')
@@ -45,9 +48,11 @@ local function take_back(member, token)
   end
   local refs = rec.refs
   local due, state = unpack_('<I6', refs, at + 20), SCHEDULED
-  if byte(refs, at + 13) % 2 == HOLD_UNKNOWN then
-    state = UNKNOWN
+  local was_heard = is_marked_heard(refs, at) and byte(refs, at + 7) == 0
+  if was_heard or byte(refs, at + 13) % 2 == HOLD_UNKNOWN then
     end_ref(rec, contact, at, UNKNOWN, OUTCOME_UNKNOWN, now_ms, out, member)
+    catch_up(rec, contact, at, member, KEYS[9], now_ms, out)
+    state = byte(rec.refs, at + 6)
   elseif byte(refs, at + 7) ~= 0 then
     -- An event has ended it in flight.
     state = CANCELLED
@@ -75,5 +80,6 @@ if #tokens > 0 then
   redis.call('HDEL', KEYS[5], unpack(tokens))
   redis.call('ZREM', KEYS[6], unpack(tokens))
 end
+write_traffic(KEYS[10])
 write_counts(KEYS[2])
 return {0, table.concat(answers)}

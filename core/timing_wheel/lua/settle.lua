@@ -1,6 +1,7 @@
 #!lua flags=
 -- Purpose: record how claimed entries went: outcome, reservations, next steps. Fenced by the claim
---   token, not by the owner's epoch (E2): knowledge of a send is taken from anyone who holds it.
+--   token, not by the owner's epoch (E2): knowledge of a send is taken from anyone who holds it. What
+--   was heard in flight is not undone by it (R48).
 -- KEYS[1] meta hash           KEYS[2] counters hash     KEYS[3] contacts hash
 -- KEYS[4] details hash        KEYS[5] bodies hash       KEYS[6] slots zset
 -- KEYS[7] near zset           KEYS[8] outcomes string of today
@@ -22,6 +23,7 @@
 -- @include birth
 -- @include release
 -- @include lease
+-- @include heard
 local ITEM = 28
 local UNTRIED, ERASED = 2, 44
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -75,6 +77,7 @@ local function settle(rec, contact, member, item, state, reason, flags, plans, a
   else
     local content = sub(items, item + 26, item + 27)
     end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits, content)
+    catch_up(rec, contact, at, member, KEYS[13], now_ms, out)
   end
   local woken = ''
   if flags % 2 == 1 then

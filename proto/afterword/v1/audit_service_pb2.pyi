@@ -42,7 +42,9 @@ class AuditEntry(_message.Message):
     method: _builtins.str
     """What was asked: "update_rule", "activate", "grant_consent"."""
     resource: _builtins.str
-    """Full name of what was changed; for what was done to a contact, of the contact or of its consent."""
+    """Full name of what was changed; for what was done to a contact, of the contact, of its consent or of
+    its invitation; for an import "accounts/{account}/contacts".
+    """
     target: _builtins.str
     """Full name of what the call named: activating a rule changes also the activation that it replaces."""
     revision: _builtins.int
@@ -52,7 +54,9 @@ class AuditEntry(_message.Message):
     text alone: what was compiled from it is large, and follows from it.
     """
     after_json: _builtins.str
-    """The document after; empty if it exists no more."""
+    """The document after; empty if it exists no more. For an import, how many lines of each kind were
+    written and how many refused, one entry for the whole call; for a resolution, its outcome.
+    """
     request_id: _builtins.str
     """The request's id, if it had one."""
     @_builtins.property
@@ -98,8 +102,9 @@ class ListAuditEntriesRequest(_message.Message):
     """"accounts/{account}"."""
     resource_prefix: _builtins.str
     """Only changes of resources whose full name begins so, or that were asked for by such a name:
-    "accounts/{account}/rules/ask". Empty: all of the configuration. What was done to contacts has a log
-    of its own: "accounts/{account}/contacts", or the name of one of them.
+    "accounts/{account}/rules/ask". Empty: all of the configuration. What was done to contacts and their
+    invitations has a log of its own: "accounts/{account}/contacts", "accounts/{account}/invitations", or
+    the name of one of them.
     """
     actor: _builtins.str
     """Only changes by this one. Empty: by all."""

@@ -27,9 +27,12 @@ if _version_not_supported:
 
 class AuditServiceStub(object):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
-    types and what the account has booked, and one for each thing an operator did to a contact. An entry
-    of the configuration is written in the same step as its change. Entries are kept for two years, and
-    at most 100,000 of the configuration and as many of contacts.
+    types and what the account has booked, and one for each thing that was done to a contact: consents
+    granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
+    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
+    configuration is written in the same step as its change, one about a contact right after it: a crash in
+    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
+    of the configuration and as many of contacts.
     """
 
     def __init__(self, channel):
@@ -47,9 +50,12 @@ class AuditServiceStub(object):
 
 class AuditServiceServicer(object):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
-    types and what the account has booked, and one for each thing an operator did to a contact. An entry
-    of the configuration is written in the same step as its change. Entries are kept for two years, and
-    at most 100,000 of the configuration and as many of contacts.
+    types and what the account has booked, and one for each thing that was done to a contact: consents
+    granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
+    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
+    configuration is written in the same step as its change, one about a contact right after it: a crash in
+    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
+    of the configuration and as many of contacts.
     """
 
     def ListAuditEntries(self, request, context):
@@ -77,9 +83,12 @@ def add_AuditServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
-    types and what the account has booked, and one for each thing an operator did to a contact. An entry
-    of the configuration is written in the same step as its change. Entries are kept for two years, and
-    at most 100,000 of the configuration and as many of contacts.
+    types and what the account has booked, and one for each thing that was done to a contact: consents
+    granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
+    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
+    configuration is written in the same step as its change, one about a contact right after it: a crash in
+    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
+    of the configuration and as many of contacts.
     """
 
     @staticmethod

@@ -28,9 +28,12 @@ GRPC_VERSION: str
 
 class AuditServiceStub:
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
-    types and what the account has booked, and one for each thing an operator did to a contact. An entry
-    of the configuration is written in the same step as its change. Entries are kept for two years, and
-    at most 100,000 of the configuration and as many of contacts.
+    types and what the account has booked, and one for each thing that was done to a contact: consents
+    granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
+    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
+    configuration is written in the same step as its change, one about a contact right after it: a crash in
+    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
+    of the configuration and as many of contacts.
     """
 
     @_typing.overload
@@ -43,9 +46,12 @@ class AuditServiceStub:
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
-    types and what the account has booked, and one for each thing an operator did to a contact. An entry
-    of the configuration is written in the same step as its change. Entries are kept for two years, and
-    at most 100,000 of the configuration and as many of contacts.
+    types and what the account has booked, and one for each thing that was done to a contact: consents
+    granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
+    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
+    configuration is written in the same step as its change, one about a contact right after it: a crash in
+    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
+    of the configuration and as many of contacts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -54,9 +60,12 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
-    types and what the account has booked, and one for each thing an operator did to a contact. An entry
-    of the configuration is written in the same step as its change. Entries are kept for two years, and
-    at most 100,000 of the configuration and as many of contacts.
+    types and what the account has booked, and one for each thing that was done to a contact: consents
+    granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
+    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
+    configuration is written in the same step as its change, one about a contact right after it: a crash in
+    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
+    of the configuration and as many of contacts.
     """
 
     @_abc_1.abstractmethod

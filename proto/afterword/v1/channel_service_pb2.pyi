@@ -205,6 +205,7 @@ class Channel(_message.Message):
     DIVERSION_SALT_FIELD_NUMBER: _builtins.int
     SENDERS_FIELD_NUMBER: _builtins.int
     REVIEW_PAGE_URL_FIELD_NUMBER: _builtins.int
+    BRANDING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"accounts/{account}/channels/{channel}"; the id matches [a-z][a-z0-9-]{0,62}."""
     display_name: _builtins.str
@@ -298,6 +299,10 @@ class Channel(_message.Message):
         transport; a rule that uses another medium is activated only where there is a sender for it.
         """
 
+    @_builtins.property
+    def branding(self) -> Global___Branding:
+        """How this channel's e-mails look, and its imprint. Unset: as they are shipped, without an imprint."""
+
     def __init__(
         self,
         *,
@@ -327,16 +332,65 @@ class Channel(_message.Message):
         diversion_salt: _builtins.str = ...,
         senders: _abc.Iterable[Global___Channel.MediumSender] | None = ...,
         review_page_url: _builtins.str = ...,
+        branding: Global___Branding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "complaint_breaker", b"complaint_breaker", "create_time", b"create_time", "diversion", b"diversion", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "branding", b"branding", "checkout_is_paid", b"checkout_is_paid", "complaint_breaker", b"complaint_breaker", "create_time", b"create_time", "diversion", b"diversion", "email_sender", b"email_sender", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "complaint_breaker", b"complaint_breaker", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "diversion", b"diversion", "diversion_salt", b"diversion_salt", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "review_page_url", b"review_page_url", "senders", b"senders", "time_zone", b"time_zone", "tripped_breakers", b"tripped_breakers", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid", "branding", b"branding", "checkout_is_paid", b"checkout_is_paid", "closed_dates", b"closed_dates", "complaint_breaker", b"complaint_breaker", "consent_mode", b"consent_mode", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "diversion", b"diversion", "diversion_salt", b"diversion_salt", "email_sender", b"email_sender", "etag", b"etag", "features", b"features", "history_scope", b"history_scope", "hours", b"hours", "locale", b"locale", "name", b"name", "order_statuses", b"order_statuses", "product_exclusivity", b"product_exclusivity", "region", b"region", "review_event_types_off", b"review_event_types_off", "review_page_url", b"review_page_url", "senders", b"senders", "time_zone", b"time_zone", "tripped_breakers", b"tripped_breakers", "update_time", b"update_time", "use_activation_date", b"use_activation_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkout_is_paid: _TypeAlias = _typing.Literal["checkout_is_paid"]  # noqa: Y015
     _WhichOneofArgType__checkout_is_paid: _TypeAlias = _typing.Literal["_checkout_is_paid", b"_checkout_is_paid"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__checkout_is_paid) -> _WhichOneofReturnType__checkout_is_paid | None: ...
 
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
+
+@_typing.final
+class Branding(_message.Message):
+    """What a shop's e-mails have of its own beside their words. Templates of ours show it; own ones reach it
+    as fields of `shop`. Every field may be left out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGO_URL_FIELD_NUMBER: _builtins.int
+    ACCENT_COLOR_FIELD_NUMBER: _builtins.int
+    SHOP_URL_FIELD_NUMBER: _builtins.int
+    IMPRINT_FIELD_NUMBER: _builtins.int
+    SUPPORT_EMAIL_FIELD_NUMBER: _builtins.int
+    logo_url: _builtins.str
+    """A picture at the head of e-mails: an https address in plain ASCII, at most 500 characters. The
+    channel's display name stands in where pictures are not loaded; without a logo it stands there itself.
+    """
+    accent_color: _builtins.str
+    """Colour of the button and of the edge above the words, "#rrggbb". What is written on the button is white
+    or black, whichever can be read on it.
+    """
+    shop_url: _builtins.str
+    """Where the shop is, an https address in plain ASCII, at most 500 characters. E-mails to customers link to
+    it; where they have no other button, as those that win back, a button leads there.
+    """
+    imprint: _builtins.str
+    """Who writes, as the law of many countries asks of every commercial e-mail: company, address, register,
+    tax number. Plain text, at most 12 lines and 1,000 characters.
+    """
+    support_email: _builtins.str
+    """Where people turn to with questions."""
+    def __init__(
+        self,
+        *,
+        logo_url: _builtins.str = ...,
+        accent_color: _builtins.str = ...,
+        shop_url: _builtins.str = ...,
+        imprint: _builtins.str = ...,
+        support_email: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accent_color", b"accent_color", "imprint", b"imprint", "logo_url", b"logo_url", "shop_url", b"shop_url", "support_email", b"support_email"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Branding: _TypeAlias = Branding  # noqa: Y015
 
 @_typing.final
 class Diversion(_message.Message):

@@ -87,7 +87,7 @@ class Consent(_message.Message):
     purpose: _types_pb2.Purpose.ValueType
     """For which purpose."""
     medium: _types_pb2.Medium.ValueType
-    """For which medium."""
+    """For which medium; unset: all, which only a consent to DATA_FORWARDING can be."""
     channel: _builtins.str
     """"accounts/{account}/channels/{channel}"; empty: the whole account."""
     state: Global___Consent.State.ValueType
@@ -488,7 +488,9 @@ class GrantConsentRequest(_message.Message):
     purpose: _types_pb2.Purpose.ValueType
     """REVIEW, MARKETING or DATA_FORWARDING."""
     medium: _types_pb2.Medium.ValueType
-    """For which medium."""
+    """For which medium. Required, except for DATA_FORWARDING: unset it is then about all media, and what is
+    told of one of them goes before it.
+    """
     channel: _builtins.str
     """"accounts/{account}/channels/{channel}"; empty: the whole account."""
     collection_point: _builtins.str
@@ -583,7 +585,9 @@ class WithdrawConsentRequest(_message.Message):
     purpose: _types_pb2.Purpose.ValueType
     """Which purpose."""
     medium: _types_pb2.Medium.ValueType
-    """Which medium."""
+    """Which medium. Required, except for DATA_FORWARDING: unset it is then about all media, also those for
+    which a consent of their own was given before.
+    """
     channel: _builtins.str
     """"accounts/{account}/channels/{channel}"; empty: the whole account."""
     request_id: _builtins.str
@@ -837,7 +841,9 @@ class RequestConsentRequest(_message.Message):
     purpose: _types_pb2.Purpose.ValueType
     """REVIEW, MARKETING or DATA_FORWARDING."""
     medium: _types_pb2.Medium.ValueType
-    """For which medium."""
+    """For which medium; the mail goes by e-mail in any case. Required, except for DATA_FORWARDING, as in
+    GrantConsentRequest.
+    """
     channel: _builtins.str
     """"accounts/{account}/channels/{channel}"; empty: the whole account."""
     collection_point: _builtins.str

@@ -175,8 +175,8 @@ class ConsentServiceServicer(object):
         """Asks for a consent that the contact confirms by a link (double opt-in): PENDING until then. What needs
         it is planned meanwhile and decided when it is due.
         Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown channel; FAILED_PRECONDITION if a mail is to be
-        sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of one consent
-        in 24 hours.
+        sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of a contact
+        over one medium in 24 hours, whichever purposes and channels they are for; with `send`, over all media.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,8 +61,8 @@ class ConsentServiceStub:
     """Asks for a consent that the contact confirms by a link (double opt-in): PENDING until then. What needs
     it is planned meanwhile and decided when it is due.
     Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown channel; FAILED_PRECONDITION if a mail is to be
-    sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of one consent
-    in 24 hours.
+    sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of a contact
+    over one medium in 24 hours, whichever purposes and channels they are for; with `send`, over all media.
     """
     ConfirmConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.ConfirmConsentRequest, _consent_service_pb2.Consent]
     """Confirms a consent by the token of its request. Confirming twice is harmless.
@@ -130,8 +130,8 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """Asks for a consent that the contact confirms by a link (double opt-in): PENDING until then. What needs
     it is planned meanwhile and decided when it is due.
     Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown channel; FAILED_PRECONDITION if a mail is to be
-    sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of one consent
-    in 24 hours.
+    sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of a contact
+    over one medium in 24 hours, whichever purposes and channels they are for; with `send`, over all media.
     """
     ConfirmConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ConfirmConsentRequest, _consent_service_pb2.Consent]  # type: ignore[assignment]
     """Confirms a consent by the token of its request. Confirming twice is harmless.
@@ -232,8 +232,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for a consent that the contact confirms by a link (double opt-in): PENDING until then. What needs
         it is planned meanwhile and decided when it is due.
         Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown channel; FAILED_PRECONDITION if a mail is to be
-        sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of one consent
-        in 24 hours.
+        sent and there are no links (`public.url`); RESOURCE_EXHAUSTED for more than 5 requests of a contact
+        over one medium in 24 hours, whichever purposes and channels they are for; with `send`, over all media.
         """
 
     @_abc_1.abstractmethod

@@ -481,8 +481,9 @@ class Review(_message.Message):
     """Whether it has a text."""
     link_token: _builtins.str
     """The token of the review link that it was written by, for type review_submitted. It says which request
-    was answered: `kind`, `order.reference` and the contact may be left out. A review without a text is
-    refused (naming `review.has_comment`) where the request takes none without. Not kept.
+    was answered: `kind`, `order.reference` and the contact may be left out. A review of another kind than
+    was asked about is refused (naming `review.kind`), and one without a text (naming `review.has_comment`)
+    where the request takes none without. Not kept.
     """
     def __init__(
         self,

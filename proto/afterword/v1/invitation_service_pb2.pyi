@@ -1322,7 +1322,7 @@ class CreateInvitationRequest(_message.Message):
     subject: _builtins.str
     """Subject line and text as in actions of rules."""
     body: _builtins.str
-    """The text, as in actions of rules."""
+    """The text, as in actions of rules; over every medium with all placeholders that an SMS may have."""
     allow_repeat: _builtins.bool
     """Ask although the order was asked about before."""
     validate_only: _builtins.bool

@@ -71,9 +71,11 @@ class Platform(_message.Message):
         MEDIUM_FIELD_NUMBER: _builtins.int
         TEMPLATE_FIELD_NUMBER: _builtins.int
         medium: _types_pb2.Medium.ValueType
-        """Over which medium; there are templates for EMAIL only."""
+        """Over which medium. Those that are shipped are for EMAIL."""
         template: _builtins.str
-        """Id of a template for review requests."""
+        """Id of a template for all that is reviewed there; an own one goes before a shipped one of the same
+        id.
+        """
         def __init__(
             self,
             *,

@@ -848,8 +848,8 @@ class Action(_message.Message):
     medium: _types_pb2.Medium.ValueType
     """Over which medium. All but EMAIL need a sender of the channel before the rule can be activated there."""
     subject: _builtins.str
-    """Subject line, at most 250 characters, no line breaks. May contain {{order}}, {{first_name}} and
-    {{shop}}. Empty: the default subject of the family.
+    """Subject line, at most 250 characters, no line breaks. May contain {{order}}, {{first_name}}, {{shop}},
+    {{carrier}} and {{tracking_number}}. Empty: the default subject of the family.
     """
     recipient: Global___Action.Recipient.ValueType
     """To whom it goes."""
@@ -866,8 +866,7 @@ class Action(_message.Message):
     body: _builtins.str
     """The text, for templates that leave it open, at most 2,000 characters; placeholders as in the
     subject, paragraphs by empty lines. SMS: the text, of at most 10 segments before placeholders are
-    filled; also with {{products}}, {{link}}, {{carrier}} and {{expected_date}}; empty: the default of the
-    family.
+    filled; also with {{products}}, {{link}} and {{expected_date}}; empty: the default of the family.
     """
     @_builtins.property
     def wait(self) -> Global___Wait:

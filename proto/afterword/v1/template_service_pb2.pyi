@@ -883,6 +883,7 @@ class PreviewTemplateResponse(_message.Message):
     TEMPLATE_REVISION_FIELD_NUMBER: _builtins.int
     WHATSAPP_TEMPLATE_FIELD_NUMBER: _builtins.int
     WHATSAPP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    WHATSAPP_LANGUAGE_FIELD_NUMBER: _builtins.int
     template: _builtins.str
     """"templates/{template}": what was in force."""
     subject: _builtins.str
@@ -907,9 +908,13 @@ class PreviewTemplateResponse(_message.Message):
     """Of an own template: the revision that was rendered."""
     whatsapp_template: _builtins.str
     """WhatsApp: the approved template that is called."""
+    whatsapp_language: _builtins.str
+    """WhatsApp: the language of the approved template, as the provider has it: "en", "pt_BR"."""
     @_builtins.property
     def whatsapp_parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """WhatsApp: what fills it."""
+        """WhatsApp: what fills it, in its order. There is no other text: inside the 24 hours after somebody
+        wrote, too, the approved template is sent.
+        """
 
     def __init__(
         self,
@@ -926,10 +931,11 @@ class PreviewTemplateResponse(_message.Message):
         template_revision: _builtins.int = ...,
         whatsapp_template: _builtins.str = ...,
         whatsapp_parameters: _abc.Iterable[_builtins.str] | None = ...,
+        whatsapp_language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["html", b"html", "language", b"language", "preheader", b"preheader", "sender", b"sender", "sms_encoding", b"sms_encoding", "sms_segments", b"sms_segments", "subject", b"subject", "template", b"template", "template_revision", b"template_revision", "text", b"text", "whatsapp_parameters", b"whatsapp_parameters", "whatsapp_template", b"whatsapp_template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["html", b"html", "language", b"language", "preheader", b"preheader", "sender", b"sender", "sms_encoding", b"sms_encoding", "sms_segments", b"sms_segments", "subject", b"subject", "template", b"template", "template_revision", b"template_revision", "text", b"text", "whatsapp_language", b"whatsapp_language", "whatsapp_parameters", b"whatsapp_parameters", "whatsapp_template", b"whatsapp_template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

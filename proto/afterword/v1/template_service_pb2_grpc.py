@@ -128,7 +128,8 @@ class TemplateServiceServicer(object):
 
     def DeleteTemplate(self, request, context):
         """Removes an own template with its revisions.
-        Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it.
+        Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it,
+        or a rule named it so lately that reminders of review requests may repeat it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

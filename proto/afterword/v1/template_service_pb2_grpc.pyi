@@ -61,7 +61,8 @@ class TemplateServiceStub:
     """
     DeleteTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.DeleteTemplateRequest, _empty_pb2.Empty]
     """Removes an own template with its revisions.
-    Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it.
+    Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it,
+    or a rule named it so lately that reminders of review requests may repeat it.
     """
     ListTemplateRevisions: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.ListTemplateRevisionsRequest, _template_service_pb2.ListTemplateRevisionsResponse]
     """Lists the revisions of an own template that are kept, newest first: 64, or 1 MiB of former ones.
@@ -110,7 +111,8 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
     """
     DeleteTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.DeleteTemplateRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes an own template with its revisions.
-    Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it.
+    Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it,
+    or a rule named it so lately that reminders of review requests may repeat it.
     """
     ListTemplateRevisions: _aio.UnaryUnaryMultiCallable[_template_service_pb2.ListTemplateRevisionsRequest, _template_service_pb2.ListTemplateRevisionsResponse]  # type: ignore[assignment]
     """Lists the revisions of an own template that are kept, newest first: 64, or 1 MiB of former ones.
@@ -186,7 +188,8 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Removes an own template with its revisions.
-        Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it.
+        Errors: NOT_FOUND; ABORTED as UpdateTemplate; FAILED_PRECONDITION if a rule or platform names it,
+        or a rule named it so lately that reminders of review requests may repeat it.
         """
 
     @_abc_1.abstractmethod

@@ -20,12 +20,11 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import parse_qs
 
-from control.unsubscribe import page
-from control.unsubscribe.answer import FIELDS_MAX, FORM, HTML, RETRY, Answer
-from control.unsubscribe.request import Request
-from control.unsubscribe.words import page_language
+from control.public import page
+from control.public.answer import HTML, RETRY, Answer, form_of
+from control.public.request import Request
+from control.public.words import page_language
 from core.engine.consent_tokens import ConsentTicket
 from core.engine.double_opt_in import DoubleOptIn
 from core.engine.patience import patiently
@@ -101,10 +100,4 @@ class ConfirmPages:
 
 def _is_confirming(request: Request) -> bool:
     """Return whether a POST is that of the page's form."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        return False
-    try:
-        fields = parse_qs(request.body.decode("latin-1"), max_num_fields=FIELDS_MAX)
-    except ValueError:
-        return False
-    return fields.get(page.CONFIRM_FIELD) == [page.CONFIRM_VALUE]
+    return form_of(request).get(page.CONFIRM_FIELD) == [page.CONFIRM_VALUE]

@@ -16,6 +16,8 @@ from core.model import Medium
 
 ITEMS_MAX: Final = 1_000
 """Of one call."""
+ID_CHARS_MAX: Final = 256
+"""Of a message's id; a longer one is cut."""
 
 _MEMBER: Final = re.compile(r"[0-9a-f]{32}")
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -34,6 +36,8 @@ class Message(msgspec.Struct, frozen=True):
     medium: Medium
     time_ms: int = 0
     """0: now."""
+    id: str = ""
+    """The provider's, by which a message that comes again is known; "": there is none."""
 
 
 class Heard(msgspec.Struct):

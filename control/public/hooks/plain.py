@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from control.hooks.heard import ITEMS_MAX, Garbage, Heard, member_of_delivery
+from control.public.hooks.heard import ITEMS_MAX, Garbage, Heard, member_of_delivery
 from core.bounds import MINUTE_MS, SECOND_MS
 from core.contact_ports import FeedbackKind
 from core.engine.feedback import Told

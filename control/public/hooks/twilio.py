@@ -1,12 +1,13 @@
 """Twilio's calls: status callbacks and messages that came in.
 
 Decides: what is signed, and what each status and error code says of a message.
-Never: which token signs (`control/hooks/desk.py`).
+Never: which token signs (`control/public/hooks/desk.py`).
 
     X-Twilio-Signature = base64 of HMAC-SHA1(auth token, URL + each name and value, names in order)
 
 The URL is the one that was called, query included: our delivery id in it is signed with it. There is no
-time in the form, so a call that is repeated is taken again; what it says of a message counts once.
+time in the form, so a call that is repeated is taken again; what it says of a message counts once, and
+so does a message that came in, by its id.
 
 Source: the provider's "Webhooks security" and "Track the message status of outbound messages".
 """
@@ -19,7 +20,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from control.hooks.heard import Garbage, Heard, Message, member_of_delivery, phone_of
+from control.public.hooks.heard import (
+    ID_CHARS_MAX,
+    Garbage,
+    Heard,
+    Message,
+    member_of_delivery,
+    phone_of,
+)
 from core.contact_ports import FeedbackKind
 from core.engine.feedback import Told
 from core.model import Medium
@@ -124,4 +132,5 @@ def _written(told: Mapping[str, str]) -> Heard:
         return Heard(ignored_count=1)
     # Where the provider keeps a list of stop words of its own, it says so of what it took for one.
     text = "STOP" if told.get("OptOutType") == "STOP" else told["Body"]
-    return Heard(messages=[Message(phone, text[:TEXT_CHARS_MAX], medium)])
+    known_by = (told.get("MessageSid") or told.get("SmsSid") or "")[:ID_CHARS_MAX]
+    return Heard(messages=[Message(phone, text[:TEXT_CHARS_MAX], medium, id=known_by)])

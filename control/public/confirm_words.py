@@ -1,7 +1,7 @@
 """The words of the page on which a consent is confirmed, in the languages of the e-mails.
 
 Decides: what the page says. What is consented to has its words from the unsubscribe page
-(`control/unsubscribe/words.py`), so that both call it the same.
+(`control/public/words.py`), so that both call it the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from senders.languages import LANGUAGES
+from senders.typography import typeset_all
 
 
 class ConfirmWords(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class ConfirmWords(msgspec.Struct, frozen=True):
     over: str
 
 
-CONFIRM_WORDS: Mapping[str, ConfirmWords] = {
+_WRITTEN: Mapping[str, ConfirmWords] = {
     "en": ConfirmWords(
         title="Confirm your consent",
         question="Would you like to receive this {by}?",
@@ -75,7 +76,7 @@ CONFIRM_WORDS: Mapping[str, ConfirmWords] = {
     "pl": ConfirmWords(
         title="Potwierdź zgodę",
         question="Czy chcesz to otrzymywać {by}?",
-        question_of_shop="Czy chcesz to otrzymywać od {shop} {by}?",
+        question_of_shop="Czy chcesz to otrzymywać od sklepu {shop} {by}?",
         forwarding="Czy Twoje dane mogą zostać przekazane platformie z opiniami?",
         button="Tak, potwierdzam",
         done="Dziękujemy. Twoja zgoda została potwierdzona.",
@@ -89,11 +90,15 @@ CONFIRM_WORDS: Mapping[str, ConfirmWords] = {
         question_of_shop="Deseja receber isto de {shop} {by}?",
         forwarding="Os seus dados podem ser transmitidos a uma plataforma de avaliações?",
         button="Sim, confirmo",
-        done="Obrigado. O seu consentimento está confirmado.",
+        done="Feito. O seu consentimento está confirmado.",
         revoke="Pode retirá-lo a qualquer momento.",
         over="Esta ligação já não é válida. Expirou, ou há uma mais recente. Se ainda quiser, "
         "inscreva-se de novo.",
     ),
+}
+
+CONFIRM_WORDS: Mapping[str, ConfirmWords] = {
+    language: typeset_all(words, language) for language, words in _WRITTEN.items()
 }
 
 assert CONFIRM_WORDS.keys() == LANGUAGES.keys(), "the page speaks what the e-mails speak"

@@ -1,8 +1,8 @@
 """The WhatsApp Cloud API's calls: the handshake, statuses, and messages that came in.
 
 Decides: what is signed, and what each status and error code says of a message.
-Never: which secret signs (`control/hooks/desk.py`), or anything of the 24 hours after a message: only
-approved templates are sent.
+Never: which secret signs (`control/public/hooks/desk.py`), or anything of the 24 hours after a message:
+only approved templates are sent.
 
     X-Hub-Signature-256 = "sha256=" and hexadecimal HMAC-SHA256(app secret, body)
 
@@ -17,7 +17,15 @@ from typing import Any, Final
 
 import orjson
 
-from control.hooks.heard import ITEMS_MAX, Garbage, Heard, Message, member_of_delivery, phone_of
+from control.public.hooks.heard import (
+    ID_CHARS_MAX,
+    ITEMS_MAX,
+    Garbage,
+    Heard,
+    Message,
+    member_of_delivery,
+    phone_of,
+)
 from core.bounds import SECOND_MS
 from core.contact_ports import FeedbackKind
 from core.engine.feedback import Told
@@ -123,7 +131,10 @@ def _add_message(found: Heard, message: dict[str, Any]) -> None:
     phone, text = phone_of(f"+{message.get('from')}"), _text(message)
     if phone and text:
         time_ms = _time_ms(message.get("timestamp"))
-        found.messages.append(Message(phone, text[:TEXT_CHARS_MAX], Medium.WHATSAPP, time_ms))
+        given = message.get("id")
+        known_by = given[:ID_CHARS_MAX] if isinstance(given, str) else ""
+        text = text[:TEXT_CHARS_MAX]
+        found.messages.append(Message(phone, text, Medium.WHATSAPP, time_ms, known_by))
     else:
         found.ignored_count += 1
 

@@ -1,16 +1,16 @@
 """What people and providers reach over HTTP: unsubscribing, where POST does it and GET only shows a page
-(RFC 8058), confirming a consent (`control/unsubscribe/confirmation.py`), and the routes given.
+(RFC 8058), confirming a consent (`control/public/confirmation.py`), and the routes given.
 
 Decides: what each request is answered, and how many withdrawals a second there may be.
-Never: asks who it is or sets a cookie; unsubscribes or confirms on GET or HEAD, which scanners of links
-send; serves any other page, so that it may face the internet, where the metrics may not.
+Never: asks who it is or sets a cookie; changes anything on GET or HEAD, which scanners of links send;
+serves any other page, so that it may face the internet, where the metrics may not.
 
     POST /u/<token>                  one-click, whatever the body: the default; text/plain
     POST /u/<token>  scope=...       from the page, with a choice; the page, telling what was done
     GET  /u/<token>                  the page
     any  /c/<token>                  see `confirmation.py`
     any  /r/<token>                  see `clicks.py`
-    any  /hooks/...                  see `control/hooks/desk.py`
+    any  /hooks/...                  see `control/public/hooks/desk.py`
 
 Invariants:
 1. 200 to a POST means that the withdrawal is on record, as durably as the store keeps anything.
@@ -27,22 +27,21 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qs
 
 from control.listener import Listener
 from control.pace import Pace
-from control.unsubscribe import page
-from control.unsubscribe.answer import FIELDS_MAX, FORM, HTML, RETRY, Answer, Route, plain, wire
-from control.unsubscribe.confirmation import ConfirmPages
-from control.unsubscribe.links import CONFIRM_PATH, PATH, base_path
-from control.unsubscribe.request import (
+from control.public import page
+from control.public.answer import HTML, RETRY, Answer, Route, form_of, plain, wire
+from control.public.confirmation import ConfirmPages
+from control.public.links import CONFIRM_PATH, PATH, base_path
+from control.public.request import (
     BODY_BYTES_MAX,
     HEAD_BYTES_MAX,
     BadRequest,
     Request,
     read_request,
 )
-from control.unsubscribe.words import page_language
+from control.public.words import page_language
 from core.engine.double_opt_in import DoubleOptIn
 from core.engine.unsubscribe import Choice, Unsubscriber, Way
 from core.engine.unsubscribe_tokens import Ticket
@@ -59,7 +58,7 @@ WITHDRAWALS_PER_SECOND: Final = 200
 WITHDRAWALS_AT_ONCE: Final = 400
 
 
-class UnsubscribeServer:
+class PublicServer:
     """Answers the links in messages.
 
     Args:
@@ -130,7 +129,7 @@ class UnsubscribeServer:
             raise
         except Exception as error:
             # Its text might name somebody.
-            _LOG.error("a request to unsubscribe broke: %s", type(error).__name__)
+            _LOG.error("a request from outside broke: %s", type(error).__name__)
             answer = plain(HTTPStatus.INTERNAL_SERVER_ERROR)
         async with asyncio.timeout(WRITE_S):
             writer.write(wire(answer, has_body=has_body))
@@ -197,14 +196,7 @@ def _choice(request: Request, default: Choice) -> Choice | None:
     A mail program's POST (RFC 8058 3.2) is a form, a multipart form or nothing at all; only a plain
     form can be the page's. A choice that does not exist is none.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        return None
-    try:
-        fields = parse_qs(
-            request.body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS_MAX
-        )
-    except ValueError:
-        return None
+    fields = form_of(request)
     if "List-Unsubscribe" in fields or page.FIELD not in fields:
         return None
     return page.CHOICES.get(fields[page.FIELD][0], default)

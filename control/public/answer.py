@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
 import msgspec
 
-from control.unsubscribe import page
-from control.unsubscribe.request import Request
+from control.public import page
+from control.public.request import Request
 
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
@@ -34,6 +35,17 @@ class Answer(msgspec.Struct, frozen=True):
     language: str = ""
     header: str = ""
     """A further line."""
+
+
+def form_of(request: Request) -> dict[str, list[str]]:
+    """Return the fields of a plain form, {} of anything else."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        return {}
+    try:
+        text = request.body.decode("latin-1")
+        return parse_qs(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return {}
 
 
 def plain(status: HTTPStatus, header: str = "") -> Answer:

@@ -1,5 +1,5 @@
-"""The pages of links as HTML, to unsubscribe and to confirm: one form, no script, nothing loaded from
-anywhere.
+"""The pages of links as HTML, to unsubscribe, to confirm, and to go on to a review: one form at most,
+nothing loaded from anywhere, and one script, by which the last tells that somebody has seen it.
 
 Decides: its markup, and the headers that keep it to itself.
 Never: shows an address or a name, or anything about whom a link belongs to.
@@ -14,8 +14,9 @@ import base64
 import html
 from hashlib import sha256
 
-from control.unsubscribe.confirm_words import CONFIRM_WORDS
-from control.unsubscribe.words import WORDS, Words
+from control.public.confirm_words import CONFIRM_WORDS
+from control.public.review_words import REVIEW_WORDS
+from control.public.words import WORDS, Words
 from core.engine.unsubscribe import Choice
 from core.model import Purpose
 
@@ -36,16 +37,32 @@ _STYLE = (
     "label{display:block;padding:.6em 0}"
     "button{font:inherit;padding:.7em 1.5em;margin:1em 0;color:#fff;background:#0b4a8f;border:0;"
     "border-radius:.3em}"
-    "input:focus-visible,button:focus-visible{outline:3px solid #d97706;outline-offset:2px}"
+    "a{color:#0b4a8f}"
+    "input:focus-visible,a:focus-visible,button:focus-visible{outline:3px solid #d97706;"
+    "outline-offset:2px}"
 )
 
-_STYLE_HASH = base64.b64encode(sha256(_STYLE.encode()).digest()).decode("ascii")
+CLICK_FIELD, CLICK_VALUE = "clicked", "yes"
+"""Of what the page of a review link tells."""
+
+_SCRIPT = (
+    "function tell(){navigator.sendBeacon(location.href,"
+    f'new URLSearchParams("{CLICK_FIELD}={CLICK_VALUE}"))}}'
+    'if(document.prerendering)document.addEventListener("prerenderingchange",tell,{once:true});'
+    "else tell()"
+)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode('ascii')}'"
+
 
 HEADERS = (
     "Cache-Control: no-store\r\n"
     "Referrer-Policy: no-referrer\r\n"
-    f"Content-Security-Policy: default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
+    f"Content-Security-Policy: default-src 'none'; style-src {_hash(_STYLE)}; "
+    f"script-src {_hash(_SCRIPT)}; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'\r\n"
     "X-Content-Type-Options: nosniff\r\n"
     "X-Robots-Tag: noindex, nofollow\r\n"
 )
@@ -128,9 +145,25 @@ def unknown(language: str) -> str:
     return _page(language, [f"<p>{_escaped(WORDS[language].unknown)}</p>"])
 
 
+def onward(language: str, target: str) -> str:
+    """Return the page of a review link: it tells that somebody looks at it, and goes on at once.
+
+    Without scripts it goes on all the same, and without that there is a link.
+    """
+    words = REVIEW_WORDS[language]
+    lines = [
+        f"<p>{_escaped(words.wait)}</p>",
+        f'<p><a href="{_escaped(target)}">{_escaped(words.button)}</a></p>',
+        f"<script>{_SCRIPT}</script>",
+    ]
+    refresh = f'<meta http-equiv="refresh" content="0; url={_escaped(target)}">\n'
+    return _page(language, lines, words.title, refresh)
+
+
 def no_page(language: str) -> str:
-    """Return the page of a link that leads nowhere, or nowhere any more."""
-    return _page(language, [f"<p>{_escaped(WORDS[language].unknown)}</p>"], "404")
+    """Return the page of a review link that leads nowhere, or nowhere any more."""
+    words = REVIEW_WORDS[language]
+    return _page(language, [f"<p>{_escaped(words.over)}</p>"], words.title)
 
 
 def away(language: str) -> str:
@@ -148,13 +181,13 @@ def _labels(words: Words, purpose: int, shop: str) -> dict[Choice, str]:
     return labels | {Choice.EVERYTHING: words.everything}
 
 
-def _page(language: str, lines: list[str], title: str = "") -> str:
+def _page(language: str, lines: list[str], title: str = "", head: str = "") -> str:
     title = _escaped(title or WORDS[language].title)
     body = "\n".join(lines)
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"{head}<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
 

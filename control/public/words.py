@@ -1,7 +1,7 @@
 """The words of the unsubscribe page, in the languages of the e-mails.
 
 Decides: what the page says, and which language somebody reads.
-Never: where a word goes (`control/unsubscribe/page.py`).
+Never: where a word goes (`control/public/page.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from senders.languages import LANGUAGES
 from senders.templates import FALLBACK_LANGUAGE
+from senders.typography import typeset_all
 
 _RANGES_MAX = 16
 _RANGE = re.compile(
@@ -40,10 +41,10 @@ class Words(msgspec.Struct, frozen=True):
     away: str
 
 
-WORDS: Mapping[str, Words] = {
+_WRITTEN: Mapping[str, Words] = {
     "en": Words(
         title="Unsubscribe",
-        question="What would you no longer like to receive {by}?",
+        question="What would you like to stop receiving {by}?",
         by={1: "by e-mail", 2: "by SMS", 3: "by WhatsApp"},
         review="Requests for a review",
         marketing="Offers and news",
@@ -123,7 +124,7 @@ WORDS: Mapping[str, Words] = {
         marketing="Oferty i nowości",
         other="Wiadomości tego rodzaju",
         from_account="{kind}, ze wszystkich sklepów tego nadawcy",
-        from_shop="{kind}, tylko z {shop}",
+        from_shop="{kind}, tylko ze sklepu {shop}",
         everything="Wszystko: prośby o opinię, oferty i nowości, ze wszystkich sklepów tego nadawcy",
         button="Wypisz mnie",
         done="Gotowe. Nie otrzymasz już {by}:",
@@ -144,7 +145,7 @@ WORDS: Mapping[str, Words] = {
         from_shop="{kind}, apenas de {shop}",
         everything="Tudo: pedidos de avaliação, ofertas e novidades, de todas as lojas deste "
         "remetente",
-        button="Cancelar",
+        button="Cancelar a subscrição",
         done="Feito. Já não receberá {by}:",
         on_the_way="Uma mensagem que já vai a caminho ainda pode chegar.",
         kept="As mensagens sobre uma encomenda, como avisos de entrega, não são afetadas.",
@@ -152,6 +153,10 @@ WORDS: Mapping[str, Words] = {
         "mensagem.",
         away="Não funcionou. Tente novamente dentro de um minuto.",
     ),
+}
+
+WORDS: Mapping[str, Words] = {
+    language: typeset_all(words, language) for language, words in _WRITTEN.items()
 }
 
 assert WORDS.keys() == LANGUAGES.keys(), "the page speaks what the e-mails speak"

@@ -16,7 +16,9 @@ Never: does anything for a call that is not signed, or tells a stranger more tha
 
 Invariants:
 1. 200 means that what it says is on record, as durably as the store keeps anything.
-2. What is said again changes nothing; but a stop word unsubscribes again where its form has no time.
+2. What is said again changes nothing, whatever was said between: feedback is known by its message and
+   kind, a stop word by the id of what came in. Only where a form has neither id nor time, as Twilio's
+   without MessageSid, a stop word that is repeated unsubscribes again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -33,12 +35,13 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from control.hooks import plain, twilio, whatsapp
-from control.hooks.heard import Garbage, Heard, Message
 from control.pace import Pace
-from control.unsubscribe.answer import RETRY, TEXT, Answer
-from control.unsubscribe.answer import plain as plain_answer
-from control.unsubscribe.request import Request
+from control.public.answer import RETRY, TEXT, Answer
+from control.public.answer import plain as plain_answer
+from control.public.hooks import plain, twilio, whatsapp
+from control.public.hooks.heard import Garbage, Heard, Message
+from control.public.request import Request
+from core.bounds import MINUTE_MS
 from core.clock import Clock, SystemClock
 from core.engine.feedback import FeedbackBook, Outcome, Told
 from core.engine.patience import patiently
@@ -61,6 +64,8 @@ PATIENCE_MS: Final = 3_000
 EARLY_PAUSES_S: Final = (0.1, 0.3, 0.6, 1.0, 2.0)
 """How long a call is held whose message is still being handed over: providers are quick."""
 QUERY_FIELDS_MAX: Final = 32
+TOLD_EVERY_MS: Final = MINUTE_MS
+"""How often the log says that a hook has no secret: anybody can call any hook."""
 
 _PLACE: Final = re.compile(r"([a-z][a-z0-9-]{0,62})/([a-z][a-z0-9-]{0,62})/([a-z]{1,16})")
 _XML: Final = "text/xml; charset=utf-8"
@@ -93,12 +98,13 @@ class HookDesk:
         clock: the wall's, for the times of signatures.
         pace: of calls that are signed.
         work_s: how long one may take before the provider is told to come again.
+        early_pauses_s: after which a call is tried again whose message is still being handed over.
     """
 
     def __init__(
         self, public_url: str, registry: Registry, secrets: Secrets, feedback: FeedbackBook,
         inbox: Inbox, stats: Stats, *, clock: Clock | None = None, pace: Pace | None = None,
-        work_s: float = WORK_S,
+        work_s: float = WORK_S, early_pauses_s: Sequence[float] = EARLY_PAUSES_S,
     ) -> None:  # fmt: skip
         self._public_url = public_url.rstrip("/")
         self._registry = registry
@@ -109,7 +115,9 @@ class HookDesk:
         self._clock = clock or SystemClock()
         self._pace = pace or Pace(CALLS_PER_SECOND, CALLS_AT_ONCE, time.monotonic)
         self._work_s = work_s
+        self._early_pauses_s = early_pauses_s
         self._under_way = 0
+        self._told_ms = -TOLD_EVERY_MS
 
     async def answer(self, request: Request, rest: str) -> Answer:
         """Answer a call to what stands behind `PATH`."""
@@ -126,7 +134,8 @@ class HookDesk:
         if request.is_cut:
             return self._refused(form, "garbage", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if request.method != "POST" and not (form == "whatsapp" and request.method == "GET"):
-            return plain_answer(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: POST\r\n")
+            allowed = "GET, POST" if form == "whatsapp" else "POST"
+            return plain_answer(HTTPStatus.METHOD_NOT_ALLOWED, f"Allow: {allowed}\r\n")
         try:
             if request.method == "GET":
                 return self._handshake(account, name, request)
@@ -137,10 +146,17 @@ class HookDesk:
         except _Forged:
             return self._refused(form, "forged", HTTPStatus.UNAUTHORIZED)
         except (SecretMissing, InvalidField) as error:
-            # Told to the log alone: a stranger does not learn whether there is a secret.
-            _LOG.warning("the hook %s of account %s cannot be checked: %s", name, account, error)
+            self._tell(account, name, error)
             return self._refused(form, "forged", HTTPStatus.UNAUTHORIZED)
         return await self._taken(account, form, heard)
+
+    def _tell(self, account: str, name: str, error: Exception) -> None:
+        """Tell the log, and it alone: a stranger does not learn whether there is a secret, and fills no
+        disk with what is not there."""
+        now_ms = self._clock.now_ms()
+        if not 0 <= now_ms - self._told_ms < TOLD_EVERY_MS:
+            self._told_ms = now_ms
+            _LOG.warning("the hook %s of account %s cannot be checked: %s", name, account, error)
 
     def _count(self, form: str, what: str, count: int = 1) -> None:
         if count:
@@ -222,7 +238,7 @@ class HookDesk:
         for message in heard.messages:
             done["taken" if await self._receive(account, message) else "ignored"] += 1
         left = list(heard.told)
-        for pause_s in (*EARLY_PAUSES_S, None):
+        for pause_s in (*self._early_pauses_s, None):
             if not left:
                 break
             call = partial(self._feedback.record, account, left, actor=f"hook:{form}")
@@ -244,7 +260,7 @@ class HookDesk:
         """Take a message; return whether it was a stop word."""
         call = partial(
             self._inbox.receive, account, message.phone, message.text, int(message.medium), "",
-            message.time_ms,
+            message.time_ms, message_id=message.id,
         )  # fmt: skip
         return bool((await patiently(call, self._stats, PATIENCE_MS)).word)
 

@@ -19,9 +19,13 @@ import msgspec
 HEAD_BYTES_MAX: Final = 8 * 1024
 BODY_BYTES_MAX: Final = 64 * 1024
 DRAINED_BYTES_MAX: Final = 256 * 1024
+FRAMING_BYTES_MAX: Final = 64 * 1024
+"""Of a body in chunks, what is none of it: sizes, extensions, trailers."""
 
 _READ_BYTES: Final = 16 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VERSION = re.compile(r"HTTP/1\.[0-9]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -75,7 +79,10 @@ def _parsed(head: str) -> tuple[Request, int | None]:
     """Return the request and the length of its body, None if it comes in chunks."""
     line, *lines = head.split("\r\n")[:-2]
     parts = line.split(" ")
-    if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or not _TOKEN.fullmatch(parts[0]):
+    if len(parts) != 3 or not _VERSION.fullmatch(parts[2]) or not _TOKEN.fullmatch(parts[0]):
+        raise BadRequest
+    if _CONTROLS.search(parts[1]) or any(_CONTROLS.search(each) for each in lines):
+        # A proxy may have read an end of line where we see none.
         raise BadRequest
     headers: dict[str, str] = {}
     framing: list[str] = []
@@ -123,9 +130,13 @@ async def _drain(reader: asyncio.StreamReader, length: int) -> None:
 
 
 async def _chunked(reader: asyncio.StreamReader, most: int) -> bytes | None:
-    body, total = bytearray(), 0
+    body, total, framing_bytes = bytearray(), 0, 0
     while True:
-        size = _number((await _line(reader)).partition(";")[0].strip(" \t"), 16)
+        line = await _line(reader)
+        framing_bytes += len(line) + 4
+        if framing_bytes > FRAMING_BYTES_MAX:
+            raise BadRequest
+        size = _number(line.partition(";")[0].strip(" \t"), 16)
         if not size:
             break
         total += size
@@ -138,10 +149,9 @@ async def _chunked(reader: asyncio.StreamReader, most: int) -> bytes | None:
             await _drain(reader, size)
         if await _line(reader):
             raise BadRequest
-    trailer_bytes = 0
     while line := await _line(reader):
-        trailer_bytes += len(line)
-        if trailer_bytes > HEAD_BYTES_MAX:
+        framing_bytes += len(line)
+        if framing_bytes > FRAMING_BYTES_MAX:
             raise BadRequest
     return bytes(body) if total <= most else None
 

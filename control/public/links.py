@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from control.unsubscribe.words import known_language
+from control.public.words import known_language
 from core.engine.unsubscribe_tokens import Ticket, UnsubscribeTokens
 from core.model import CONSENT_PURPOSES, Medium
 from core.sending import Letter

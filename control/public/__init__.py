@@ -1,0 +1,1 @@
+"""All that the internet reaches: the links in messages, and in `hooks` what providers call."""
