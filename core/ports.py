@@ -272,6 +272,8 @@ class Settlement(msgspec.Struct, frozen=True):
     """Revision of the rule whose content was sent, modulo 2**16; kept with what has ended (D1)."""
     was_tried: bool = True
     """False, with SCHEDULED: nothing was tried, so the claim was no attempt."""
+    template_mark: int = 0
+    """Which revision of its template was sent, one byte; kept with what has ended (D1)."""
 
 
 class SettleAnswer(msgspec.Struct, frozen=True):

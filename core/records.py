@@ -27,7 +27,7 @@ import struct
 import msgspec
 from msgspec.structs import astuple
 
-from core.model import State
+from core.model import Reason, State
 
 RECORD_VERSION = 3
 NO_KEY = bytes(8)
@@ -40,6 +40,8 @@ HISTORY = struct.Struct("<B8s6sH")
 EVENT_SEEN = struct.Struct("<8sB6s")
 REFERENCE = struct.Struct("<6sBBBBBBBBHI6s6s8s8s8s8s6sBB")
 
+_FIRST_ENDED = int(State.SENT)
+_BOUNCED = frozenset({Reason.INVALID_RECIPIENT, Reason.TEMPORARY_RECIPIENT_ERROR})
 _SECTIONS = (CONSENT, STAMP, TOMBSTONE, HISTORY, EVENT_SEEN, REFERENCE)
 
 assert [layout.size for layout in (HEADER, *_SECTIONS)] == [23, 24, 18, 16, 17, 15, 72]
@@ -154,7 +156,8 @@ class Reference(msgspec.Struct):
     """All that changes about one invitation, and what the gate needs to decide on it.
 
     `mark` holds the claim tag (first 8 bytes of the claim token) while IN_FLIGHT, and once ended the
-    instant it ended (six bytes) and the revision of the rule whose content was sent (two).
+    instant it ended (six bytes) and the revision of the rule whose content was sent (two). `wait` and
+    `template_mark` are one byte: the one until it has ended, the other from then on.
     """
 
     sequence: int
@@ -177,6 +180,14 @@ class Reference(msgspec.Struct):
     mark: bytes = NO_KEY
     priority: int = 0
     kinds: int = 0
+    template_mark: int = 0
+    """Which revision of its template was sent (`core/engine/said_template.py`); 0: not known."""
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether it is known to have gone out; what bounced did."""
+        is_bounced = self.state == State.NOT_DELIVERED and self.reason in _BOUNCED
+        return is_bounced or self.state in (State.SENT, State.DELIVERED)
 
     @property
     def settle_ms(self) -> int:
@@ -186,7 +197,7 @@ class Reference(msgspec.Struct):
     @property
     def content_revision(self) -> int:
         """Revision of the rule whose content was sent, modulo 2**16; 0 while nothing was (D1)."""
-        return unpack48(self.mark[6:]) if self.state in (State.SENT, State.DELIVERED) else 0
+        return unpack48(self.mark[6:]) if self.was_sent else 0
 
 
 class ContactRecord(msgspec.Struct):
@@ -206,7 +217,8 @@ class ContactRecord(msgspec.Struct):
 def pack_reference(ref: Reference) -> bytes:
     """Return the 72 bytes of one reference."""
     return REFERENCE.pack(
-        pack48(ref.sequence), ref.state, ref.reason, ref.wait, ref.step, ref.medium, ref.purpose,
+        pack48(ref.sequence), ref.state, ref.reason,
+        ref.template_mark if ref.state >= _FIRST_ENDED else ref.wait, ref.step, ref.medium, ref.purpose,
         ref.attempts, ref.flags, ref.channel_number, ref.rule_number, pack48(ref.due_ms),
         pack48(ref.expire_ms), ref.mark, ref.event_key, ref.order_key, ref.message_key,
         pack48(ref.body_sequence), ref.priority, ref.kinds,
@@ -217,31 +229,16 @@ def unpack_references(raw: bytes) -> list[Reference]:
     """Return the references in a section, oldest first."""
     return [
         Reference(
-            sequence=unpack48(f[0]), state=f[1], reason=f[2], wait=f[3], step=f[4], medium=f[5],
-            purpose=f[6], attempts=f[7], flags=f[8], channel_number=f[9], rule_number=f[10],
+            sequence=unpack48(f[0]), state=f[1], reason=f[2], step=f[4], medium=f[5], purpose=f[6],
+            wait=f[3] if f[1] < _FIRST_ENDED else 0,
+            template_mark=f[3] if f[1] >= _FIRST_ENDED else 0,
+            attempts=f[7], flags=f[8], channel_number=f[9], rule_number=f[10],
             due_ms=unpack48(f[11]), expire_ms=unpack48(f[12]), mark=f[13], event_key=f[14],
             order_key=f[15], message_key=f[16], body_sequence=unpack48(f[17]), priority=f[18],
             kinds=f[19],
         )
         for f in REFERENCE.iter_unpack(raw)
     ]  # fmt: skip
-
-
-def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
-    """Return one invitation of a stored contact without unpacking the rest.
-
-    Cost: one search among the references, which end the record.
-    """
-    if raw is None:
-        return None
-    first = len(raw) - HEADER.unpack_from(raw)[8] * REFERENCE.size
-    wanted = member[13:7:-1]
-    at = raw.find(wanted, first)
-    while at >= 0:
-        if (at - first) % REFERENCE.size == 0:
-            return unpack_references(raw[at : at + REFERENCE.size])[0]
-        at = raw.find(wanted, at + 1)
-    return None
 
 
 def pack_consent(entry: ConsentEntry) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+import msgspec
 
 from afterword.v1 import invitation_service_pb2 as pb2
 from afterword.v1 import invitation_service_pb2_grpc
@@ -56,9 +57,15 @@ class DeadLetterMethods(invitation_service_pb2_grpc.InvitationServiceServicer):
         operation(request, request.request_id)
         account = caller().account
         member = names.member(request.name, account, "name")
-        return invitation_to_proto(
-            await self._second_thoughts.replay(account, member, validate_only=request.validate_only)
+        view = await self._second_thoughts.replay(
+            account, member, validate_only=request.validate_only
         )
+        if not request.validate_only:
+            replayed_as = names.invitation_name(account, view.member)
+            await self._audit(
+                "replay_invitation", member, request.request_id, replayed_as=replayed_as
+            )
+        return invitation_to_proto(view)
 
     async def ReplayDeadLetters(
         self, request: pb2.ReplayDeadLettersRequest, context: Context
@@ -80,8 +87,20 @@ class DeadLetterMethods(invitation_service_pb2_grpc.InvitationServiceServicer):
                 pb.status.CopyFrom(error_table.status_of(error_table.public(answer.error)))
             elif answer.new is not None and not request.validate_only:
                 pb.replayed_as = names.invitation_name(account, answer.new.member)
+                # For each, because each is asked about by itself.
+                await self._audit("replay_dead_letters", answer.member, replayed_as=pb.replayed_as)
             results.append(pb)
         return pb2.ReplayDeadLettersResponse(results=results, next_page_token=token)
+
+    async def _audit(
+        self, method: str, member: bytes, request_id: str = "", **after: str
+    ) -> None:  # fmt: skip
+        """Note that somebody has done something to an invitation, and what came of it."""
+        who = caller()
+        await self._registry.audit(
+            who.account, who.actor, method, names.invitation_name(who.account, member), request_id,
+            msgspec.json.encode(after).decode() if after else "",
+        )  # fmt: skip
 
     async def _page(
         self, account: str, wanted: pb2.DeadLetterFilter, size: int, page_token: str

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-import msgspec
 
 from afterword.v1 import invitation_service_pb2 as pb2
 from control.conversion import checks, consents, names, pages, times
@@ -118,7 +117,9 @@ class InvitationService(DeadLetterMethods):
         account = caller().account
         member = names.member(request.name, account, "name")
         if not request.validate_only:
-            return invitation_to_proto(await self._reader.cancel(account, member))
+            view = await self._reader.cancel(account, member)
+            await self._audit("cancel_invitation", member, request.request_id)
+            return invitation_to_proto(view)
         view = await self._reader.get(account, member)
         ref = view.reference
         if ref.state != State.SCHEDULED and (ref.state, ref.reason) != (
@@ -139,9 +140,10 @@ class InvitationService(DeadLetterMethods):
         account = caller().account
         names.parent_account(request.parent, account)
         event, wish = wish_from_proto(request, account, self._clock.now_ms())
-        return invitation_to_proto(
-            await self._by_hand.create(account, event, wish, validate_only=request.validate_only)
-        )
+        view = await self._by_hand.create(account, event, wish, validate_only=request.validate_only)
+        if not request.validate_only:
+            await self._audit("create_invitation", view.member)
+        return invitation_to_proto(view)
 
     async def ReinstateInvitation(
         self, request: pb2.ReinstateInvitationRequest, context: Context
@@ -150,11 +152,15 @@ class InvitationService(DeadLetterMethods):
         operation(request, request.request_id)
         account = caller().account
         member = names.member(request.name, account, "name")
-        return invitation_to_proto(
-            await self._second_thoughts.reinstate(
-                account, member, validate_only=request.validate_only
-            )
+        view = await self._second_thoughts.reinstate(
+            account, member, validate_only=request.validate_only
         )
+        if not request.validate_only:
+            reinstated_as = names.invitation_name(account, view.member)
+            await self._audit(
+                "reinstate_invitation", member, request.request_id, reinstated_as=reinstated_as
+            )
+        return invitation_to_proto(view)
 
     async def SendInvitationNow(
         self, request: pb2.SendInvitationNowRequest, context: Context
@@ -163,11 +169,12 @@ class InvitationService(DeadLetterMethods):
         operation(request, request.request_id)
         account = caller().account
         member = names.member(request.name, account, "name")
-        return invitation_to_proto(
-            await self._second_thoughts.send_now(
-                account, member, validate_only=request.validate_only
-            )
+        view = await self._second_thoughts.send_now(
+            account, member, validate_only=request.validate_only
         )
+        if not request.validate_only:
+            await self._audit("send_invitation_now", member, request.request_id)
+        return invitation_to_proto(view)
 
     async def RecordFeedback(
         self, request: pb2.RecordFeedbackRequest, context: Context
@@ -219,11 +226,8 @@ class InvitationService(DeadLetterMethods):
             validate_only=request.validate_only,
         )
         if not request.validate_only:
-            await self._registry.audit(
-                who.account, who.actor, "resolve_invitation",
-                names.invitation_name(who.account, member), request.request_id,
-                msgspec.json.encode({"outcome": kinds.Name(request.outcome)}).decode(),
-            )  # fmt: skip
+            told = kinds.Name(request.outcome)
+            await self._audit("resolve_invitation", member, request.request_id, outcome=told)
         return invitation_to_proto(await self._reader.get(who.account, member))
 
     async def Explain(self, request: pb2.ExplainRequest, context: Context) -> pb2.ExplainResponse:

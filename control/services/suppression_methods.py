@@ -111,7 +111,7 @@ class SuppressionMethods(consent_service_pb2_grpc.ConsentServiceServicer):
         self, request: pb2.ReceiveMessageRequest, context: Context
     ) -> pb2.ReceiveMessageResponse:
         """Take a message from a phone."""
-        operation(request, request.request_id)
+        op_id = operation(request, request.request_id)
         who = caller()
         names.parent_account(request.parent, who.account)
         if not request.phone:
@@ -127,7 +127,7 @@ class SuppressionMethods(consent_service_pb2_grpc.ConsentServiceServicer):
         done = await self._inbox.receive(
             who.account, phone, request.text, medium, request.channel,
             consents.past_ms(request, "receive_time", self._clock.now_ms()),
-            validate_only=request.validate_only,
+            message_id=op_id, validate_only=request.validate_only,
         )  # fmt: skip
         if done.written is None:
             return pb2.ReceiveMessageResponse(action=pb2.ReceiveMessageResponse.ACTION_NONE)

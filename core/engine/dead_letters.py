@@ -97,7 +97,8 @@ class DeadLetters:
                     found.append(letter)
         if last <= today - _DAYS_KEPT:
             return found, ""
-        return found, _token(((last + 1) * bounds.DAY_MS, b""))
+        # What ended in the very first millisecond of the last day was looked at, too.
+        return found, _token(((last + 1) * bounds.DAY_MS - 1, b""))
 
     async def _failed(
         self, day: int, place: Place, channel_number: int, reason: Reason

@@ -167,6 +167,7 @@ class Dispatcher:
     ) -> tuple[list[Ready], int]:
         """Return the entries judged, and by which revision of the registry: the gate must know that
         one, because the newest may have come in between (R13)."""
+        await self._way.give_way(is_light=round_.is_light)
         by_partition: dict[int, list[Fired]] = {}
         for entry in fired:
             by_partition.setdefault(entry[2][0], []).append(entry)
@@ -209,8 +210,8 @@ class Dispatcher:
         ready: list[Ready] = []
         for partition, entries in by_partition.items():
             for entry, waiting in zip(entries, read[partition], strict=True):
-                if not round_.is_light and len(ready) % PIECE == 0:
-                    await self._way.give_way()
+                if len(ready) % PIECE == 0:
+                    await self._way.give_way(is_light=round_.is_light)
                 ledger = ledgers.get(entry[1], b"")
                 ready.append(self._judged(snapshot, entry, waiting, now_ms, ledger))
         ready.sort(key=_turn)
@@ -265,10 +266,11 @@ class Dispatcher:
         by_partition: dict[int, list[Ready]] = {}
         for one in ready:
             by_partition.setdefault(one.where[0], []).append(one)
+        size = self._way.items_max()
         batches = [
-            (p, entries[at : at + bounds.CLAIM_BATCH_MAX])
+            (p, entries[at : at + size])
             for p, entries in by_partition.items()
-            for at in range(0, len(entries), bounds.CLAIM_BATCH_MAX)
+            for at in range(0, len(entries), size)
         ]
         again: list[Fired] = []
 

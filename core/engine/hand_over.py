@@ -22,7 +22,7 @@ from core.engine.due_case import Ready
 from core.engine.horizon import Horizon
 from core.engine.planner import Planner
 from core.engine.right_of_way import RightOfWay
-from core.engine.settlement import Meaning
+from core.engine.settlement import Meaning, handed_over
 from core.engine.volume import VolumeDesk
 from core.errors import StoreUnavailable
 from core.gate import Lane
@@ -121,6 +121,7 @@ class HandOver:
         deliveries = await self._postbox.send(letters)
         self._stats.count_hand_overs(letters, deliveries, monotonic_ns() - began_ns)
         self.on_freed()
+        await self._way.give_way(is_light=claim.is_light)
         now_ms = self._clock.now_ms()
         settlements = [
             self._settlement(one, delivery, now_ms)
@@ -175,8 +176,7 @@ class HandOver:
             # What was sent must be settled, or its lease would bring it back.
             self._stats.round_errors += 1
             _LOG.exception("no next step can be planned after %s", one.item.member.hex())
-            revision = one.letter.revision
-            return Settlement(one.item.member, State.SENT, content_revision=revision)
+            return handed_over(one.item.member, one.letter, State.SENT)
 
     async def _settle(
         self, claim: Claimed, settlements: list[Settlement], now_ms: int

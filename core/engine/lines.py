@@ -4,6 +4,9 @@ Decides: of what the next round is made: of those in line, as many as their send
 others by turns (`core/engine/turns.py`).
 Never: reads or writes the store. What stands here still lies in its lane there, and is due as before.
 
+A line takes at most half of a round, as long as channels wait of which nothing stands there: after an
+outage it may be long and its sender have much room, and they need not wait for its end.
+
 Rounds run side by side, but never two with the same contact: what would go while another round has not
 claimed what it has of that contact stands aside until it has, so that of two entries of one contact the
 earlier is claimed first (R26).
@@ -103,6 +106,16 @@ class Lines:
             self._barring[channel_of(entry)] += 1
         line.add(entry)
 
+    def has_before(self, key: str, entry: Fired) -> bool:
+        """Return whether of the same contact something stands in line at a sender that is due no
+        later than an entry of a round."""
+        line = self._in_line.get(key)
+        return line is not None and line.has_before(entry)
+
+    def has_aside(self, entry: Fired) -> bool:
+        """Return whether something stands aside for the round of an entry that is due no later."""
+        return any(one[0] <= entry[0] for one in self._under_way.get(entry[1][:8], ()))
+
     def waiting_at(self) -> list[str]:
         """Return the senders at which anything stands in line."""
         return list(self._in_line)
@@ -139,8 +152,10 @@ class Lines:
 
         The caller tells `claimed` once their round has.
         """
-        out = self._call(limit)
-        barred = {number for number, count in self._barring.items() if count >= BAR}
+        served = self._served()
+        out = self._by_channel.take(limit // 2, served | self._barred()) if served else []
+        out += self._call(limit - len(out))
+        barred = self._barred()
         if len(out) < limit:
             out += self._by_channel.take(limit - len(out), barred)
         if barred and len(out) < limit and self._may_probe(now_ms):
@@ -151,9 +166,11 @@ class Lines:
     def take_light(self, limit: int) -> list[Fired]:
         """Return about `limit` entries that need not wait for a heap: those that have a place at their
         sender, and those of channels with few. See `take`."""
-        out = self._call(limit)
-        if len(out) < limit and self._by_channel.has_heap():
-            out += self._by_channel.take_light(limit - len(out))
+        waiting = self._by_channel
+        out = waiting.take_light(limit // 2) if waiting.has_heap() else []
+        out += self._call(limit - len(out))
+        if len(out) < limit and waiting.has_heap():
+            out += waiting.take_light(limit - len(out))
         return self._begin(out)
 
     def has_light(self) -> bool:
@@ -192,10 +209,17 @@ class Lines:
             return waiting > 0
         if self._has_room():
             return True
-        barred = [number for number, count in self._barring.items() if count >= BAR]
         return waiting > 0 and (
-            self._may_probe(now_ms) or waiting > sum(map(self._by_channel.count_of, barred))
+            self._may_probe(now_ms) or waiting > sum(map(self._by_channel.count_of, self._barred()))
         )
+
+    def _barred(self) -> set[int]:
+        return {number for number, count in self._barring.items() if count >= BAR}
+
+    def _served(self) -> set[int]:
+        """Return the channels of those in line at senders that have room: they go in their order."""
+        lines = (line for key, line in self._in_line.items() if self.room_of(key) > 0)
+        return {number for line in lines for number in line.channels()}
 
     def _has_room(self) -> bool:
         return any(self.room_of(key) > 0 for key in self._in_line)

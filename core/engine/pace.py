@@ -6,8 +6,8 @@ Never: asks the time, waits, or knows what it paces.
 In any span of t seconds at most `rate * t` and one burst go out, a burst being what the pace allows in a
 tenth of a second, at least one message.
 
-Invariants: 0 <= level <= burst, in millionths of a message; an integer, so that nothing is lost however
-often it is asked. Time that goes back stands still.
+Invariants: 0 <= level <= burst, in parts of a message (`_ONE`): integers, so that nothing is lost
+however often it is asked. Time that goes back stands still.
 Units: epoch milliseconds, or any other milliseconds that are the same in all calls.
 Source: the token bucket of RFC 2697, one rate.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_ONE: Final = 1_000_000
+_ONE: Final = 10**15
 BURST_PER_SECOND: Final = 10
 """A burst is the rate divided by this."""
 

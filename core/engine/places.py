@@ -2,7 +2,8 @@
 
 Decides: who of a round gets the places and tokens that a sender has at this moment: those called from
 its line, then channel by channel in turn; the others stand in line, without being claimed and without a
-write, or are put off in the store where the line is full. And which quota counts a letter.
+write, or are put off in the store where the line is full. Nothing passes an earlier entry of its contact
+in the same line. And which quota counts a letter.
 Never: how a sender is spoken to, nor what is left of its quota (`core/engine/volume.py`).
 
 So a sender that is slow, full, resting or down holds back what goes by it, and nothing else. What waits
@@ -118,6 +119,9 @@ class Places:
             one.quota = _quota_of(sender)
             key = self._key(sender, letter, now_ms)
             post = self._posts[key]
+            if one.item.member not in called and self._gives_way(key, one):
+                staying.add(id(one))
+                continue
             if key not in turned_away and self.room(key) > 0:
                 if post.pace is not None:
                     post.pace.take(1, now_ms)
@@ -145,6 +149,20 @@ class Places:
         post.channel = letter.channel
         post.pace = _pace_of(sender, post.pace, now_ms)
         return key
+
+    def _gives_way(self, key: str, one: Ready) -> bool:
+        """Let an entry wait for an earlier one of its contact that had no place before, and has not
+        gone yet: that one comes first (R26). False if there is none."""
+        entry = one.due_ms, one.item.member, one.where
+        if self._lines.has_before(key, entry):
+            self._horizon.hold(key, entry)
+        elif self._lines.has_aside(entry):
+            # Once this round is over, both wait by channel.
+            self._horizon.insert(one.where[0], one.where[1], one.item.member, one.due_ms)
+        else:
+            return False
+        self._stats.turned_away += 1
+        return True
 
     def _turn_away(self, one: Ready, key: str, number: int, now_ms: int) -> bool:
         """Let an entry stand in line and return True; put it off where the line is full."""
@@ -174,18 +192,22 @@ class Places:
 
 
 def _by_channel(ready: Iterable[Ready], called: set[bytes]) -> list[Ready]:
-    """Return what asks for a place: those called, then one of each channel after the other."""
+    """Return what asks for a place: those called, then one of each channel after the other; but nothing
+    before an earlier entry of its contact (R26)."""
     first: list[Ready] = []
     ranks: list[tuple[int, Ready]] = []
     seen: Counter[str] = Counter()
+    latest: dict[bytes, int] = {}
     for one in ready:
         if one.letter is None or one.item.action != ClaimAction.GATE:
             continue
-        if one.item.member in called:
+        contact = one.item.member[:8]
+        if one.item.member in called and contact not in latest:
             first.append(one)
             continue
         name = one.letter.channel.name
-        ranks.append((seen[name], one))
+        rank = latest[contact] = max(seen[name], latest.get(contact, 0))
+        ranks.append((rank, one))
         seen[name] += 1
     if len(seen) > 1:
         ranks.sort(key=lambda ranked: ranked[0])

@@ -1,25 +1,33 @@
 """Who goes first, processor and store being what there is too little of.
 
-Decides: when the work of a round with a heap's messages pauses for a light round: at the end of each
-piece, a few dozen entries, and before each call to the store, of which it has `CALLS_MAX` at a time. So
-what is light waits for one piece and a few calls, however much else is due.
+Decides: when the work of rounds with a heap's messages goes on: one piece of it in each turn of the
+event loop, a millisecond or two, and `CALLS_MAX` calls at the store at a time. While a light round is
+under way there is one piece every `PAUSE_MS`, so that heaps never stand still. What is light waits for
+one piece and a few small calls, however much else is due. Where nothing light has come for `CALM_MS`,
+nobody gives way, and calls are as many and as large as they come: that shares their fixed costs.
 Never: whose turn it is (`core/engine/turns.py`).
-
-Nobody waits for ever: after `PAUSE_MS` what pauses goes on, for at least as long again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+from core import bounds
+
 CALLS_MAX: Final = 2
 """Calls at the store at a time, of rounds that are not light."""
-PAUSE_MS: Final = 10
+CALL_ITEMS_MAX: Final = 64
+"""Entries of one such call: about two milliseconds of the server."""
+PAUSE_MS: Final = 5
+"""From piece to piece, while something light is under way."""
+CALM_MS: Final = 1_000
 PIECE: Final = 16
-"""Entries that are judged without a pause: about a millisecond."""
+"""Entries that are judged in one piece."""
 
 
 class RightOfWay:
@@ -28,50 +36,72 @@ class RightOfWay:
     def __init__(self) -> None:
         self._calls = asyncio.Semaphore(CALLS_MAX)
         self._light = 0
-        self._clear: asyncio.Future[None] | None = None
-        """What those who pause wait for."""
-        self._may_stop = True
+        self._light_s = -math.inf
+        """When the last light round began, in the loop's time."""
+        self._pieces: deque[asyncio.Future[None]] = deque()
+        """In the order in which they are done."""
+        self._next: asyncio.Handle | None = None
+        self._last_s = 0.0
+        """When the last piece began, in the loop's time."""
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Go first: others pause meanwhile."""
+        """Go first: others are held back meanwhile."""
         self._light += 1
-        if self._clear is None and self._may_stop:
-            loop = asyncio.get_running_loop()
-            self._clear = loop.create_future()
-            loop.call_later(PAUSE_MS / 1_000, self._go_on, self._clear)
+        self._light_s = asyncio.get_running_loop().time()
         try:
             yield
         finally:
             self._light -= 1
-            if not self._light and self._clear is not None:
-                self._clear.set_result(None)
-                self._clear = None
+            if not self._light and self._next is not None:
+                self._next.cancel()
+                self._next = None
+                self._plan()
 
-    async def give_way(self) -> None:
-        """Let others do their part of the work; return when one's own may go on."""
-        await asyncio.sleep(0)
-        if self._clear is not None:
-            await asyncio.shield(self._clear)
+    async def give_way(self, *, is_light: bool = False) -> None:
+        """Return when the next piece of one's work may be done; what is light need not wait."""
+        if is_light or self._is_calm():
+            return
+        piece = asyncio.get_running_loop().create_future()
+        self._pieces.append(piece)
+        self._plan()
+        await piece
+
+    def items_max(self) -> int:
+        """Return how many entries a claim may have."""
+        return bounds.CLAIM_BATCH_MAX if self._is_calm() else CALL_ITEMS_MAX
 
     @asynccontextmanager
     async def call(self, *, is_light: bool) -> AsyncIterator[None]:
         """Hold one of the calls at the store; what is light needs none."""
-        if is_light:
+        if is_light or self._is_calm():
             yield
             return
         async with self._calls:
-            if self._clear is not None:
-                await asyncio.shield(self._clear)
+            await self.give_way()
             yield
 
-    def _go_on(self, clear: asyncio.Future[None]) -> None:
-        """End a pause that has been long enough, and let no other begin at once."""
-        if clear is not self._clear:
-            return
-        clear.set_result(None)
-        self._clear, self._may_stop = None, False
-        asyncio.get_running_loop().call_later(PAUSE_MS / 1_000, self._allow)
+    def _is_calm(self) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        return not self._light and now_s >= self._light_s + CALM_MS / 1_000
 
-    def _allow(self) -> None:
-        self._may_stop = True
+    def _plan(self) -> None:
+        """Let the next piece be done, if there is one: soon, or a little later."""
+        if self._next is not None or not self._pieces:
+            return
+        loop = asyncio.get_running_loop()
+        if self._light:
+            wait_s = self._last_s + PAUSE_MS / 1_000 - loop.time()
+            self._next = loop.call_later(max(0.0, wait_s), self._begin)
+        else:
+            self._next = loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._next = None
+        while self._pieces:
+            piece = self._pieces.popleft()
+            if not piece.done():
+                self._last_s = asyncio.get_running_loop().time()
+                piece.set_result(None)
+                break
+        self._plan()

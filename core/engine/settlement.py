@@ -14,8 +14,9 @@ from __future__ import annotations
 from core.backoff import retry_ms
 from core.engine.follow_ups import next_plans
 from core.engine.planner import Planner
+from core.engine.said_template import template_mark
 from core.model import Reason, State, WaitReason
-from core.ports import Settlement
+from core.ports import Plan, Settlement
 from core.records import PlanDetail, Reference
 from core.registry.snapshot import Snapshot
 from core.sending import Delivery, Letter, Postbox
@@ -29,6 +30,17 @@ def retry_delay_ms(attempts: int, asked_ms: int, delivery_id: str) -> int:
     """Return how long to wait before the next hand-over: what the transport asks for; if it asks for
     nothing, a span that doubles and is spread."""
     return asked_ms or retry_ms(attempts, delivery_id)
+
+
+def handed_over(
+    member: bytes, letter: Letter, state: State, reason: Reason = Reason.NONE,
+    plans: tuple[Plan, ...] = (),
+) -> Settlement:  # fmt: skip
+    """Return the settlement of what was sent, or may have been: with what it said (D1)."""
+    return Settlement(
+        member, state, reason, next_plans=plans, content_revision=letter.revision,
+        template_mark=template_mark(letter),
+    )  # fmt: skip
 
 
 class Meaning:
@@ -54,13 +66,11 @@ class Meaning:
         kind = delivery.kind
         if kind is Delivery.Kind.ACCEPTED:
             plans = next_plans(self._planner, snapshot, ref, detail, letter, now_ms)
-            return Settlement(
-                member, State.SENT, next_plans=plans, content_revision=letter.revision
-            )
+            return handed_over(member, letter, State.SENT, plans=plans)
         if kind is Delivery.Kind.REJECTED:
             return Settlement(member, State.NOT_DELIVERED, Reason.INVALID_RECIPIENT, 0, releases)
         if kind is Delivery.Kind.UNKNOWN and self._postbox.holds_unknown(ref.medium):
-            return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
+            return handed_over(member, letter, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
         if kind is not Delivery.Kind.FAILED:
             due_ms = now_ms + retry_delay_ms(attempts, delivery.retry_after_ms, letter.delivery_id)
             if attempts + 1 < ATTEMPTS_MAX and due_ms < ref.expire_ms:
@@ -69,5 +79,5 @@ class Meaning:
                 gives_back = releases and kind is Delivery.Kind.DEFERRED
                 return Settlement(member, State.SCHEDULED, Reason.NONE, due_ms, gives_back)
         if kind is Delivery.Kind.UNKNOWN:
-            return Settlement(member, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
+            return handed_over(member, letter, State.UNKNOWN, Reason.OUTCOME_UNKNOWN)
         return Settlement(member, State.FAILED, Reason.PROVIDER_ERROR, 0, releases)

@@ -18,7 +18,7 @@ Invariants, checked by `validate()`:
 2. `live` of a queue is the number of its entries that wait; it is in the ring exactly if it has any, and
    among the light exactly if it has no more than `QUANTUM`.
 
-Cost: O(log n) an entry, and O(channels that are barred) for each call.
+Cost: O(log n) an entry, and O(channels) for each call that bars some.
 Source: Shreedhar & Varghese, "Efficient fair queuing using deficit round robin" (1996), unit packets.
 """
 
@@ -89,10 +89,18 @@ class Turns:
                 return entry
         return None
 
+    def has_before(self, entry: Fired) -> bool:
+        """Return whether something of the same contact waits that is due no later."""
+        return any(one[0] <= entry[0] for one in self._of.get(entry[1][:8], ()))
+
     def count_of(self, number: int) -> int:
         """Return how many entries of a channel wait."""
         queue = self._queues.get(number)
         return 0 if queue is None else queue.live
+
+    def channels(self) -> Collection[int]:
+        """Return the channels of which entries wait."""
+        return self._queues.keys()
 
     def add(self, entry: Fired) -> None:
         """Let an entry wait; one of the same member gives way to it."""
@@ -127,23 +135,30 @@ class Turns:
             barred: channels that have no turn now.
             only_barred: these alone have one.
         """
+        if not barred:
+            return [] if only_barred else self._serve(self._ring, limit)
+        ring = self._ring
+        turn = deque(q for q in ring if (q.number in barred) is only_barred)
+        out = self._serve(turn, limit)
+        # Those that had no turn are the next to have one.
+        self._ring = deque(q for q in ring if (q.number in barred) is not only_barred)
+        self._ring += (q for q in turn if q.live)
+        return out
+
+    def _serve(self, turn: deque[_Queue], limit: int) -> list[Fired]:
         out: list[Fired] = []
-        ring, passed = self._ring, 0
-        while ring and len(out) < limit and passed < len(ring):
-            queue = ring[0]
-            if bool(barred and queue.number in barred) is not only_barred:
-                ring.rotate(-1)
-                passed += 1
-                continue
-            passed = 0
+        while turn and len(out) < limit:
+            queue = turn[0]
             if queue.deficit <= 0:
                 queue.deficit += QUANTUM
             while queue.live and queue.deficit > 0 and len(out) < limit:
                 self._take_next(queue, out)
             if not queue.live:
                 self._forget_if_empty(queue)
+                if turn and turn[0] is queue:
+                    turn.popleft()
             elif queue.deficit <= 0:
-                ring.rotate(-1)
+                turn.rotate(-1)
         return out
 
     def has_heap(self) -> bool:

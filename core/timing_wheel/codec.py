@@ -25,14 +25,18 @@ from core.ports import (
     Settlement,
 )
 from core.records import (
+    HEADER,
     HISTORY,
     NO_KEY,
+    REFERENCE,
     STAMP,
     ConsentEntry,
+    Reference,
     member_of,
     pack48,
     pack_consent,
     unpack48,
+    unpack_references,
 )
 from core.timer_records import Timer
 
@@ -48,7 +52,7 @@ _PLAN_ANSWER = struct.Struct("<6sBBB6sH")
 _CLAIM_ITEM = struct.Struct("<16sBBBBBBB6s")
 _CLAIM_ANSWER = struct.Struct("<BBBB6s")
 _CAP = struct.Struct("<4sH6sB6s")
-_SETTLEMENT = struct.Struct("<16sBBBB6sH")
+_SETTLEMENT = struct.Struct("<16sBBBB6sHB")
 _MARK = struct.Struct("<8s8s8sH")
 _NOTE = struct.Struct("<8s8sH6sH")
 _TOMBSTONE = struct.Struct("<H6s")
@@ -61,7 +65,7 @@ assert _CLAIM_ITEM.size == 29
 assert _COMMIT_HEAD.size == 46
 assert _PLAN_HEAD.size == 88
 assert _PLAN_ANSWER.size == 17
-assert _SETTLEMENT.size == 28
+assert _SETTLEMENT.size == 29
 
 
 def pack_plan(plan: Plan, slot_index: int, event_key: bytes = NO_KEY) -> bytes:
@@ -234,7 +238,7 @@ def pack_settlement(settlement: Settlement) -> bytes:
         settlement.member, settlement.state, settlement.reason,
         settlement.releases_caps | (not settlement.was_tried) << 1,
         len(settlement.next_plans), settlement.due_ms.to_bytes(6, "little"),
-        settlement.content_revision % 2**16,
+        settlement.content_revision % 2**16, settlement.template_mark,
     )  # fmt: skip
 
 
@@ -294,3 +298,20 @@ def unpack_notes(raw: bytes) -> list[OrderAnswer]:
         at += 8 * tombstones
         answers.append(OrderAnswer(keys, ends))
     return answers
+
+
+def find_reference(member: bytes, raw: bytes | None) -> Reference | None:
+    """Return one invitation of a stored contact without unpacking the rest.
+
+    Cost: one search among the references, which end the record.
+    """
+    if raw is None:
+        return None
+    first = len(raw) - HEADER.unpack_from(raw)[8] * REFERENCE.size
+    wanted = member[13:7:-1]
+    at = raw.find(wanted, first)
+    while at >= 0:
+        if (at - first) % REFERENCE.size == 0:
+            return unpack_references(raw[at : at + REFERENCE.size])[0]
+        at = raw.find(wanted, at + 1)
+    return None

@@ -315,7 +315,8 @@ def _settle_one(
             ref.attempts = max(0, ref.attempts - 1)
         partition.put_back(member, ref, settlement.due_ms, reason)
     else:
-        partition.end(member, ref, state, reason, now_ms, settlement.content_revision)
+        said = settlement.content_revision, settlement.template_mark
+        partition.end(member, ref, state, reason, now_ms, *said)
         heard.catch_up(partition, contact_key, ref, member, now_ms)
     woken: tuple[tuple[bytes, int], ...] = ()
     if settlement.releases_caps:

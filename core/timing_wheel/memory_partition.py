@@ -205,7 +205,7 @@ class Partition:
 
     def end(
         self, member: bytes, ref: Reference, state: int, reason: int, now_ms: int,
-        content_revision: int = 0,
+        content_revision: int = 0, template_mark: int = 0,
     ) -> None:  # fmt: skip
         """SCHEDULED or IN_FLIGHT becomes ended, and stays so. The index entry is left to the claim.
 
@@ -220,6 +220,7 @@ class Partition:
             self.count_sent(ref, now_ms)
         ref.state, ref.reason, ref.wait = state, reason, WaitReason.NONE
         ref.mark = contacts.ended_mark(now_ms, content_revision)
+        ref.template_mark = template_mark
         self.grown.add(member[:8])
         self._write_ending(member, ref, now_ms)
 

@@ -9,12 +9,13 @@ from typing import Any
 from core.gate import FIXED_LANES, Source
 from core.model import State
 from core.ports import DueEntry, Owner, OwnerState, Waiting
-from core.records import (
-    find_reference,
-)
+from core.records import Reference
+from core.timing_wheel.codec import find_reference
 from core.timing_wheel.redis_base import RedisBase, gather_lists
 
 _FACTS = bytes(6)
+_BODY_KEY_END = 14
+"""A member begins with its contact and its sequence, as the key of a body does."""
 
 
 def _is_torn(waiting: Waiting) -> bool:
@@ -182,43 +183,62 @@ class RedisLanes(RedisBase):
         self, members: Mapping[int, Sequence[bytes]]
     ) -> dict[int, list[Waiting | None]]:
         await self._ready()
-        details: dict[int, asyncio.Future[Any]] = {}
-        records: dict[int, asyncio.Future[Any]] = {}
+        sent: dict[int, list[asyncio.Future[Any]]] = {}
         for p, batch in members.items():
-            details[p] = self._link(p).send("HMGET", self._keys[p].details, *batch)
-            records[p] = self._link(p).send(
-                "HMGET", self._keys[p].contacts, *(m[:8] for m in batch)
-            )
-        plans, contacts = await self._gather(details), await self._gather(records)
+            keys, link = self._keys[p], self._link(p)
+            # An event's body lies under the sequence of the first it has planned: mostly this one.
+            bodies = [m[:_BODY_KEY_END] for m in batch]
+            facts = [m[:8] + _FACTS for m in batch]
+            sent[p] = [
+                link.send("HMGET", keys.details, *batch),
+                link.send("HMGET", keys.contacts, *(m[:8] for m in batch)),
+                link.send("HMGET", keys.bodies, *bodies, *facts),
+            ]
+        replies = await gather_lists(sent)
         found = {
-            p: [find_reference(m, raw) for m, raw in zip(batch, contacts[p], strict=True)]
+            p: [find_reference(m, raw) for m, raw in zip(batch, replies[p][1], strict=True)]
             for p, batch in members.items()
         }
-        bodies = await self._gather({
-            p: self._link(p).send(
-                "HMGET", self._keys[p].bodies,
-                *(
-                    m[:8] + (ref.body_sequence if ref else 0).to_bytes(6, "big")
-                    for m, ref in zip(members[p], refs, strict=True)
-                ),
-                *(m[:8] + _FACTS for m in members[p]),
-            )
-            for p, refs in found.items()
-        })  # fmt: skip
+        elsewhere = await self._bodies_elsewhere(members, found)
         return {
             p: [
                 None
                 if plan is None or ref is None
-                else Waiting(member, ref, plan, body or b"", facts or b"", record)
+                else Waiting(
+                    member, ref, plan, elsewhere.get(member, body) or b"", facts or b"", record
+                )
                 for member, ref, plan, record, body, facts in zip(
                     batch,
                     found[p],
-                    plans[p],
-                    contacts[p],
-                    bodies[p][: len(batch)],
-                    bodies[p][len(batch) :],
+                    replies[p][0],
+                    replies[p][1],
+                    replies[p][2][: len(batch)],
+                    replies[p][2][len(batch) :],
                     strict=True,
                 )
             ]
             for p, batch in members.items()
+        }
+
+    async def _bodies_elsewhere(
+        self,
+        members: Mapping[int, Sequence[bytes]],
+        found: Mapping[int, Sequence[Reference | None]],
+    ) -> dict[bytes, bytes]:
+        """Return the bodies of those that do not lie under their own sequence, by member."""
+        wanted: dict[int, list[tuple[bytes, bytes]]] = {}
+        for p, batch in members.items():
+            for member, ref in zip(batch, found[p], strict=True):
+                if ref is not None:
+                    key = member[:8] + ref.body_sequence.to_bytes(6, "big")
+                    if key != member[:_BODY_KEY_END]:
+                        wanted.setdefault(p, []).append((member, key))
+        bodies = await self._gather({
+            p: self._link(p).send("HMGET", self._keys[p].bodies, *(key for _, key in pairs))
+            for p, pairs in wanted.items()
+        })  # fmt: skip
+        return {
+            member: body
+            for p, pairs in wanted.items()
+            for (member, _), body in zip(pairs, bodies[p], strict=True)
         }

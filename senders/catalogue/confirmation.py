@@ -58,7 +58,7 @@ _WRITTEN: Final[Mapping[str, Confirmation]] = {
                 "If this was not you, there is nothing to do: without your confirmation it does not "
                 "count.",
             ),
-            preheader="One click is enough. If this was not you, there is nothing to do.",
+            preheader="It only counts once you confirm it. If this was not you, there is nothing to do.",
         ),
         button="Confirm",
         kinds=_kinds(
@@ -74,7 +74,8 @@ _WRITTEN: Final[Mapping[str, Confirmation]] = {
                 "Wenn Sie das nicht waren, müssen Sie nichts tun: Ohne Ihre Bestätigung gilt sie "
                 "nicht.",
             ),
-            preheader="Ein Klick genügt. Wenn Sie das nicht waren, müssen Sie nichts tun.",
+            preheader="Gültig erst mit Ihrer Bestätigung. "
+            "Wenn Sie das nicht waren, müssen Sie nichts tun.",
         ),
         button="Bestätigen",
         kinds=_kinds(
@@ -92,7 +93,7 @@ _WRITTEN: Final[Mapping[str, Confirmation]] = {
                 "Confirma tu consentimiento para {{shop}}: {{kind}}.",
                 "Si no has sido tú, no tienes que hacer nada: sin tu confirmación no vale.",
             ),
-            preheader="Basta con un clic. Si no has sido tú, no tienes que hacer nada.",
+            preheader="Solo vale si lo confirmas. Si no has sido tú, no tienes que hacer nada.",
         ),
         button="Confirmar",
         kinds=_kinds(
@@ -111,7 +112,8 @@ _WRITTEN: Final[Mapping[str, Confirmation]] = {
                 "Si ce n'était pas vous, vous n'avez rien à faire : sans votre confirmation, il ne "
                 "compte pas.",
             ),
-            preheader="Un clic suffit. Si ce n'était pas vous, vous n'avez rien à faire.",
+            preheader="Il ne compte qu'une fois confirmé. "
+            "Si ce n'était pas vous, vous n'avez rien à faire.",
         ),
         button="Confirmer",
         kinds=_kinds(
@@ -129,7 +131,7 @@ _WRITTEN: Final[Mapping[str, Confirmation]] = {
                 "Jeśli to nie Ty, nie musisz nic robić: bez Twojego potwierdzenia zgoda się nie "
                 "liczy.",
             ),
-            preheader="Wystarczy jedno kliknięcie. Jeśli to nie Ty, nie musisz nic robić.",
+            preheader="Zgoda liczy się dopiero po potwierdzeniu. Jeśli to nie Ty, nie musisz nic robić.",
         ),
         button="Potwierdź",
         kinds=_kinds(
@@ -144,7 +146,8 @@ _WRITTEN: Final[Mapping[str, Confirmation]] = {
                 "Confirme o seu consentimento para {{shop}}: {{kind}}.",
                 "Se não fez este pedido, não precisa de fazer nada: sem a sua confirmação, não conta.",
             ),
-            preheader="Basta um clique. Se não fez este pedido, não precisa de fazer nada.",
+            preheader="Só conta depois de o confirmar. "
+            "Se não fez este pedido, não precisa de fazer nada.",
         ),
         button="Confirmar",
         kinds=_kinds(

@@ -164,7 +164,7 @@ WIN_BACK_LAST: Final[Mapping[str, Copy]] = {
     "es": _once(
         "¿Podemos mejorar en algo?",
         "Nos gustaría saber qué echaste de menos en {{shop}}.",
-        "Hace mucho que no vuelves a {{shop}} y nos preguntamos por qué.",
+        "Hace mucho que no compras en {{shop}} y nos preguntamos por qué.",
         "Si hicimos algo mal, responde a este mensaje. Si simplemente no necesitas nada, no tienes "
         "que hacer nada: por ahora este es nuestro último mensaje.",
     ),

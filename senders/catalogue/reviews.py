@@ -163,7 +163,7 @@ COMBINED: Final[Mapping[str, Copy]] = {
         (
             "vielen Dank für Ihre Bestellung {{order}} bei {{shop}}.",
             "Wie lief die Bestellung, und was halten Sie von Ihrem Einkauf? Wie auch immer Ihre "
-            "Meinung ausfällt, sie hilft uns und anderen bei der Wahl.",
+            "Meinung ausfällt, sie hilft uns weiter und erleichtert anderen die Wahl.",
         ),
         preheader=SERVICE["de"].preheader,
         reply="Antworten Sie einfach auf diese Nachricht.",
@@ -174,7 +174,7 @@ COMBINED: Final[Mapping[str, Copy]] = {
         (
             "Gracias por tu pedido {{order}} en {{shop}}.",
             "¿Qué tal fue el pedido y qué te parece lo que compraste? Sea cual sea tu opinión, nos "
-            "ayuda a nosotros y a otras personas a elegir.",
+            "resulta útil y ayuda a otras personas a elegir.",
         ),
         preheader=SERVICE["es"].preheader,
         reply="Solo tienes que responder a este mensaje.",

@@ -349,6 +349,7 @@ class World:
             releases_caps=not is_sent and self.random.random() < 0.7,
             next_plans=(self._plan(),) if is_sent and self.random.random() < 0.5 else (),
             content_revision=self.random.choice([0, 0, 7, 2**16 + 1]),
+            template_mark=self.random.choice([0, 1, 5, 6, 255]),
         )  # fmt: skip
 
     def _some_claim(self) -> tuple[int, bytes, list[ClaimItem]]:

@@ -34,7 +34,9 @@ async def ended(hands: Hands, state: State = State.SENT, **fields: Any) -> bytes
     """Return an invitation that was handed over and ended in a state."""
     member = (await hands.plan(**fields)).member
     token = await hands.take(item(member))
-    await hands.settle(token, member, state, reason=ENDED[state], content_revision=7)
+    await hands.settle(
+        token, member, state, reason=ENDED[state], content_revision=7, template_mark=9
+    )
     return member
 
 
@@ -91,7 +93,11 @@ async def test_feedback_moves_what_was_handed_over(
     member = await ended(hands, state)
     assert await hear(hands, member, kind) == FeedbackAnswer(expected[0], True)
     assert await hands.state(member) == expected
-    assert (await hands.ref(member)).settle_ms == NOW
+    ref = await hands.ref(member)
+    assert (ref.settle_ms, ref.template_mark) == (NOW, 9)
+    # D1: of what did not go after all nothing is told.
+    is_sent = state != State.FAILED and expected != (State.NOT_DELIVERED, Reason.OUTCOME_UNKNOWN)
+    assert (ref.was_sent, ref.content_revision) == (is_sent, 7 if is_sent else 0)
     counters = await hands.counters()
     assert counters.ended == {expected: 1}
     assert len(await hands.outcomes()) == 1

@@ -118,6 +118,47 @@ async def test_settlements_of_one_call_are_answered_in_order(hands: Hands) -> No
     assert [outcome.member for outcome in await hands.outcomes()] == [second.member, first.member]
 
 
+@pytest.mark.parametrize("state", [State.SENT, State.UNKNOWN])
+@pytest.mark.parametrize("mark", [0, 1, 6, 255])
+async def test_what_was_said_is_kept_where_the_wait_reason_stood(
+    hands: Hands, state: State, mark: int
+) -> None:
+    """D1: the mark of the template takes no room, and never reads as what the message waits for."""
+    planned = await hands.plan()
+    token = await hands.take(item(planned.member))
+    await hands.settle(
+        token, planned.member, state, content_revision=2**16 - 1, template_mark=mark,
+        next_plans=(plan(step=1), plan(step=1)),
+    )  # fmt: skip
+    ref, *next_ones = (await hands.record()).references
+    assert (ref.template_mark, ref.wait, ref.mark[6:]) == (mark, WaitReason.NONE, b"\xff\xff")
+    assert [one.template_mark for one in next_ones] == [0, 0]
+    assert await hands.ref(planned.member) == ref
+
+
+@pytest.mark.parametrize("mark", [WaitReason.CAPPED, WaitReason.FROZEN])
+async def test_a_mark_is_no_wait_for_a_cap(hands: Hands, mark: int) -> None:
+    """R25: what was sent is not woken by the reservation that comes back."""
+    sent = await hands.plan()
+    token = await hands.take(item(sent.member))
+    await hands.settle(token, sent.member, State.SENT, template_mark=mark)
+    holder, waiting = await hands.plan(), await hands.plan()
+    token = await hands.take(item(holder.member, caps=(cap(),)))
+    await hands.claim(item(waiting.member, caps=(cap(),)))
+    answer = await hands.settle(token, holder.member, State.FAILED, releases_caps=True)
+    assert [member for member, _ in answer.woken] == [waiting.member]
+    ref = await hands.ref(sent.member)
+    assert (ref.state, ref.template_mark) == (State.SENT, mark)
+
+
+async def test_what_waits_again_has_said_nothing(hands: Hands) -> None:
+    planned = await hands.plan()
+    token = await hands.take(item(planned.member))
+    await hands.settle(token, planned.member, State.SCHEDULED, due_ms=LATER, template_mark=9)
+    ref = await hands.ref(planned.member)
+    assert (ref.wait, ref.template_mark, ref.mark) == (WaitReason.RETRY, 0, bytes(8))
+
+
 # --- retry ----------------------------------------------------------------------------------------
 
 

@@ -35,12 +35,15 @@ from tests.control.kit import (
     Shop,
     cap_pb,
     event_pb,
+    open_shop,
     refused,
     settings_for,
     step_pb,
     unique,
     with_unknown_field,
 )
+from tests.control.test_dead_letters import fail
+from tests.control.test_invitation_service import planned, wish
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -250,6 +253,71 @@ async def test_a_stop_word_is_told_for_everybody_it_is_written_for(shop: Shop) -
     assert len(done.contacts) == 2
     for name in done.contacts:
         assert told(await entries(shop, resource_prefix=name)) == [("receive_message", "local", "")]
+
+
+async def test_what_is_done_to_invitations_by_hand_is_told(shop: Shop) -> None:
+    """A3, A33: who cancelled, brought back, hurried and added one; nothing of what was refused or
+    tried."""
+    channel = await shop.create_channel()
+    await shop.create_rule(channel)
+    name = await planned(shop, channel)
+    pb, calls, request_id = invitation_service_pb2, shop.invitations, str(uuid.uuid4())
+    with refused():
+        await calls.ReinstateInvitation(pb.ReinstateInvitationRequest(name=name))
+    await calls.CancelInvitation(pb.CancelInvitationRequest(name=name, validate_only=True))
+    assert await entries(shop, resource_prefix=name) == []
+    await calls.CancelInvitation(pb.CancelInvitationRequest(name=name, request_id=request_id))
+    again = pb.ReinstateInvitationRequest(name=name, validate_only=True)
+    await calls.ReinstateInvitation(again)
+    again.validate_only = False
+    back = (await calls.ReinstateInvitation(again)).name
+    hurry = pb.SendInvitationNowRequest(name=back, validate_only=True)
+    await calls.SendInvitationNow(hurry)
+    hurry.validate_only = False
+    await calls.SendInvitationNow(hurry)
+    asked = wish(channel, validate_only=True)
+    await calls.CreateInvitation(asked)
+    asked.validate_only = False
+    made = (await calls.CreateInvitation(asked)).name
+    reinstated, cancelled = await entries(shop, resource_prefix=name)
+    assert told([reinstated, cancelled]) == [
+        (
+            "reinstate_invitation",
+            "local",
+            json.dumps({"reinstated_as": back}, separators=(",", ":")),
+        ),
+        ("cancel_invitation", "local", ""),
+    ]
+    assert (cancelled.request_id, cancelled.resource, cancelled.target) == (request_id, name, name)
+    hurried = await entries(shop, resource_prefix=back)
+    assert told(hurried) == [("send_invitation_now", "local", "")]
+    created = await entries(shop, resource_prefix=made)
+    assert told(created) == [("create_invitation", "local", "")]
+    assert {one.resource for one in await entries(shop)}.isdisjoint({name, back, made})
+
+
+async def test_replays_are_told_for_each(tmp_path: Path) -> None:
+    """A33, R8: by name or by filter, with what came back."""
+    async with open_shop(tmp_path) as shop:
+        channel = await shop.create_channel()
+        await shop.create_rule(channel)
+        pb, calls, names = invitation_service_pb2, shop.invitations, await fail(shop, 3, channel)
+        every = pb.ReplayDeadLettersRequest(parent=PARENT, validate_only=True)
+        await calls.ReplayDeadLetters(every)
+        one = pb.ReplayInvitationRequest(name=names[0], validate_only=True)
+        await calls.ReplayInvitation(one)
+        assert await entries(shop, resource_prefix=f"{PARENT}/invitations") == []
+        one.validate_only = False
+        back = (await calls.ReplayInvitation(one)).name
+        every.validate_only = False
+        done = await calls.ReplayDeadLetters(every)
+        came = {names[0]: back} | {each.invitation: each.replayed_as for each in done.results}
+        assert came.keys() == set(names)
+        for name in names:
+            (found,) = await entries(shop, resource_prefix=name)
+            method = "replay_invitation" if name == names[0] else "replay_dead_letters"
+            assert (found.method, found.actor) == (method, "local")
+            assert json.loads(found.after_json) == {"replayed_as": came[name]}
 
 
 class Holding(Outbox):

@@ -130,7 +130,7 @@ async def test_from_the_form_to_the_first_message(post: Post) -> None:
     assert found is not None
     assert found.state == pb2.Consent.STATE_PENDING, "looking changes nothing"
     done = await post.ask(
-        "POST", path(answer.link), YES, FORM, "User-Agent: Firefox\x7f", "Cookie: a=b"
+        "POST", path(answer.link), YES, FORM, "User-Agent: Fire\tfox", "Cookie: a=b"
     )
     assert done.status == 200
     assert CONFIRM_WORDS["de"].done in done.text
@@ -141,7 +141,7 @@ async def test_from_the_form_to_the_first_message(post: Post) -> None:
     assert (proof.method, proof.source, proof.actor) == ("double-opt-in", "link", "recipient")
     assert proof.request_time == answer.consent.evidence_time
     assert proof.confirm_time == consent.evidence_time
-    assert proof.user_agent == "Firefox "
+    assert proof.user_agent == "Fire fox"
     assert (proof.ip_address, proof.collection_point) == (
         "203.0.113.7", "https://shop.example/newsletter",
     )  # fmt: skip

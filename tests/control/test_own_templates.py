@@ -420,7 +420,7 @@ async def test_a_whatsapp_template_fills_its_parameters(shop: Shop) -> None:
 
 @pytest.mark.parametrize("medium", [types_pb2.MEDIUM_EMAIL, types_pb2.MEDIUM_SMS])
 async def test_a_platform_names_an_own_template_as_rules_do(
-    shop: Shop, medium: types_pb2.Medium.ValueType
+    shop: Shop, medium: types_pb2.Medium.ValueType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A29, C21: over any medium, and only one for all that is reviewed there."""
     stub, is_mail = templates_of(shop), medium == types_pb2.MEDIUM_EMAIL
@@ -463,6 +463,13 @@ async def test_a_platform_names_an_own_template_as_rules_do(
     with refused() as refusal:
         await stub.DeleteTemplate(pb2.DeleteTemplateRequest(name=created.name))
     assert named.name in refusal.problem.message
+    option = ["--email-template", template_id] if is_mail else ["--template", f"sms={template_id}"]
+    assert await cli(shop, "platforms", "update", named.name, *option) == 0
+    shown = capsys.readouterr().out
+    assert ("email template" if is_mail else "sms template") in shown
+    assert template_id in shown
+    assert await cli(shop, "platforms", "update", named.name, "--template", "fax=x") != 0
+    assert "'fax=x' is not MEDIUM=ID" in capsys.readouterr().err
 
 
 async def test_a_rule_from_an_automation_names_an_own_template(shop: Shop) -> None:

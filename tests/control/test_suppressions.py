@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ from tests.control.kit import NOW_MS, PARENT, Shop, event_pb, refused, step_pb, 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 REVIEW, EMAIL, SMS = types_pb2.PURPOSE_REVIEW, types_pb2.MEDIUM_EMAIL, types_pb2.MEDIUM_SMS
 KIND = pb2.Suppression
+PHONE = "+4930555001122"
 Invitation = invitation_service_pb2.Invitation
 
 
@@ -212,6 +214,28 @@ async def test_g7_a_stop_word_unsubscribes_the_phone(shop: Shop) -> None:
     assert (proof.actor, proof.collection_point) == ("recipient", channel)
     again = await shop.consents.ReceiveMessage(receive(phone, "STOP"))
     assert (again.action, again.may_confirm) == (action.ACTION_UNSUBSCRIBED, False)
+
+
+async def test_a_message_told_again_is_not_heard_again(shop: Shop) -> None:
+    """g7, R17: known by its request id, so that what was agreed to since stands; under another id it is
+    another message."""
+    who, stop = of(phone=PHONE), receive(PHONE, "stop", request_id=str(uuid.uuid4()))
+    stop.receive_time.FromMilliseconds(NOW_MS - 3_600_000)
+    await shop.consents.ReceiveMessage(stop)
+    agreed = pb2.GrantConsentRequest(
+        parent=PARENT, contact=who, purpose=REVIEW, medium=SMS, collection_point="the shop",
+    )  # fmt: skip
+    agreed.evidence_time.FromMilliseconds(NOW_MS - 1_800_000)
+    name = (await shop.consents.GrantConsent(agreed)).name
+    stop.ClearField("receive_time")
+    states = []
+    for request_id in (stop.request_id, stop.request_id.upper(), str(uuid.uuid4())):
+        stop.request_id = request_id
+        done = await shop.consents.ReceiveMessage(stop)
+        assert done.action == pb2.ReceiveMessageResponse.ACTION_UNSUBSCRIBED
+        consent = await shop.consents.GetConsent(pb2.GetConsentRequest(name=name))
+        states.append(pb2.Consent.State.Name(consent.state).removeprefix("STATE_"))
+    assert states == ["GRANTED", "GRANTED", "WITHDRAWN"]
 
 
 @pytest.mark.parametrize(

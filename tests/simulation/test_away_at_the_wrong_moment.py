@@ -38,6 +38,7 @@ async def _publish(shop: Shop, count: int) -> None:
 async def _all_calls(engine: Engine) -> AsyncExitStack:
     """Hold all calls at the store that rounds may make."""
     stack = AsyncExitStack()
+    stack.enter_context(engine.dispatcher._way.first())
     for _ in range(CALLS_MAX):
         await stack.enter_async_context(engine.dispatcher._way.call(is_light=False))
     return stack

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from core.bounds import DAY_MS, MINUTE_MS
-from core.engine.dead_letters import DeadLetter
+from core.engine.dead_letters import DAYS_MAX, DeadLetter
 from core.engine.engine import Engine
 from core.engine.puzzles import TRIES_MAX
 from core.errors import FailedPrecondition, InvalidField
@@ -89,6 +89,48 @@ async def test_what_is_not_claimed_gives_its_token_back(store: Store) -> None:
         assert [at - first_ms for at, *_ in shop.post.sent] == [0, 0, 50]
 
 
+@pytest.mark.parametrize("stands", ["in line", "aside"])
+async def test_who_has_an_earlier_message_waiting_does_not_pass_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, stands: str
+) -> None:
+    """R26, R12: of two of one contact the earlier takes the slot of their cap, though its sender had
+    no place when it was due, and has one when the other is."""
+    each = Cap(
+        account=ACCOUNT, id="each", scope=CapScope.ACCOUNT, limit=1, window_ms=DAY_MS,
+        purposes=[Purpose.TRANSACTIONAL], on_cap=OnCap.SKIP,
+    )  # fmt: skip
+    async with open_shop(store, rule=free_rule("a"), caps=[each]) as shop:
+        fire, horizon = shop.engine.dispatcher.fire, shop.engine.horizon
+        await shop.publish(shop.event(order="1"))
+        shop.clock.move_to_ms(shop.clock.now_ms() + 1)
+        await shop.publish(shop.event(order="2"))
+        monkeypatch.setattr(type(shop.clock), "is_virtual", False)
+        monkeypatch.setattr(shop.post, "free", lambda: 0)
+        horizon.gather(shop.clock.now_ms())
+        both = horizon.take(shop.clock.now_ms(), 9)
+        later = both.pop()
+        await fire(both)
+        assert len(horizon.lines) == 1
+        horizon.insert(later[2][0], later[2][1], later[1], later[0])
+        horizon.gather(shop.clock.now_ms())
+        taken = horizon.take(shop.clock.now_ms(), 9)
+        assert taken == [later]
+        monkeypatch.undo()
+        monkeypatch.setattr(type(shop.clock), "is_virtual", False)
+        if stands == "aside":
+            # Places come free, and it is called, before the other is read.
+            assert horizon.take_light(9) == []
+        await fire(taken)
+        assert await shop.ends() == {}
+        monkeypatch.undo()
+        while fired := horizon.take(shop.clock.now_ms(), 9):
+            await fire(fired)
+        assert [letter.event.order.reference for letter in shop.post.letters] == ["1"]
+        assert await shop.ends() == {SENT: 1, (State.SKIPPED, Reason.CAPPED): 1}
+        horizon.lines.disperse()
+        assert len(horizon.lines) == 0
+
+
 async def test_a_daily_quota_is_never_exceeded(store: Store) -> None:
     """At most the quota in any 24 hours, whoever shares the sender; none is lost."""
     async with open_shop(store, rule=free_rule("a")) as shop:
@@ -156,6 +198,18 @@ async def test_what_failed_is_listed_newest_first_and_replayed_once(store: Store
         assert [one.view.detail.order_reference for one in await dead(shop)] == ["3", "2", "1", "0"]
         counters = await shop.engine.store.counters(range(4))
         assert all(one.imbalance == 0 for one in counters.values())
+
+
+async def test_what_failed_at_midnight_is_listed_once(store: Store) -> None:
+    """A page ends with a day, and the next one begins with the day before."""
+    async with open_shop(store, rule=free_rule("a")) as shop:
+        shop.post.answers["c0@shop.example"] = shop.post.answers["c1@shop.example"] = [NO, NO]
+        await shop.until("2026-03-01 23:00")
+        await checkouts(shop, 1)
+        await shop.until("2026-03-02 00:00")
+        await checkouts(shop, 1, first=1)
+        await shop.engine.advance_to(ms("2026-03-02 00:00") + (DAYS_MAX - 1) * DAY_MS)
+        assert [one.view.detail.order_reference for one in await dead(shop)] == ["1", "0"]
 
 
 async def test_a_filter_says_which(store: Store) -> None:

@@ -162,3 +162,34 @@ def test_in_any_course_each_contact_goes_in_order_and_nothing_is_lost() -> None:
         for contact in {member[:8] for _, member, _ in gone}:
             dues = [due for due, member, _ in gone if member[:8] == contact]
             assert dues == sorted(dues), f"seed {seed}"
+
+
+def test_a_long_line_does_not_hold_back_who_stands_in_none() -> None:
+    """R12: its sender has come back, and takes more at a time than a round has."""
+    rooms = Rooms(mail=0)
+    lines = rooms.lines
+    for n in range(5_000):
+        lines.hold("mail", entry(n, 1, due_ms=n))
+    for n in range(10):
+        lines.add(entry(9_000 + n, 2))
+        lines.add(entry(9_100 + n, 1, due_ms=9_000))
+    rooms.rooms["mail"] = 1_000
+    taken = lines.take(16, NOW)
+    assert channels(taken).count(2) == 8
+    assert [due for due, *_ in taken if due] == list(range(1, 8)), "one channel goes in its order"
+    assert channels(lines.take(16, NOW)).count(2) == 2
+    assert len(lines.take(16, NOW)) == 16, "where nobody else waits, all of a round is theirs"
+
+
+def test_in_a_light_round_a_long_line_leaves_room_for_a_few() -> None:
+    rooms = Rooms(mail=0)
+    lines = rooms.lines
+    for n in range(5_000):
+        lines.hold("mail", entry(n, 1, due_ms=n))
+        lines.add(entry(10_000 + n, 3, due_ms=n))
+    for channel in range(4, 54):
+        lines.add(entry(50_000 + channel, channel))
+    rooms.rooms["mail"] = 1_000
+    seen = [channels(lines.take_light(32)) for _ in range(2)]
+    assert [sum(number > 3 for number in found) for found in seen] == [16, 16]
+    assert [found.count(1) for found in seen] == [16, 16]

@@ -28,6 +28,13 @@ def test_no_span_lets_more_through_than_the_pace_and_one_burst(per_second: float
             assert last - first + 1 <= per_second * span_ms / 1_000 + burst + 1e-6
 
 
+@pytest.mark.parametrize("per_second", [0.0015, 0.0004, 3 / 86_400])
+def test_a_very_slow_pace_is_as_slow_as_it_says(per_second: float) -> None:
+    pace = Pace(per_second, NOW)
+    pace.take(1, NOW)
+    assert pace.ready_ms(0, NOW) - NOW == pytest.approx(1_000 / per_second, abs=1)
+
+
 def test_the_next_may_go_at_the_instant_that_was_said() -> None:
     pace = Pace(3, NOW)
     pace.take(pace.free(NOW), NOW)

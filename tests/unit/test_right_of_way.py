@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from core.engine.right_of_way import CALLS_MAX, PAUSE_MS, RightOfWay
+from core import bounds
+from core.engine.right_of_way import CALL_ITEMS_MAX, CALLS_MAX, PAUSE_MS, RightOfWay
 
 
 async def _pieces(way: RightOfWay, done: list[str], count: int) -> None:
@@ -17,6 +18,7 @@ async def _pieces(way: RightOfWay, done: list[str], count: int) -> None:
 async def test_a_heap_pauses_for_what_is_light() -> None:
     way, done = RightOfWay(), list[str]()
     with way.first():
+        await way.give_way()
         heap = asyncio.create_task(_pieces(way, done, 3))
         for _ in range(5):
             await asyncio.sleep(0)
@@ -25,22 +27,48 @@ async def test_a_heap_pauses_for_what_is_light() -> None:
     assert done == ["light", "heap", "heap", "heap"]
 
 
-async def test_nobody_pauses_for_ever() -> None:
-    """However much is light: at least half of the time is the heap's."""
+async def test_heaps_never_stand_still() -> None:
+    """However much is light: a piece goes on every few milliseconds."""
     way, done = RightOfWay(), list[str]()
-    heap = asyncio.create_task(_pieces(way, done, 1_000_000))
-    began = time.perf_counter()
     with way.first():
+        began = time.perf_counter()
         async with asyncio.timeout(5):
-            while len(done) < 10:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-        assert time.perf_counter() - began >= PAUSE_MS / 1_000
-        # Another that is light does not begin the pause anew at once.
-        seen = len(done)
-        with way.first():
-            await asyncio.sleep(PAUSE_MS / 4_000)
-        assert len(done) > seen
-    heap.cancel()
+            await asyncio.gather(*(_pieces(way, done, 5) for _ in range(2)))
+        assert time.perf_counter() - began >= 9 * PAUSE_MS / 1_000
+
+
+async def test_each_turn_of_the_loop_has_one_piece() -> None:
+    way, done = RightOfWay(), list[str]()
+    with way.first():
+        pass
+    heaps = [asyncio.create_task(_pieces(way, done, 10)) for _ in range(5)]
+    most, before = 0, 0
+    while len(done) < 50:
+        await asyncio.sleep(0)
+        most, before = max(most, len(done) - before), len(done)
+    await asyncio.gather(*heaps)
+    assert most == 1
+
+
+async def test_where_all_is_calm_nobody_gives_way() -> None:
+    way, done = RightOfWay(), list[str]()
+    heap = asyncio.create_task(_pieces(way, done, 100))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(done) == 100
+    assert way.items_max() == bounds.CLAIM_BATCH_MAX
+    await heap
+
+
+async def test_who_gives_up_holds_up_nobody() -> None:
+    way, done = RightOfWay(), list[str]()
+    with way.first():
+        first, second = (asyncio.create_task(_pieces(way, done, 1)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+    async with asyncio.timeout(5):
+        await second
+    assert done == ["heap"]
 
 
 async def test_few_calls_of_heaps_are_at_the_store() -> None:
@@ -55,6 +83,8 @@ async def test_few_calls_of_heaps_are_at_the_store() -> None:
             await asyncio.sleep(0.001)
             under_way -= 1
 
+    with way.first():
+        assert way.items_max() == CALL_ITEMS_MAX
     await asyncio.gather(*(call(is_light=False) for _ in range(10)))
     assert most == CALLS_MAX
     await asyncio.gather(*(call(is_light=True) for _ in range(10)))
@@ -69,6 +99,7 @@ async def test_a_call_waits_while_something_light_is_under_way() -> None:
             done.append("heap")
 
     with way.first():
+        await way.give_way()
         heap = asyncio.create_task(call())
         await asyncio.sleep(PAUSE_MS / 4_000)
         done.append("light")

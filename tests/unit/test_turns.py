@@ -165,3 +165,23 @@ def test_any_course_of_events_keeps_the_invariants() -> None:
                     assert held.pop(one[1]) == one, f"seed {seed}"
             turns.validate()
             assert len(turns) == len(held), f"seed {seed}"
+
+
+def test_however_many_are_barred_the_others_go_by_turns() -> None:
+    turns, chance = Turns(), random.Random(5)
+    for n in range(3_000):
+        turns.add(entry(n % 700, n % 60, due_ms=n, sequence=n))
+    while len(turns):
+        barred = set(chance.sample(range(60), chance.randrange(60)))
+        only_barred = chance.random() < 0.3
+        has_any = any((n in barred) is only_barred and turns.count_of(n) for n in range(60))
+        assert bool(turns.take(64, barred, only_barred=only_barred)) is has_any
+        turns.validate()
+
+
+def test_who_had_no_turn_is_the_next_to_have_one() -> None:
+    turns = Turns()
+    for n in range(300):
+        turns.add(entry(n, 1 + n % 3, due_ms=n))
+    assert channels(turns.take(24, {1})) == [2] * 8 + [3] * 8 + [2] * 8
+    assert channels(turns.take(16)) == [1] * 8 + [3] * 8

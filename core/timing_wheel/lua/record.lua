@@ -321,13 +321,14 @@ end
 
 -- Ends the reference at `at`; collects what must be written. `born` are references to be added in the
 -- same stroke; `keeps_body` says that one of them needs the body; `content` is the revision that was sent,
--- two bytes.
+-- two bytes, and `template` the mark of its template: it takes the byte of the wait reason.
 local end_mark
-local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body, content)
+local function end_ref(rec, contact, at, state, reason, now_ms, out, member, born, keeps_body, content,
+  template)
   local refs = rec.refs
   local old, _, _, _, _, _, attempts = byte(refs, at + 6, at + 12)
   end_mark = end_mark or pack('<I6', now_ms)
-  rec.refs = sub(refs, 1, at + 5) .. char(state, reason, 0) .. sub(refs, at + 9, at + 31) .. end_mark
+  rec.refs = sub(refs, 1, at + 5) .. char(state, reason, template or 0) .. sub(refs, at + 9, at + 31) .. end_mark
     .. (content or '\0\0') .. sub(refs, at + 40) .. (born or '')
   rec.dirty = true
   count(old == IN_FLIGHT and 'in_flight' or 'scheduled', -1)

@@ -12,7 +12,7 @@
 -- ARGV[4] number of settlements, <= 128
 -- ARGV[5] settlements: member 16, state B, reason B, flags B (1 releases
 --   reservations, 2 was not tried), plans B, due I6, content revision H,
---   then its plans as `birth.lua` draws them, without event key
+--   template mark B, then its plans as `birth.lua` draws them, without event key
 -- ARGV[6...] detail for each plan, in the order of the settlements
 -- Returns: one string; for each settlement: is_settled B, plans B, woken B, 17 bytes a plan (as
 --   commit), 22 bytes a woken entry (member 16, due I6)
@@ -24,7 +24,7 @@
 -- @include release
 -- @include lease
 -- @include heard
-local ITEM = 28
+local ITEM = 29
 local UNTRIED, ERASED = 2, 44
 local now_ms, width, token, total = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local items = ARGV[5]
@@ -76,7 +76,8 @@ local function settle(rec, contact, member, item, state, reason, flags, plans, a
     put_back(rec, at, member, due, reason, attempts, born, out)
   else
     local content = sub(items, item + 26, item + 27)
-    end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits, content)
+    local template = byte(items, item + 28)
+    end_ref(rec, contact, at, state, reason, now_ms, out, member, born, waits, content, template)
     catch_up(rec, contact, at, member, KEYS[13], now_ms, out)
   end
   local woken = ''

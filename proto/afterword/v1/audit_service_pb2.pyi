@@ -55,7 +55,8 @@ class AuditEntry(_message.Message):
     """
     after_json: _builtins.str
     """The document after; empty if it exists no more. For an import, how many lines of each kind were
-    written and how many refused, one entry for the whole call; for a resolution, its outcome.
+    written and how many refused, one entry for the whole call; for a resolution, its outcome; for what was
+    reinstated or replayed, which has an entry each, the name of the new invitation.
     """
     request_id: _builtins.str
     """The request's id, if it had one."""

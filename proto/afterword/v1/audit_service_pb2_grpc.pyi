@@ -30,10 +30,11 @@ class AuditServiceStub:
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
     types and what the account has booked, and one for each thing that was done to a contact: consents
     granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
-    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
-    configuration is written in the same step as its change, one about a contact right after it: a crash in
-    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
-    of the configuration and as many of contacts.
+    ReceiveMessage took, erasures, and invitations that were added by hand, cancelled, reinstated, replayed,
+    sent now, or of unknown outcome and resolved. An entry of the configuration is written in the same step
+    as its change, one about a contact right after it: a crash in between leaves it out, and a repeated call
+    adds one. Entries are kept for two years, and at most 100,000 of the configuration and as many of
+    contacts.
     """
 
     @_typing.overload
@@ -48,10 +49,11 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
     types and what the account has booked, and one for each thing that was done to a contact: consents
     granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
-    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
-    configuration is written in the same step as its change, one about a contact right after it: a crash in
-    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
-    of the configuration and as many of contacts.
+    ReceiveMessage took, erasures, and invitations that were added by hand, cancelled, reinstated, replayed,
+    sent now, or of unknown outcome and resolved. An entry of the configuration is written in the same step
+    as its change, one about a contact right after it: a crash in between leaves it out, and a repeated call
+    adds one. Entries are kept for two years, and at most 100,000 of the configuration and as many of
+    contacts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -62,10 +64,11 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the audit log: one entry for each change of rules, activations, channels, caps, carriers, event
     types and what the account has booked, and one for each thing that was done to a contact: consents
     granted, withdrawn, requested, confirmed and imported, suppressions, lifted ones, stop words that
-    ReceiveMessage took, erasures, and invitations of unknown outcome that were resolved. An entry of the
-    configuration is written in the same step as its change, one about a contact right after it: a crash in
-    between leaves it out, and a repeated call adds one. Entries are kept for two years, and at most 100,000
-    of the configuration and as many of contacts.
+    ReceiveMessage took, erasures, and invitations that were added by hand, cancelled, reinstated, replayed,
+    sent now, or of unknown outcome and resolved. An entry of the configuration is written in the same step
+    as its change, one about a contact right after it: a crash in between leaves it out, and a repeated call
+    adds one. Entries are kept for two years, and at most 100,000 of the configuration and as many of
+    contacts.
     """
 
     @_abc_1.abstractmethod

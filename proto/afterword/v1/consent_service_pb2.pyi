@@ -1251,7 +1251,9 @@ class ReceiveMessageRequest(_message.Message):
     channel: _builtins.str
     """Whose number it was sent to: "accounts/{account}/channels/{channel}". For the history only."""
     request_id: _builtins.str
-    """Any UUID; repeating the call is safe with or without it."""
+    """Any UUID, one for each message. Repeated under it, a stop word unsubscribes once, and not again after
+    a consent that was given since; without it each call is another message.
+    """
     validate_only: _builtins.bool
     """Check everything, change nothing."""
     @_builtins.property

@@ -437,7 +437,7 @@ class Invitation(_message.Message):
     generation: _builtins.int
     """0, or how many times it was reinstated."""
     content_revision: _builtins.int
-    """Revision of the rule whose content was sent, modulo 65,536; 0 until it is sent."""
+    """Revision of the rule whose content was sent, modulo 65,536; 0 until it is known to be sent."""
     platform: _builtins.str
     """Id of the review platform it was planned for, "own" for the own one; empty if nothing was divided."""
     platform_used: _builtins.str
@@ -445,11 +445,11 @@ class Invitation(_message.Message):
     diversion_bucket: _builtins.int
     """What the platform was drawn by, 0 to 9,999; unset if nothing was divided."""
     template: _builtins.str
-    """"accounts/{account}/templates/{template}": the shop's own template that was sent; empty until it is,
-    and for what is shipped.
+    """"accounts/{account}/templates/{template}": the shop's own template that was sent; empty until it is
+    known to be, for what is shipped, and once the template or that revision of it is not kept any more.
     """
     template_revision: _builtins.int
-    """Its revision that was sent."""
+    """Its revision that was sent, whatever was edited since; of what bounced, too."""
     @_builtins.property
     def first_due_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first planned for."""
