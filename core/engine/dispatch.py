@@ -27,30 +27,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 
-import msgspec
-
-from core import bounds
-from core.clock import Clock, SystemClock, monotonic_ns
+from core.clock import Clock
 from core.engine.caps_due import capped_members, last_ledger
+from core.engine.claims import Claims, Round
 from core.engine.due_case import Fired, Ready
-from core.engine.hand_over import Claimed, HandOver, vacate
+from core.engine.hand_over import HandOver, vacate
 from core.engine.horizon import Horizon
 from core.engine.judge import Judge
 from core.engine.ownership import Ownership
-from core.engine.patience import patiently
 from core.engine.places import Places
 from core.engine.planner import Planner
 from core.engine.puzzles import Puzzles
 from core.engine.right_of_way import PIECE, RightOfWay
 from core.engine.timers import TimerRunner
-from core.engine.volume import VolumeDesk, keep
-from core.errors import OwnershipLost, StaleRegistry, StoreUnavailable
-from core.gate import ClaimAction, ClaimAnswer, ClaimCode, Lane
-from core.model import WaitReason
+from core.engine.volume import VolumeDesk
+from core.errors import StaleRegistry, StoreUnavailable
+from core.gate import ClaimAction, Lane
 from core.ports import Store, Waiting
 from core.registry.registry import Registry
 from core.registry.snapshot import Snapshot
@@ -60,20 +55,8 @@ from core.stats import Stats
 _LOG = logging.getLogger(__name__)
 
 _PAUSE_MS = 200
-CLAIM_PATIENCE_MS = 1_800
-"""How long one claim is tried; then its entries wait for their lease or the next look."""
-
-
 LOOKS_MAX = 3
 """How often a round judges an entry before it waits for the next look."""
-
-
-class Round(msgspec.Struct):
-    """One round under way."""
-
-    is_light: bool
-    deliveries: list[asyncio.Task[None]] = []
-    """What was claimed, on its way out."""
 
 
 class Dispatcher:
@@ -85,7 +68,6 @@ class Dispatcher:
     ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
-        self._ownership = ownership
         self._horizon = horizon
         self.judge = Judge(postbox)
         self.places = Places(horizon, postbox, clock, stats)
@@ -94,9 +76,12 @@ class Dispatcher:
         self.hand_over = HandOver(
             store, registry, horizon, planner, self._volume, postbox, clock, stats, self._way
         )
+        self._claims = Claims(
+            store, registry, ownership, horizon, self._volume, self.hand_over, self._way, clock,
+            stats,
+        )  # fmt: skip
         self._timers = timers
         self._clock = clock
-        self._lease_clock = SystemClock()
         self._stats = stats
         self._puzzles = Puzzles()
         self.on_claimed: Callable[[], None] = lambda: None
@@ -111,31 +96,48 @@ class Dispatcher:
         round_ = Round(is_light)
         try:
             with self._way.first() if is_light else nullcontext():
-                left = await self._until_claimed(fired, round_)
+                await self._until_claimed(fired, round_)
+        except BaseException:
+            self._over(fired)
+            raise
         finally:
             self.claiming[is_light] -= 1
             self._horizon.lines.arrived(member for _, member, _ in fired)
-            self._horizon.lines.claimed(fired)
             self.on_claimed()
+        # What waits for the next look is out of sight until then: of its contact nothing goes before.
+        waiting = {member[:8] for _, member, _ in round_.left}
+        self._over(entry for entry in fired if entry[1][:8] not in waiting)
         try:
-            await asyncio.gather(*round_.deliveries, self._put_back_soon(left))
-        except Exception as error:
-            # What was claimed comes back by its lease.
-            self._went_wrong(len(fired), error)
+            await self._put_back_soon(round_.left)
+        finally:
+            self._over(round_.left)
+        for error in await asyncio.gather(*round_.deliveries, return_exceptions=True):
+            if isinstance(error, Exception):
+                # What was claimed comes back by its lease.
+                self._went_wrong(len(fired), error)
 
-    async def _until_claimed(self, fired: Sequence[Fired], round_: Round) -> list[Fired]:
-        """Carry a round up to the claim; return what waits for the next look."""
+    def _over(self, fired: Iterable[Fired]) -> None:
+        """Let others have the contacts of what has claimed, or was put back."""
+        self._horizon.lines.claimed(fired)
+        self.on_claimed()
+
+    async def _until_claimed(self, fired: Sequence[Fired], round_: Round) -> None:
+        """Carry a round up to the claim."""
+        timers = [entry for entry in fired if entry[2][1].lane == Lane.TIMERS]
+        if timers:
+            fired = [entry for entry in fired if entry[2][1].lane != Lane.TIMERS]
+            try:
+                await self._timers.fire(timers)
+            except Exception as error:
+                self._went_wrong(len(timers), error)
+                round_.left += timers
         try:
-            timers = [entry for entry in fired if entry[2][1].lane == Lane.TIMERS]
-            if timers:
-                fired = [entry for entry in fired if entry[2][1].lane != Lane.TIMERS]
-                await self._fire_timers(timers)
             ready, revision = await self._read_and_judge(fired, round_)
-            return await self._claim_all(ready, revision, round_)
+            await self._claim_all(ready, revision, round_)
         except Exception as error:
             # A bug in one round must not stop the others.
             self._went_wrong(len(fired), error)
-            return list(fired)
+            round_.left += fired
 
     def _went_wrong(self, count: int, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
@@ -143,13 +145,6 @@ class Dispatcher:
             return
         self._stats.round_errors += 1
         _LOG.error("a round of %d entries failed", count, exc_info=error)
-
-    async def _fire_timers(self, timers: Sequence[Fired]) -> None:
-        try:
-            await self._timers.fire(timers)
-        except StoreUnavailable:
-            self._stats.store_errors += 1
-            await self._put_back_soon(timers)
 
     async def _put_back_soon(self, fired: Sequence[Fired]) -> None:
         """Look again a little later. What was claimed meanwhile answers GONE, which is harmless."""
@@ -233,146 +228,28 @@ class Dispatcher:
 
     # Claim --------------------------------------------------------------------------------------
 
-    async def _claim_all(self, ready: list[Ready], revision: int, round_: Round) -> list[Fired]:
-        """Claim; return what is to be looked at once more a little later: it was judged anew a few
-        times, and what it was judged by had changed each time."""
-        left: list[Fired] = []
+    async def _claim_all(self, ready: list[Ready], revision: int, round_: Round) -> None:
+        """Claim, and judge anew what was judged by something that is not so any more, a few times."""
+        again: list[Fired] = []
         for _ in range(LOOKS_MAX):
             try:
-                if left:
-                    ready, revision = await self._read_and_judge(left, round_)
+                if again:
+                    # Those before have been claimed or have left.
+                    ready = []
+                    ready, revision = await self._read_and_judge(again, round_)
                 await self._volume.take(ready, self._clock.now_ms())
             except Exception:
                 vacate(ready)
-                if not left:
+                if not again:
                     raise
                 # What was claimed before goes out all the same.
                 self._stats.round_errors += 1
-                _LOG.exception("%d entries could not be judged anew", len(left))
+                _LOG.exception("%d entries could not be judged anew", len(again))
                 break
-            try:
-                left = await self._claim_once(ready, revision, round_)
-            except Exception:
-                _take_place(ready)
-                raise
-            if not left:
+            again = await self._claims.claim(ready, revision, round_)
+            if not again:
                 break
-        return left
-
-    async def _claim_once(
-        self, ready: Sequence[Ready], revision: int, round_: Round
-    ) -> list[Fired]:
-        """Claim, and hand over what each call lets through at once; return what is to be judged anew."""
-        by_partition: dict[int, list[Ready]] = {}
-        for one in ready:
-            by_partition.setdefault(one.where[0], []).append(one)
-        size = self._way.items_max()
-        batches = [
-            (p, entries[at : at + size])
-            for p, entries in by_partition.items()
-            for at in range(0, len(entries), size)
-        ]
-        again: list[Fired] = []
-
-        async def claim(partition: int, entries: list[Ready]) -> set[bytes]:
-            async with self._way.call(is_light=round_.is_light):
-                claimed = await self._claim(partition, entries, revision)
-            claimed.is_light = round_.is_light
-            again.extend(_fired(one) for one in claimed.again)
-            if claimed.entries:
-                round_.deliveries.append(asyncio.create_task(self.hand_over.deliver(claimed)))
-            return {one.item.member for one in claimed.entries}
-
-        taken = set().union(*await asyncio.gather(*(claim(*batch) for batch in batches)))
-        unsent = [one for one in ready if one.item.member not in taken]
-        vacate(unsent)
-        await self._volume.give_back(unsent)
-        return again
-
-    async def _claim(self, partition: int, entries: list[Ready], revision: int) -> Claimed:
-        token, now_ms = secrets.token_bytes(16), self._clock.now_ms()
-        claimed = Claimed(partition, token, monotonic_ns(), [])
-        owner = self._ownership.owned.get(partition)
-        if owner is None:
-            self._horizon.forget(partition)
-            return claimed
-        deadline_ms = self._lease_clock.now_ms() + bounds.CLAIM_LEASE_MS
-        items = [one.item for one in entries]
-        try:
-            # The same token gives the first answer again, so a lost reply costs nothing (E20).
-            answers = await patiently(
-                lambda: self._store.claim(
-                    partition, owner, token, items, now_ms, deadline_ms, revision
-                ),
-                self._stats,
-                CLAIM_PATIENCE_MS,
-            )
-        except OwnershipLost:
-            self._ownership.lose(partition)
-            self._horizon.forget(partition)
-            return claimed
-        except StaleRegistry:
-            await self._refresh()
-            await self._put_back_soon([_fired(one) for one in entries])
-            return claimed
-        except StoreUnavailable:
-            # It may have been claimed: then the lease brings it back.
-            keep(entries)
-            _take_place(entries)
-            await self._put_back_soon([_fired(one) for one in entries])
-            return claimed
-        self._stats.claims += 1
-        for one, answer in zip(entries, answers, strict=True):
-            if answer.code == ClaimCode.LOOK_AGAIN:
-                claimed.again.append(one)
-            elif self._follow(partition, one, answer, now_ms):
-                claimed.entries.append(one)
-        return claimed
-
-    async def _refresh(self) -> None:
-        """Load the newest configuration; if it is away, those who need it find out again."""
-        try:
-            await self._registry.refresh()
-        except StoreUnavailable:
-            self._stats.store_errors += 1
-
-    def _follow(self, partition: int, one: Ready, answer: ClaimAnswer, now_ms: int) -> bool:
-        """Draw the consequence of the gate's answer; True if the entry is ours to send."""
-        stats = self._stats
-        if answer.code == ClaimCode.CLAIMED:
-            stats.claimed += 1
-            stats.count_lateness(now_ms - answer.due_ms)
-            if one.letter is None:
-                # Read as not waiting, claimed as waiting: it came back in between. Its lease decides.
-                return False
-            one.letter.attempts = answer.attempts - 1
-            return True
-        if answer.code == ClaimCode.DEFERRED:
-            is_gate = one.item.action == ClaimAction.GATE
-            stats.deferred[WaitReason.CAPPED if is_gate else one.item.wait] += 1
-            self._horizon.on_deferred(partition, one.item.member, answer.due_ms)
-        elif answer.code == ClaimCode.PARKED:
-            assert one.waiting is not None, "only what waits is parked"
-            stats.deferred[one.item.wait or WaitReason.FROZEN] += 1
-            self._horizon.on_parked(partition, one.item.member, one.waiting.reference.expire_ms)
-        elif answer.code == ClaimCode.NOT_DUE:
-            self._horizon.insert(partition, one.where[1], one.item.member, answer.due_ms)
-        elif answer.code == ClaimCode.ENDED:
-            stats.ended_at_gate += 1
-        else:
-            stats.gone += 1
-        return False
-
-
-def _fired(one: Ready) -> Fired:
-    return one.due_ms, one.item.member, one.where
-
-
-def _take_place(entries: Iterable[Ready]) -> None:
-    """Let the places of entries be spent: they may have gone out."""
-    for one in entries:
-        if one.place is not None:
-            one.place.leave(is_spent=True)
+        round_.left += again
 
 
 def _turn(one: Ready) -> tuple[int, int, int, bytes]:
@@ -382,6 +259,3 @@ def _turn(one: Ready) -> tuple[int, int, int, bytes]:
         return one.due_ms, 0, 0, member
     first_ms = one.detail.first_due_ms if one.detail is not None else 0
     return one.waiting.reference.due_ms, -one.waiting.reference.priority, first_ms, member
-
-
-assert int(WaitReason.RETRY) == 2, "settle.lua writes it"

@@ -41,15 +41,22 @@ OnBadAddress = Callable[[Sequence[tuple[Waiting, PlanDetail]]], Awaitable[None]]
 
 
 class Claimed(msgspec.Struct):
-    """What one partition's claim has let through."""
+    """What one claim has let through."""
 
     partition: int
     token: bytes
-    claimed_ns: int
-    entries: list[Ready]
+    is_light: bool
+    now_ms: int = 0
+    """When it was asked for first."""
+    claimed_ns: int = 0
+    """The same instant, of the machine's monotonic clock."""
+    entries: list[Ready] = []
     again: list[Ready] = []
     """What is to be judged anew."""
-    is_light: bool = False
+
+    def begin(self, now_ms: int) -> None:
+        """Note when it is asked for."""
+        self.now_ms, self.claimed_ns = now_ms, monotonic_ns()
 
 
 def _nobody() -> None:
@@ -88,7 +95,10 @@ class HandOver:
             groups: dict[str, list[Ready]] = {}
             for one in entries:
                 groups.setdefault(one.place.key if one.place is not None else "", []).append(one)
-            await asyncio.gather(*(self._send(claim, group) for group in groups.values()))
+            sends = (self._send(claim, group) for group in groups.values())
+            for error in await asyncio.gather(*sends, return_exceptions=True):
+                if isinstance(error, BaseException):
+                    raise error
         finally:
             for one in claim.entries:
                 if one.place is not None:

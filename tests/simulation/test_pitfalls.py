@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from core.bounds import DAY_MS, HOUR_MS, MINUTE_MS
-from core.engine import dispatch
+from core.engine import claims
 from core.engine.consents import Statement
 from core.engine.engine import Engine
 from core.engine.reach import Whom
@@ -545,7 +545,7 @@ async def test_without_an_answer_from_the_store_nobody_is_written_to(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pitfall:fail-open, pitfall:stuck-after-reconnect: it waits, and goes on by itself."""
-    monkeypatch.setattr(dispatch, "CLAIM_PATIENCE_MS", 30)
+    monkeypatch.setattr(claims, "PATIENCE_MS", 30)
     async with open_shop(store, rule=review_rule(steps=one_step(days=7))) as shop:
         await shop.publish(
             *(shop.event(order=str(n), email=f"c{n}@shop.example") for n in range(10))
