@@ -101,7 +101,7 @@ class Lines:
         """Let an entry stand in line at a sender."""
         line = self._in_line.get(key)
         if line is None:
-            line = self._in_line[key] = Turns()
+            line = self._in_line[key] = Turns(quantum=1)
         if line.find(entry[1]) is None:
             self._barring[channel_of(entry)] += 1
         line.add(entry)

@@ -19,14 +19,16 @@ from typing import Final
 
 from core import bounds
 
-CALLS_MAX: Final = 2
+CALLS_MAX: Final = 1
 """Calls at the store at a time, of rounds that are not light."""
+HOLD_MS: Final = 100
+"""How long a call counts among these: one that gets no answer must not stop the others."""
 CALL_ITEMS_MAX: Final = 64
 """Entries of one such call: about two milliseconds of the server."""
 PAUSE_MS: Final = 5
 """From piece to piece, while something light is under way."""
 CALM_MS: Final = 1_000
-PIECE: Final = 16
+PIECE: Final = 8
 """Entries that are judged in one piece."""
 
 
@@ -77,9 +79,14 @@ class RightOfWay:
         if is_light or self._is_calm():
             yield
             return
-        async with self._calls:
+        await self._calls.acquire()
+        slot = _Slot(self._calls)
+        try:
             await self.give_way()
+            slot.release_after(HOLD_MS)
             yield
+        finally:
+            slot.release()
 
     def _is_calm(self) -> bool:
         now_s = asyncio.get_running_loop().time()
@@ -105,3 +112,21 @@ class RightOfWay:
                 piece.set_result(None)
                 break
         self._plan()
+
+
+class _Slot:
+    """A place in a semaphore that is given back once, in time."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+        self._timer: asyncio.TimerHandle | None = None
+
+    def release_after(self, hold_ms: int) -> None:
+        self._timer = asyncio.get_running_loop().call_later(hold_ms / 1_000, self.release)
+
+    def release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._semaphore is not None:
+            self._semaphore.release()
+            self._semaphore = None

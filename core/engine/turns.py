@@ -1,6 +1,6 @@
 """Whose turn it is: what is due, in a queue for each channel, taken in rounds by deficit.
 
-Decides: which of many due entries go next. Each channel gets `QUANTUM` entries by turns, whatever
+Decides: which of many due entries go next. Each channel gets a `quantum` of entries by turns, whatever
 stands behind them, so that a shop with a million due messages does not delay a shop with ten. Within a
 channel the order is (due, partition, member), so that of what is due in one instant a round asks few
 partitions for many; but what has come back (a retry, a deferral) has a lane of its own:
@@ -10,13 +10,13 @@ Never: reads anything: the member names its contact and its channel.
 What is due earlier of the same contact, in any channel or lane, comes along and goes first: the order
 of one contact is the caps' order (R26). It is charged to its own channel.
 
-A channel of which no more than `QUANTUM` entries wait is light: all of it goes in one turn.
+A channel of which no more than a quantum of entries waits is light: all of it goes in one turn.
 Where others are not, the light ones can be taken by themselves, so that they share no round with a heap.
 
 Invariants, checked by `validate()`:
 1. An entry is in `_of` exactly if it waits; what a heap holds beyond that was taken or dropped.
 2. `live` of a queue is the number of its entries that wait; it is in the ring exactly if it has any, and
-   among the light exactly if it has no more than `QUANTUM`.
+   among the light exactly if it has no more than a quantum.
 
 Cost: O(log n) an entry, and O(channels) for each call that bars some.
 Source: Shreedhar & Varghese, "Efficient fair queuing using deficit round robin" (1996), unit packets.
@@ -69,9 +69,14 @@ class _Queue:
 
 
 class Turns:
-    """Due entries by channel. Each member waits here at most once."""
+    """Due entries by channel. Each member waits here at most once.
 
-    def __init__(self) -> None:
+    Args:
+        quantum: entries of a channel before the next channel's turn.
+    """
+
+    def __init__(self, quantum: int = QUANTUM) -> None:
+        self._quantum = quantum
         self._queues: dict[int, _Queue] = {}
         self._ring: deque[_Queue] = deque()
         self._light: dict[int, _Queue] = {}
@@ -110,7 +115,7 @@ class Turns:
         if queue is None:
             queue = self._queues[number] = self._light[number] = _Queue(number)
             self._ring.append(queue)
-        elif queue.live == QUANTUM:
+        elif queue.live == self._quantum:
             del self._light[number]
         contact = entry[1][:8]
         self._of[contact] = (*self._of.get(contact, ()), entry)
@@ -150,7 +155,7 @@ class Turns:
         while turn and len(out) < limit:
             queue = turn[0]
             if queue.deficit <= 0:
-                queue.deficit += QUANTUM
+                queue.deficit += self._quantum
             while queue.live and queue.deficit > 0 and len(out) < limit:
                 self._take_next(queue, out)
             if not queue.live:
@@ -213,7 +218,7 @@ class Turns:
             del self._of[contact]
         queue = self._queues[channel_of(entry)]
         queue.live -= 1
-        if queue.live == QUANTUM:
+        if queue.live == self._quantum:
             self._light[queue.number] = queue
         self._count -= 1
 
@@ -227,7 +232,7 @@ class Turns:
         waiting = [entry for entries in self._of.values() for entry in entries]
         assert len(waiting) == self._count == sum(q.live for q in self._queues.values())
         assert {id(q) for q in self._ring} == {id(q) for q in self._queues.values()}
-        assert self._light == {n: q for n, q in self._queues.items() if q.live <= QUANTUM}
+        assert self._light == {n: q for n, q in self._queues.items() if q.live <= self._quantum}
         for entry in waiting:
             lane = _lane_of(self._queues[channel_of(entry)], entry)
             assert any(one is entry for _, one in lane), "invariant 1"

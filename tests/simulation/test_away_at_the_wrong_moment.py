@@ -40,7 +40,8 @@ async def _all_calls(engine: Engine) -> AsyncExitStack:
     stack = AsyncExitStack()
     stack.enter_context(engine.dispatcher._way.first())
     for _ in range(CALLS_MAX):
-        await stack.enter_async_context(engine.dispatcher._way.call(is_light=False))
+        await engine.dispatcher._way._calls.acquire()
+        stack.callback(engine.dispatcher._way._calls.release)
     return stack
 
 

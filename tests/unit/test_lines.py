@@ -70,6 +70,22 @@ def test_a_line_is_shared_by_channels_in_turn() -> None:
     assert channels(rooms.lines.take(100, NOW)).count(2) == 1
 
 
+def test_a_place_that_is_free_goes_to_each_channel_in_turn() -> None:
+    """R12: behind a heap the few wait for one message of it, not for eight."""
+    rooms = Rooms(mail=0)
+    for n in range(100):
+        rooms.lines.hold("mail", entry(n, 1, due_ms=n))
+    rooms.lines.hold("mail", entry(9_999, 2, due_ms=99_999))
+    rooms.rooms["mail"] = 1
+    served = []
+    for _ in range(2):
+        called = rooms.lines.take(100, NOW)
+        served += channels(called)
+        rooms.lines.arrived(member for _, member, _ in called)
+        rooms.lines.claimed(called)
+    assert set(served) == {1, 2}
+
+
 def test_after_a_change_all_wait_by_channel_again() -> None:
     rooms = Rooms(mail=0)
     for n in range(2 * BAR):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 
 from core import bounds
-from core.engine.right_of_way import CALL_ITEMS_MAX, CALLS_MAX, PAUSE_MS, RightOfWay
+from core.engine.right_of_way import CALL_ITEMS_MAX, CALLS_MAX, HOLD_MS, PAUSE_MS, RightOfWay
 
 
 async def _pieces(way: RightOfWay, done: list[str], count: int) -> None:
@@ -89,6 +90,22 @@ async def test_few_calls_of_heaps_are_at_the_store() -> None:
     assert most == CALLS_MAX
     await asyncio.gather(*(call(is_light=True) for _ in range(10)))
     assert most == 10
+
+
+async def test_a_call_without_an_answer_stops_no_other() -> None:
+    way = RightOfWay()
+    with way.first():
+        pass
+    async with AsyncExitStack() as hung, asyncio.timeout(5):
+        for _ in range(CALLS_MAX):
+            await hung.enter_async_context(way.call(is_light=False))
+        began = time.perf_counter()
+        async with way.call(is_light=False):
+            assert time.perf_counter() - began >= HOLD_MS / 2_000
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            async with way.call(is_light=False):
+                pass
 
 
 async def test_a_call_waits_while_something_light_is_under_way() -> None:
