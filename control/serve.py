@@ -25,7 +25,7 @@ OK = 0
 FAILED = 1
 BAD_SETTINGS = 2
 
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (10_000, 50, 50)
 
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -26,7 +26,7 @@ class Lane(enum.IntEnum):
     """Timers, which are no invitations (R7)."""
 
 
-class Source(msgspec.Struct, frozen=True, order=True):
+class Source(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where a wheel entry is indexed: a lane, and for FAR the slot number."""
 
     lane: int
@@ -36,7 +36,7 @@ class Source(msgspec.Struct, frozen=True, order=True):
 FIXED_LANES: Final = tuple(Source(lane) for lane in Lane if lane != Lane.FAR)
 
 
-class CapRule(msgspec.Struct, frozen=True):
+class CapRule(msgspec.Struct, frozen=True, gc=False):
     """One cap as the gate applies it (R23-R28)."""
 
     ledger: bytes
@@ -71,7 +71,7 @@ class ClaimAction(enum.IntEnum):
     """Hold it until it is moved or expires (E18), with this wait reason; 0: its rule is frozen."""
 
 
-class ClaimItem(msgspec.Struct, frozen=True):
+class ClaimItem(msgspec.Struct, frozen=True, gc=False):
     """One due entry and how to decide on it."""
 
     member: bytes
@@ -109,7 +109,7 @@ class ClaimCode(enum.IntEnum):
     anew."""
 
 
-class ClaimAnswer(msgspec.Struct, frozen=True):
+class ClaimAnswer(msgspec.Struct, frozen=True, gc=False):
     """Verdict on one claim item, in the order asked."""
 
     code: int

@@ -211,7 +211,7 @@ class ConsentScope(enum.IntEnum):
 # --- what happened ------------------------------------------------------------------------------
 
 
-class Money(msgspec.Struct, array_like=True, frozen=True):
+class Money(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An amount. `units` and `nanos` as in google.type.Money; `amount` is both as a double."""
 
     currency: str = ""
@@ -224,7 +224,7 @@ class Money(msgspec.Struct, array_like=True, frozen=True):
         return self.units + self.nanos / 1e9
 
 
-class Item(msgspec.Struct, array_like=True):
+class Item(msgspec.Struct, array_like=True, gc=False):
     """One line of an order or cart."""
 
     sku: str = ""
@@ -240,7 +240,7 @@ class Item(msgspec.Struct, array_like=True):
     tags: list[str] = []
 
 
-class Address(msgspec.Struct, array_like=True):
+class Address(msgspec.Struct, array_like=True, gc=False):
     """A postal address; only what rules and templates use."""
 
     lines: list[str] = []
@@ -249,7 +249,7 @@ class Address(msgspec.Struct, array_like=True):
     postal_code: str = ""
 
 
-class Contact(msgspec.Struct, array_like=True):
+class Contact(msgspec.Struct, array_like=True, gc=False):
     """Who it concerns. E-mail first, then phone, then the shop's reference identify it (R4)."""
 
     email: str = ""
@@ -264,7 +264,7 @@ class Contact(msgspec.Struct, array_like=True):
     address: Address | None = None
 
 
-class Order(msgspec.Struct, array_like=True):
+class Order(msgspec.Struct, array_like=True, gc=False):
     """The order, as far as the shop tells it."""
 
     reference: str = ""
@@ -274,7 +274,7 @@ class Order(msgspec.Struct, array_like=True):
     items: list[Item] = []
 
 
-class Cart(msgspec.Struct, array_like=True):
+class Cart(msgspec.Struct, array_like=True, gc=False):
     """A cart that may be abandoned."""
 
     id: str = ""
@@ -283,7 +283,7 @@ class Cart(msgspec.Struct, array_like=True):
     items: list[Item] = []
 
 
-class Shipment(msgspec.Struct, array_like=True):
+class Shipment(msgspec.Struct, array_like=True, gc=False):
     """A parcel on its way. Times in epoch ms, 0 for not told."""
 
     carrier: str = ""
@@ -294,7 +294,7 @@ class Shipment(msgspec.Struct, array_like=True):
     delivered_ms: int = 0
 
 
-class Review(msgspec.Struct, array_like=True):
+class Review(msgspec.Struct, array_like=True, gc=False):
     """A review that was written. `kind` is a Family value, 0 for any; `link_token` is not kept."""
 
     kind: int = 0
@@ -304,7 +304,7 @@ class Review(msgspec.Struct, array_like=True):
     link_token: str = ""
 
 
-class Evidence(msgspec.Struct, array_like=True):
+class Evidence(msgspec.Struct, array_like=True, gc=False):
     """Consent carried on an event: evidence for that order (R17). `time_ms` 0: the event's time."""
 
     purpose: int = 0
@@ -324,7 +324,7 @@ class Evidence(msgspec.Struct, array_like=True):
     user_agent: str = ""
 
 
-class Event(msgspec.Struct, array_like=True):
+class Event(msgspec.Struct, array_like=True, gc=False):
     """What happened in a shop. This shape, as msgpack, is the stored body of an event.
 
     Units: `*_ms` epoch milliseconds. `activation_date` is a civil date "YYYY-MM-DD" or "".

@@ -31,7 +31,7 @@ from core.timer_records import Timer
 # --- shapes -------------------------------------------------------------------------------------
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, gc=False):
     """Proof of ownership of a partition: compared by equality (E11)."""
 
     epoch: int
@@ -39,7 +39,7 @@ class Owner(msgspec.Struct, frozen=True):
     """8 random bytes, new for each process."""
 
 
-class OwnerState(msgspec.Struct, frozen=True):
+class OwnerState(msgspec.Struct, frozen=True, gc=False):
     """Who owns a partition, as the store sees it. `nonce` is empty if nobody does."""
 
     epoch: int
@@ -47,7 +47,7 @@ class OwnerState(msgspec.Struct, frozen=True):
     renewals: int
 
 
-class EventMark(msgspec.Struct, frozen=True):
+class EventMark(msgspec.Struct, frozen=True, gc=False):
     """First sight of an event id (E6)."""
 
     event_key: bytes
@@ -55,7 +55,7 @@ class EventMark(msgspec.Struct, frozen=True):
     contact_key: bytes
 
 
-class MarkAnswer(msgspec.Struct, frozen=True):
+class MarkAnswer(msgspec.Struct, frozen=True, gc=False):
     """What the directory holds for the event id, after the call."""
 
     is_new: bool
@@ -64,7 +64,7 @@ class MarkAnswer(msgspec.Struct, frozen=True):
     """The contact recorded at first sight: a repeated event is driven there again."""
 
 
-class OrderNote(msgspec.Struct, frozen=True):
+class OrderNote(msgspec.Struct, frozen=True, gc=False):
     """What an event says about an order (E7): who ordered, and whether the event ends the order.
 
     `contact_key` is `NO_KEY` if the event names none; `stop_event_type` is 0 unless events of this
@@ -77,7 +77,7 @@ class OrderNote(msgspec.Struct, frozen=True):
     time_ms: int = 0
 
 
-class OrderAnswer(msgspec.Struct, frozen=True):
+class OrderAnswer(msgspec.Struct, frozen=True, gc=False):
     """All contacts ever named for the order and all tombstones, this note's included.
 
     Both in order of first writing.
@@ -88,7 +88,7 @@ class OrderAnswer(msgspec.Struct, frozen=True):
     """(event type number, time_ms)."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """An invitation to be created. Field meanings as in `core.records.Reference`."""
 
     medium: int
@@ -117,7 +117,7 @@ class Plan(msgspec.Struct, frozen=True):
     of the message key has, it is born without (R2); 0: not a review request, one holder in all."""
 
 
-class Stop(msgspec.Struct, frozen=True):
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """End what waits under these rules, timers included, because of the event in hand. What is in
     flight may arrive, but is not tried again and has no next step; its reason says so meanwhile.
 
@@ -137,7 +137,7 @@ class Stop(msgspec.Struct, frozen=True):
     """Only runs of this channel end; 0: those of all."""
 
 
-class Guard(msgspec.Struct, frozen=True):
+class Guard(msgspec.Struct, frozen=True, gc=False):
     """A rule fires only at the n-th purchase (D9, D12). Looked at once for all its plans."""
 
     rule_number: int
@@ -154,7 +154,7 @@ class Guard(msgspec.Struct, frozen=True):
     """Not if the rule has fired for the contact after this instant."""
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """One event, applied to one contact. Applied once per (contact, event key).
 
     Order of application: evidence, stops, tombstone, plans (R39: stop first, then plan).
@@ -196,7 +196,7 @@ class Commit(msgspec.Struct, frozen=True):
     """Counts towards the event counters; false for the further contacts of one order."""
 
 
-class CommittedPlan(msgspec.Struct, frozen=True):
+class CommittedPlan(msgspec.Struct, frozen=True, gc=False):
     """One created invitation, in the order of `Commit.plans`."""
 
     sequence: int
@@ -207,7 +207,7 @@ class CommittedPlan(msgspec.Struct, frozen=True):
     member: bytes
 
 
-class CommitAnswer(msgspec.Struct, frozen=True):
+class CommitAnswer(msgspec.Struct, frozen=True, gc=False):
     """What an event has caused for this contact.
 
     On a repetition (`is_duplicate`) `plans` are the invitations of the first time in their present
@@ -221,14 +221,14 @@ class CommitAnswer(msgspec.Struct, frozen=True):
     """Sequences of invitations that this call ended; empty on a repetition."""
 
 
-class DueEntry(msgspec.Struct, frozen=True):
+class DueEntry(msgspec.Struct, frozen=True, gc=False):
     """An index entry as read from a lane: (member, due)."""
 
     member: bytes
     due_ms: int
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """All that is known of an invitation: reference fields, plan and body, as stored."""
 
     member: bytes
@@ -244,7 +244,7 @@ class Waiting(msgspec.Struct, frozen=True):
     contact as it is then."""
 
 
-class Move(msgspec.Struct, frozen=True):
+class Move(msgspec.Struct, frozen=True, gc=False):
     """Let a waiting entry wait for another time."""
 
     member: bytes
@@ -256,7 +256,7 @@ class Move(msgspec.Struct, frozen=True):
     """Empty: as it is."""
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How one claimed entry went."""
 
     member: bytes
@@ -276,7 +276,7 @@ class Settlement(msgspec.Struct, frozen=True):
     """Which revision of its template was sent, one byte; kept with what has ended (D1)."""
 
 
-class SettleAnswer(msgspec.Struct, frozen=True):
+class SettleAnswer(msgspec.Struct, frozen=True, gc=False):
     """Whether the settlement counted. False: the claim had been reclaimed; knowledge came too late."""
 
     is_settled: bool
@@ -294,7 +294,7 @@ class RuleCount(enum.IntEnum):
     COMMENTED = 4
 
 
-class Counters(msgspec.Struct, frozen=True):
+class Counters(msgspec.Struct, frozen=True, gc=False):
     """The conservation law of one partition (R6), and the events behind it."""
 
     planned: int = 0
@@ -313,7 +313,7 @@ class Counters(msgspec.Struct, frozen=True):
         return self.planned - self.scheduled - self.in_flight - sum(self.ended.values())
 
 
-class StoreMeta(msgspec.Struct, frozen=True):
+class StoreMeta(msgspec.Struct, frozen=True, gc=False):
     """What a store was created with; fixed for its life."""
 
     partition_count: int

@@ -99,7 +99,7 @@ def member_parts(member: bytes) -> tuple[bytes, int, int]:
     return member[:8], int.from_bytes(member[8:14], "big"), int.from_bytes(member[14:16], "big")
 
 
-class ConsentEntry(msgspec.Struct, frozen=True):
+class ConsentEntry(msgspec.Struct, frozen=True, gc=False):
     """One line of a contact's consent table: evidence, a withdrawal or a suppression.
 
     For the same (scope, scope_key, purpose, medium) stand at most one answer (GRANTED, DENIED), one
@@ -119,7 +119,7 @@ class ConsentEntry(msgspec.Struct, frozen=True):
     """From this instant on evidence counts as none; 0: never."""
 
 
-class Stamp(msgspec.Struct, frozen=True):
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """One send that a cap counts: `ledger` is the cap and what it counts per, `tag` message or order."""
 
     ledger: bytes
@@ -127,7 +127,7 @@ class Stamp(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-class Tombstone(msgspec.Struct, frozen=True):
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
     """An order that an event of this type has ended: later plans for it are born cancelled (E7)."""
 
     order_key: bytes
@@ -135,7 +135,7 @@ class Tombstone(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-class History(msgspec.Struct, frozen=True):
+class History(msgspec.Struct, frozen=True, gc=False):
     """What triggers that look at the past need to know (R43)."""
 
     kind: int
@@ -144,7 +144,7 @@ class History(msgspec.Struct, frozen=True):
     channel_number: int
 
 
-class EventSeen(msgspec.Struct, frozen=True):
+class EventSeen(msgspec.Struct, frozen=True, gc=False):
     """An event that was applied to this contact: applying it again changes nothing."""
 
     event_key: bytes
@@ -152,7 +152,7 @@ class EventSeen(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-class Reference(msgspec.Struct):
+class Reference(msgspec.Struct, gc=False):
     """All that changes about one invitation, and what the gate needs to decide on it.
 
     `mark` holds the claim tag (first 8 bytes of the claim token) while IN_FLIGHT, and once ended the
@@ -200,7 +200,7 @@ class Reference(msgspec.Struct):
         return unpack48(self.mark[6:]) if self.was_sent else 0
 
 
-class ContactRecord(msgspec.Struct):
+class ContactRecord(msgspec.Struct, gc=False):
     """One contact, unpacked. Sections keep insertion order, oldest first."""
 
     next_sequence: int = 1
@@ -296,7 +296,7 @@ def unpack_contact(raw: bytes) -> ContactRecord:
     )
 
 
-class PlanDetail(msgspec.Struct, array_like=True, frozen=True):
+class PlanDetail(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What never changes about an invitation. Field order is the storage format: append only."""
 
     account: str

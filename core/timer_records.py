@@ -49,7 +49,7 @@ def split_facts(raw: bytes) -> Iterator[bytes]:
         at = end
 
 
-class Timer(msgspec.Struct, frozen=True):
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """Something that starts a run if nothing happens until it runs out (R7: no invitation yet)."""
 
     id: bytes
