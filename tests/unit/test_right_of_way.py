@@ -19,7 +19,6 @@ async def _pieces(way: RightOfWay, done: list[str], count: int) -> None:
 async def test_a_heap_pauses_for_what_is_light() -> None:
     way, done = RightOfWay(), list[str]()
     with way.first():
-        await way.give_way()
         heap = asyncio.create_task(_pieces(way, done, 3))
         for _ in range(5):
             await asyncio.sleep(0)
@@ -28,14 +27,31 @@ async def test_a_heap_pauses_for_what_is_light() -> None:
     assert done == ["light", "heap", "heap", "heap"]
 
 
-async def test_heaps_never_stand_still() -> None:
-    """However much is light: a piece goes on every few milliseconds."""
+async def test_half_of_the_time_is_the_heaps() -> None:
+    """However much is light, and whether it comes in one piece or in many."""
     way, done = RightOfWay(), list[str]()
-    with way.first():
-        began = time.perf_counter()
-        async with asyncio.timeout(5):
-            await asyncio.gather(*(_pieces(way, done, 5) for _ in range(2)))
-        assert time.perf_counter() - began >= 9 * PAUSE_MS / 1_000
+
+    async def light(length_ms: float) -> None:
+        while True:
+            with way.first():
+                await asyncio.sleep(length_ms / 1_000)
+
+    for length_ms in (PAUSE_MS / 4, 1_000):
+        done.clear()
+        lights = [asyncio.create_task(light(length_ms)) for _ in range(2)]
+        heap = asyncio.create_task(_timed(way, done))
+        await asyncio.sleep(40 * PAUSE_MS / 1_000)
+        for task in (heap, *lights):
+            task.cancel()
+        # Each piece takes a millisecond.
+        assert len(done) >= 8 * PAUSE_MS, f"{len(done)} with {length_ms} ms"
+
+
+async def _timed(way: RightOfWay, done: list[str]) -> None:
+    while True:
+        await way.give_way()
+        time.sleep(0.001)  # noqa: ASYNC251
+        done.append("heap")
 
 
 async def test_each_turn_of_the_loop_has_one_piece() -> None:
@@ -116,7 +132,6 @@ async def test_a_call_waits_while_something_light_is_under_way() -> None:
             done.append("heap")
 
     with way.first():
-        await way.give_way()
         heap = asyncio.create_task(call())
         await asyncio.sleep(PAUSE_MS / 4_000)
         done.append("light")
