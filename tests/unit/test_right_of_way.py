@@ -6,7 +6,10 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 
+import pytest
+
 from core import bounds
+from core.engine import right_of_way
 from core.engine.right_of_way import CALL_ITEMS_MAX, CALLS_MAX, HOLD_MS, PAUSE_MS, RightOfWay
 
 
@@ -16,7 +19,8 @@ async def _pieces(way: RightOfWay, done: list[str], count: int) -> None:
         done.append("heap")
 
 
-async def test_a_heap_pauses_for_what_is_light() -> None:
+async def test_a_heap_pauses_for_what_is_light(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(right_of_way, "PAUSE_MS", 5_000)
     way, done = RightOfWay(), list[str]()
     with way.first():
         heap = asyncio.create_task(_pieces(way, done, 3))
@@ -124,7 +128,10 @@ async def test_a_call_without_an_answer_stops_no_other() -> None:
                 pass
 
 
-async def test_a_call_waits_while_something_light_is_under_way() -> None:
+async def test_a_call_waits_while_something_light_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(right_of_way, "PAUSE_MS", 5_000)
     way, done = RightOfWay(), list[str]()
 
     async def call() -> None:
